@@ -1,0 +1,68 @@
+"""Losses: arrays in, scalars out. Heatmaps are (B,h,w,K), joint weights (B,K)."""
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def heatmap_mse(pred, target, weight=None):
+  """Half the mean squared difference; the joint weight enters squared, as published (HRNet)."""
+  return _per_joint(pred, target, weight).mean()
+
+
+def ohkm_mse(pred, target, weight=None, top_k=8):
+  """Online hard keypoint mining: mean over the top_k worst joints of each sample.
+
+  Chen et al., Cascaded Pyramid Network, 2018, as published with HRNet.
+  """
+  worst, _ = jax.lax.top_k(_per_joint(pred, target, weight), top_k)
+  return worst.mean()
+
+
+def _per_joint(pred, target, weight):
+  """(B,K) half the pixel mean of the squared weighted difference."""
+  difference = pred - target
+  if weight is not None:
+    difference = difference * weight[:, None, None, :]
+  return 0.5 * jnp.square(difference).mean((1, 2))
+
+
+def mutual_kl(own, partner, weight=None, temperature=0.1):
+  """KL(partner || own) of the spatial distributions, averaged over weighted joints.
+
+  own, partner: heatmaps (B,h,w,K); each map becomes a distribution over its pixels by
+  softmax(map / temperature). No gradient reaches the partner.
+  Deep Mutual Learning (Zhang et al., 2018), applied per joint.
+  """
+  log_q = _log_distribution(own, temperature)
+  log_p = _log_distribution(jax.lax.stop_gradient(partner), temperature)
+  kl = (jnp.exp(log_p) * (log_p - log_q)).sum(1)  # (B,K)
+  if weight is None:
+    return kl.mean()
+  return (kl * weight).sum() / jnp.maximum(weight.sum(), 1)
+
+
+def _log_distribution(heatmaps, temperature):
+  b, h, w, k = heatmaps.shape
+  return jax.nn.log_softmax(heatmaps.reshape(b, h * w, k) / temperature, axis=1)
+
+
+def mutual_mse(own, partner, smooth_l1=False):
+  """Distances of features and heatmaps to those of the detached partner, by name.
+
+  own, partner: network outputs, dicts with `heatmaps` and, where the network has stages,
+  `features` (a list for stages 2, 3, ... of lists of branch maps). Returns {'stage2': scalar, ...,
+  'heatmap': scalar}; a stage's distance is the mean over its branches of the mean over elements.
+  smooth_l1: Huber distance with the switch at 1 instead of the square (the distilling variant).
+  MoEPose / D-Slope, mutual training loop; the heatmap term ignores joint visibility.
+  """
+  def distance(a, b):
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    a, b = a.astype(wide), jax.lax.stop_gradient(b).astype(wide)
+    return (optax.losses.huber_loss(a, b) if smooth_l1 else jnp.square(a - b)).mean()
+
+  terms = {}
+  stages = zip(own['features'], partner['features'], strict=True)
+  for stage, (mine, theirs) in enumerate(stages, start=2):
+    distances = [distance(a, b) for a, b in zip(mine, theirs, strict=True)]
+    terms[f'stage{stage}'] = sum(distances) / len(distances)
+  return terms | {'heatmap': distance(own['heatmaps'], partner['heatmaps'])}

@@ -1,0 +1,225 @@
+"""COCO keypoint evaluation: rescoring, OKS suppression of double poses, AP and AR.
+
+NumPy in double precision throughout: sums in float32 differ in the seventh digit, which is enough
+to exchange poses of nearly equal score.
+"""
+import contextlib
+import io
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+STATISTICS = ('AP', 'AP50', 'AP75', 'AP(M)', 'AP(L)', 'AR', 'AR50', 'AR75', 'AR(M)', 'AR(L)')
+
+# CrowdPose has no person areas; its official evaluator takes this share of the box for them.
+_AREA_OF_BOX = 0.53
+
+
+def rescore(scores, box_scores, threshold=0.2):
+  """Pose score: mean of the joint scores above `threshold`, times the box score.
+
+  scores: (N,K) joint scores; box_scores: (N,). Returns (N,) float64, 0 where no joint score is
+  above the threshold. Formula: published validation loop of HRNet.
+  """
+  scores = np.asarray(scores, np.float64)
+  confident = scores > threshold
+  total = np.where(confident, scores, 0).sum(1)
+  return total / np.maximum(confident.sum(1), 1) * np.asarray(box_scores, np.float64)
+
+
+def oks(keypoints, others, areas, other_areas, sigmas):
+  """Object keypoint similarity of every pose with every other pose.
+
+  keypoints: (N,K,2 or more) and others: (M,K,2 or more), x and y in pixels of one picture, further
+  columns unused. areas: (N,) and other_areas: (M,), square pixels. sigmas: (K,).
+  Returns (N,M) float64 in 0..1. All K joints count, seen or not, and the mean of the two areas
+  sets the tolerance: the form used between predictions, not the one against annotations.
+  Formula: OKS of COCO (https://cocodataset.org/#keypoints-eval). Memory is N*M*K numbers.
+  """
+  a = np.asarray(keypoints, np.float64)[..., :2]
+  b = np.asarray(others, np.float64)[..., :2]
+  squared = np.square(a[:, None] - b[None]).sum(-1)
+  area = np.add.outer(np.asarray(areas, np.float64), np.asarray(other_areas, np.float64)) / 2
+  # The smallest step above 1 keeps two empty boxes from dividing by zero.
+  tolerance = 2 * np.square(2 * np.asarray(sigmas, np.float64)) * (area + np.spacing(1))[..., None]
+  return np.exp(-squared / tolerance).mean(-1)
+
+
+def oks_nms(keypoints, scores, areas, sigmas, threshold=0.9):
+  """Keeps the best pose, drops those too like it, and so on with what is left.
+
+  keypoints: (N,K,2 or more) pixels of one picture; scores: (N,); areas: (N,) square pixels, of
+  the padded box: product(scale * 200); sigmas: (K,). A pose goes if its OKS with a better one is
+  above `threshold`. Returns the kept indices, best first; equal scores keep their order.
+  Raises ValueError if shapes disagree or a number is not finite.
+  """
+  keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
+  order = np.argsort(-scores, kind='stable')
+  kept = []
+  while order.size:
+    best, rest = order[0], order[1:]
+    kept.append(best)
+    order = rest[_likeness(keypoints, areas, best, rest, sigmas) <= threshold]
+  return np.array(kept, np.int64)
+
+
+def soft_oks_nms(keypoints, scores, areas, sigmas, threshold=0.9, max_poses=20):
+  """Takes the best pose, lowers the scores of those like it, and so on up to `max_poses`.
+
+  Arguments and errors as for `oks_nms`. The decay exp(-OKS^2 / threshold) (Bodla et al., Soft-NMS,
+  ICCV 2017) decides the order and who falls behind the cut, nothing else: the caller goes on with
+  the scores that it gave. Returns the kept indices in the order taken.
+  """
+  keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
+  decayed = scores.copy()
+  order = np.argsort(-scores, kind='stable')
+  kept = []
+  while order.size and len(kept) < max_poses:
+    best, rest = order[0], order[1:]
+    kept.append(best)
+    decayed[rest] *= np.exp(-np.square(_likeness(keypoints, areas, best, rest, sigmas)) / threshold)
+    order = rest[np.argsort(-decayed[rest], kind='stable')]
+  return np.array(kept, np.int64)
+
+
+def select(image_ids, keypoints, scores, areas, sigmas, threshold=0.9, soft=False):
+  """Suppression of double poses in every picture of a set.
+
+  image_ids: (N,); the rest as for `oks_nms`, or `soft_oks_nms` if `soft`. Returns the kept indices
+  into the N poses: pictures in order of their first pose, within a picture in the order kept.
+  Raises ValueError if shapes disagree or a number is not finite.
+  """
+  keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
+  image_ids = np.asarray(image_ids)
+  if image_ids.shape != scores.shape:
+    raise ValueError(f'{len(scores)} poses, but image_ids has shape {image_ids.shape}')
+  _, first, counts = np.unique(image_ids, return_index=True, return_counts=True)
+  groups = np.split(np.argsort(image_ids, kind='stable'), np.cumsum(counts)[:-1])
+  suppress = soft_oks_nms if soft else oks_nms
+  kept = [np.zeros(0, np.int64)]
+  for i in np.argsort(first):
+    rows = groups[i]
+    kept.append(rows[suppress(keypoints[rows], scores[rows], areas[rows], sigmas, threshold)])
+  return np.concatenate(kept)
+
+
+def to_coco_results(image_ids, keypoints, keypoint_scores, scores, category_id=1):
+  """Poses as a list of COCO result dicts, plain Python numbers only, ready for json.
+
+  image_ids: (N,); keypoints: (N,K,2) pixels of the full picture, 0-based; keypoint_scores: (N,K);
+  scores: (N,). Format: https://cocodataset.org/#format-results, x, y, score for every joint.
+  """
+  keypoints = np.asarray(keypoints, np.float64)
+  joints = np.concatenate([keypoints[..., :2], np.asarray(keypoint_scores)[..., None]], -1)
+  flat = joints.reshape(len(joints), 3 * joints.shape[1]).tolist()
+  columns = zip(image_ids, flat, scores, strict=True)
+  return [{'image_id': int(i), 'category_id': int(category_id), 'keypoints': k, 'score': float(s)}
+          for i, k, s in columns]
+
+
+def coco_ap(ground_truth, results, sigmas, image_ids=None):
+  """AP and AR of COCO keypoint results, by pycocotools.
+
+  ground_truth: COCO dict with images, annotations and categories; it is left as it is. Where an
+  annotation lacks them, `area` becomes 0.53 * box width * height (the rule of CrowdPose's
+  evaluator), `num_keypoints` the number of labelled joints and `iscrowd` 0.
+  results: list of dicts as from `to_coco_results`. sigmas: (K,). image_ids: the pictures to
+  evaluate, all if None; results of the others are not looked at.
+  Returns a dict of floats 0..1 under `STATISTICS`: at most 20 poses per picture; M and L by area,
+  32^2 and 96^2 square pixels. nan where nobody has that size.
+  Raises ValueError if nothing is annotated in these pictures, if a result has an unknown picture
+  or category, the wrong number of joints or a number that is not finite.
+  """
+  sigmas = np.asarray(sigmas, np.float64)
+  known = {i['id'] for i in ground_truth['images']}
+  chosen = known if image_ids is None else {int(i) for i in image_ids}
+  _require_known('image_ids', chosen, known, 'pictures')
+  categories = {c['id'] for c in ground_truth['categories']}
+  people = [_annotation(a, number, len(sigmas)) for number, a in enumerate(
+      (a for a in ground_truth['annotations']
+       if a['image_id'] in chosen and a['category_id'] in categories), 1)]
+  if not people:
+    raise ValueError(f'nothing to evaluate: no annotation of the categories {sorted(categories)} '
+                     f'in the {len(chosen)} pictures chosen')
+  _require_known('results', {r['image_id'] for r in results}, known, 'pictures')
+  _require_known('results', {r['category_id'] for r in results}, categories, 'categories')
+  detections = _detections([r for r in results if r['image_id'] in chosen], len(sigmas))
+  shared = {'images': [{'id': i} for i in sorted(chosen)],
+            'categories': [{'id': c} for c in sorted(categories)]}
+  with contextlib.redirect_stdout(io.StringIO()):
+    evaluation = COCOeval(_index(shared | {'annotations': people}),
+                          _index(shared | {'annotations': detections}), 'keypoints')
+    evaluation.params.kpt_oks_sigmas = sigmas
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+  return {name: float('nan') if value == -1 else float(value)
+          for name, value in zip(STATISTICS, evaluation.stats, strict=True)}
+
+
+def _poses(keypoints, scores, areas, sigmas):
+  """The poses in double precision, checked."""
+  keypoints, scores, areas = (np.asarray(a, np.float64) for a in (keypoints, scores, areas))
+  n = len(scores)
+  if keypoints.ndim != 3 or keypoints.shape[:2] != (n, len(sigmas)) or areas.shape != (n,):
+    raise ValueError(f'{n} scores and {len(sigmas)} sigmas, but keypoints {keypoints.shape} and '
+                     f'areas {areas.shape}')
+  finite = np.isfinite(keypoints[..., :2]).all((1, 2)) & np.isfinite(scores) & np.isfinite(areas)
+  if not finite.all():
+    raise ValueError(f'{n - finite.sum()} of {n} poses hold NaN or infinite numbers')
+  return keypoints, scores, areas
+
+
+def _likeness(keypoints, areas, best, rest, sigmas):
+  """(len(rest),) OKS of pose `best` with the poses `rest`."""
+  one = slice(best, best + 1)
+  return oks(keypoints[one], keypoints[rest], areas[one], areas[rest], sigmas)[0]
+
+
+def _require_known(what, ids, known, of):
+  unknown = sorted(ids - known)
+  if unknown:
+    raise ValueError(f'{what}: {len(unknown)} {of} that the ground truth does not have, '
+                     f'such as {unknown[0]}')
+
+
+def _annotation(annotation, number, num_keypoints):
+  """What the evaluator reads of an annotation, in a dict of its own that it may write to."""
+  missing = [k for k in ('bbox', 'keypoints') if k not in annotation]
+  joints = annotation.get('keypoints', ())
+  if missing or len(joints) != 3 * num_keypoints:
+    fault = f'lacks {missing}' if missing else f'has {len(joints) / 3:g} keypoints'
+    raise ValueError(f'annotation {annotation.get("id")} {fault}; {num_keypoints} sigmas given')
+  x, y, width, height = annotation['bbox']
+  labelled = sum(v > 0 for v in joints[2::3])
+  # Numbered anew: pycocotools takes an annotation whose id is 0 for unmatched.
+  return {'id': number, 'image_id': annotation['image_id'],
+          'category_id': annotation['category_id'], 'bbox': [x, y, width, height],
+          'keypoints': joints, 'iscrowd': annotation.get('iscrowd', 0),
+          'num_keypoints': annotation.get('num_keypoints', labelled),
+          'area': annotation.get('area', _AREA_OF_BOX * width * height)}
+
+
+def _detections(results, num_keypoints):
+  """Results with the extent of their joints as area; COCO's own loader fails on an empty list."""
+  wrong = [len(r['keypoints']) for r in results if len(r['keypoints']) != 3 * num_keypoints]
+  if wrong:
+    raise ValueError(f'{len(wrong)} results have not 3 * {num_keypoints} numbers as keypoints, '
+                     f'but for example {wrong[0]}')
+  joints = np.array([r['keypoints'] for r in results], np.float64).reshape(-1, num_keypoints, 3)
+  scores = np.array([r['score'] for r in results], np.float64)
+  bad = ~(np.isfinite(joints).all((1, 2)) & np.isfinite(scores))
+  if bad.any():
+    raise ValueError(f'{bad.sum()} of {len(results)} results hold NaN or infinite numbers')
+  areas = np.ptp(joints[..., :2], axis=1).prod(-1)
+  return [{'id': number, 'image_id': r['image_id'], 'category_id': r['category_id'],
+           'keypoints': r['keypoints'], 'score': r['score'], 'area': float(area)}
+          for number, (r, area) in enumerate(zip(results, areas, strict=True), 1)]
+
+
+def _index(dataset):
+  coco = COCO()
+  coco.dataset = dataset
+  coco.createIndex()
+  return coco

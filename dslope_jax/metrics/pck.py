@@ -1,0 +1,160 @@
+"""Percentage of correct keypoints: PCKh of MPII, PCK by any reference, and of heatmap peaks."""
+import numpy as np
+
+from dslope_jax.skeletons import MPII
+
+_GROUPS = {
+  'Head': ('head_top',),
+  'Shoulder': ('left_shoulder', 'right_shoulder'),
+  'Elbow': ('left_elbow', 'right_elbow'),
+  'Wrist': ('left_wrist', 'right_wrist'),
+  'Hip': ('left_hip', 'right_hip'),
+  'Knee': ('left_knee', 'right_knee'),
+  'Ankle': ('left_ankle', 'right_ankle'),
+}
+_NOT_IN_MEAN = ('pelvis', 'thorax')
+# MPII's head size is this share of the head box diagonal.
+_HEAD_SHARE = 0.6
+
+
+def head_size(boxes):
+  """Length that PCKh divides by: 0.6 of the head box diagonal.
+
+  boxes: (N,2,2) two opposite corners, each x, y, or the same as (N,4) x1, y1, x2, y2; pixels.
+  Returns (N,) float64. Formula: MPII evaluation kit (Andriluka et al., CVPR 2014).
+  """
+  corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2)
+  return _HEAD_SHARE * np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
+
+
+def pckh(predictions, ground_truth, visible, head_sizes, threshold=0.5):
+  """Percentage of each joint's visible cases that lie within `threshold` head sizes.
+
+  predictions: (N,K,2 or more) and ground_truth: (N,K,2 or more), x and y in pixels of one frame;
+  MPII's files are 1-based, so the caller moves one of the two. visible: (N,K) bool; head_sizes:
+  (N,) pixels. Returns (K,) float64, nan for a joint that nobody has visible.
+  Raises ValueError if shapes disagree, if a head size is not positive, or if a prediction of a
+  visible joint is not finite. Formula: MPII evaluation kit.
+  """
+  distances, visible = _distances(predictions, ground_truth, visible)
+  sizes = np.asarray(head_sizes, np.float64)
+  if sizes.shape != distances.shape[:1]:
+    raise ValueError(f'{len(distances)} people, but head_sizes has shape {sizes.shape}')
+  bad = ~(sizes > 0) & visible.any(1)
+  if bad.any():
+    raise ValueError(f'{bad.sum()} of {len(sizes)} people have a head size that is not positive')
+  sizes = np.where(sizes > 0, sizes, 1)[:, None]
+  return _percent(((distances / sizes <= threshold) & visible).sum(0), visible.sum(0))
+
+
+def mpii_table(predictions, ground_truth, visible, head_sizes):
+  """The table that papers print for MPII, in percent.
+
+  Arguments and errors as for `pckh`, with MPII's 16 joints. Returns a dict: Head, Shoulder, Elbow,
+  Wrist, Hip, Knee, Ankle at threshold 0.5, left and right averaged as percentages; 'Mean' over all
+  visible joints but pelvis and thorax; 'Mean@0.1', the same at 0.11, which published tables print
+  under this name; 'PCKh@0.10' at the true 0.10. nan where nobody has the joints visible; of a pair
+  only one side of which was ever visible, that side counts.
+  Formula: published MPII evaluation of HRNet.
+  """
+  visible = np.asarray(visible, bool)
+  if visible.shape[1:] != (MPII.num_keypoints,):
+    raise ValueError(f"the table is for MPII's {MPII.num_keypoints} joints, but visible has shape "
+                     f'{visible.shape}')
+  half, as_printed, tenth = (pckh(predictions, ground_truth, visible, head_sizes, t)
+                             for t in (0.5, 0.11, 0.1))
+  counts = visible.sum(0) * np.array([name not in _NOT_IN_MEAN for name in MPII.names])
+  table = {group: _mean(half[[MPII.index(name) for name in names]])
+           for group, names in _GROUPS.items()}
+  return table | {'Mean': _mean(half, counts), 'Mean@0.1': _mean(as_printed, counts),
+                  'PCKh@0.10': _mean(tenth, counts)}
+
+
+def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None):
+  """Percentage of visible joints within `threshold` times the person's reference length.
+
+  predictions: (N,K,2 or more) and ground_truth: (N,K,2 or more), pixels of one frame; visible:
+  (N,K) bool; reference: (N,) pixels, such as `torso_diagonal`; people whose reference is not
+  positive are left out. names: K joint names, their numbers if None.
+  Returns {'PCK': percent over all joints together, 'per_joint': {name: percent},
+  'people_without_reference': count}; nan where there is no joint.
+  Raises ValueError if shapes disagree or a prediction of a visible joint is not finite.
+  Formula: Yang and Ramanan, PAMI 2013.
+  """
+  distances, visible = _distances(predictions, ground_truth, visible)
+  reference = np.asarray(reference, np.float64)
+  names = range(distances.shape[1]) if names is None else names
+  if reference.shape != distances.shape[:1] or len(names) != distances.shape[1]:
+    raise ValueError(f'people and joints {distances.shape}, but reference has shape '
+                     f'{reference.shape} and there are {len(names)} names')
+  measured = reference > 0
+  correct = distances / np.where(measured, reference, 1)[:, None] <= threshold
+  counted = visible & measured[:, None]
+  right, counts = (correct & counted).sum(0), counted.sum(0)
+  per_joint = {name: float(p) for name, p in zip(names, _percent(right, counts), strict=True)}
+  return {'PCK': float(_percent(right.sum(), counts.sum())), 'per_joint': per_joint,
+          'people_without_reference': int((~measured).sum())}
+
+
+def torso_diagonal(keypoints, visibility, skeleton):
+  """The longer of the two ways from a shoulder to the opposite hip.
+
+  keypoints: (N,K,2 or more) pixels; visibility: (N,K), above 0 where labelled; skeleton: the K
+  joints. Returns (N,) float64 pixels: over the pairs of which both ends are labelled, 0 where
+  there is none.
+  """
+  keypoints = np.asarray(keypoints, np.float64)[..., :2]
+  labelled = np.asarray(visibility) > 0
+  longest = np.zeros(len(keypoints))
+  for pair in (('left_shoulder', 'right_hip'), ('right_shoulder', 'left_hip')):
+    a, b = (skeleton.index(name) for name in pair)
+    if a is not None and b is not None:
+      length = np.linalg.norm(keypoints[:, a] - keypoints[:, b], axis=-1)
+      longest = np.maximum(longest, np.where(labelled[:, a] & labelled[:, b], length, 0))
+  return longest
+
+
+def heatmap_accuracy(pred_xy, target_xy, valid, size):
+  """Share of heatmap peaks near their targets, the number watched in training.
+
+  pred_xy: (N,K,2) and target_xy: (N,K,2), heatmap pixels; valid: (N,K) bool, the target map has a
+  peak; size: (w, h) of the heatmaps. Returns {'mean': over the counted joints, 0 if there are
+  none; 'per_joint': (K,) shares 0..1, -1 for a joint never counted; 'counted': how many joints
+  were}. A case counts if its target has x > 1 and y > 1, and is right if nearer than half the
+  unit (h/10, w/10). Formula: published training loop of HRNet, including that the height divides
+  x and the width y: right would be the other way round, but numbers are compared with theirs.
+  """
+  target = np.asarray(target_xy, np.float64)
+  counted = np.asarray(valid, bool) & (target > 1).all(-1)
+  unit = np.array([size[1], size[0]]) / 10
+  near = np.linalg.norm((np.asarray(pred_xy, np.float64) - target) / unit, axis=-1) < 0.5
+  cases = counted.sum(0)
+  share = np.where(cases > 0, (near & counted).sum(0) / np.maximum(cases, 1), -1.0)
+  mean = share[cases > 0].mean() if cases.any() else 0.0
+  return {'mean': float(mean), 'per_joint': share, 'counted': int((cases > 0).sum())}
+
+
+def _distances(predictions, ground_truth, visible):
+  """(N,K) distances in pixels and visibility as bool, checked."""
+  predictions, truth = (np.asarray(a, np.float64)[..., :2] for a in (predictions, ground_truth))
+  visible = np.asarray(visible, bool)
+  if predictions.ndim != 3 or not predictions.shape == truth.shape == (*visible.shape, 2):
+    raise ValueError(f'shapes disagree: predictions {predictions.shape}, ground truth '
+                     f'{truth.shape}, visible {visible.shape}')
+  distances = np.linalg.norm(predictions - truth, axis=-1)
+  bad = (visible & ~np.isfinite(distances)).any(1)
+  if bad.any():
+    raise ValueError(f'{bad.sum()} of {len(bad)} people hold NaN or infinite numbers')
+  return distances, visible
+
+
+def _percent(part, whole):
+  """100 * part / whole, nan where whole is 0."""
+  return np.where(whole > 0, 100 * np.asarray(part) / np.maximum(whole, 1), np.nan)
+
+
+def _mean(values, weights=None):
+  """Mean of the values that exist, nan if none does."""
+  weights = np.isfinite(values) * (1 if weights is None else weights)
+  total = weights.sum()
+  return float((np.nan_to_num(values) * weights).sum() / total) if total else float('nan')

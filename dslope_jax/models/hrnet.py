@@ -1,0 +1,129 @@
+"""HRNet (Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation, 2019).
+
+Submodules carry the published PyTorch names with the numbers attached by an underscore
+(`stage2.0.branches.1.0.conv1` -> `stage2_0/branches_1_0/conv1`), so weights map by one rule.
+"""
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dslope_jax.models.layers import BatchNorm, Conv, upsample
+
+
+class BasicBlock(nn.Module):
+  """Two 3x3 convolutions with a skip."""
+  features: int
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    y = Conv(self.features, 3, name='conv1')(x)
+    y = nn.relu(BatchNorm(name='bn1')(y, train=train))
+    y = Conv(self.features, 3, name='conv2')(y)
+    return nn.relu(BatchNorm(name='bn2')(y, train=train) + x)
+
+
+class Bottleneck(nn.Module):
+  """1x1, 3x3, 1x1 convolutions to 4 * features channels, with a skip."""
+  features: int
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    y = nn.relu(BatchNorm(name='bn1')(Conv(self.features, name='conv1')(x), train=train))
+    y = nn.relu(BatchNorm(name='bn2')(Conv(self.features, 3, name='conv2')(y), train=train))
+    y = BatchNorm(name='bn3')(Conv(4 * self.features, name='conv3')(y), train=train)
+    if x.shape[-1] != y.shape[-1]:
+      x = Conv(4 * self.features, name='downsample_0')(x)
+      x = BatchNorm(name='downsample_1')(x, train=train)
+    return nn.relu(x + y)
+
+
+class ExchangeModule(nn.Module):
+  """Blocks on each branch, then every output branch sums all branches (published: one 'module').
+
+  blocks: per branch. outputs: how many branches are put out, from the highest resolution.
+  """
+  blocks: int
+  outputs: int
+
+  @nn.compact
+  def __call__(self, branches, *, train):
+    branches = list(branches)
+    for b, x in enumerate(branches):
+      for i in range(self.blocks):
+        x = BasicBlock(x.shape[-1], name=f'branches_{b}_{i}')(x, train=train)
+      branches[b] = x
+    return [nn.relu(sum(self._to(i, j, x, branches[i].shape[-1], train)
+                        for j, x in enumerate(branches)))
+            for i in range(self.outputs)]
+
+  def _to(self, i, j, x, features, train):
+    """Branch j brought to the resolution and width of branch i."""
+    name = f'fuse_layers_{i}_{j}'
+    if j > i:
+      x = BatchNorm(name=f'{name}_1')(Conv(features, name=f'{name}_0')(x), train=train)
+      return upsample(x, 2 ** (j - i))
+    for k in range(i - j):
+      last = k == i - j - 1
+      x = Conv(features if last else x.shape[-1], 3, 2, name=f'{name}_{k}_0')(x)
+      x = BatchNorm(name=f'{name}_{k}_1')(x, train=train)
+      x = x if last else nn.relu(x)
+    return x
+
+
+class Model(nn.Module):
+  """HRNet of any size; W32 and W48 are `width=32` and `width=48`.
+
+  width: channels of the highest-resolution branch; branch b has width * 2**b.
+  modules, blocks: exchange modules, and blocks per branch, of stages 2, 3, 4.
+  stem_width: channels of the stem and of the first stage's bottlenecks (published: 64).
+  dtype: of the computation, 'float32' or 'bfloat16'. Parameters, batch statistics and heatmaps
+    are float32 in either case.
+
+  Called with images (B,H,W,3), normalised, H and W multiples of 32. Returns a dict:
+    heatmaps: (B,H/4,W/4,K).
+    features: for stages 2, 3, 4 the list of 2, 3, 1 branch maps, highest resolution first.
+  """
+  num_keypoints: int
+  width: int = 32
+  modules: Sequence[int] = (1, 4, 3)
+  blocks: Sequence[int] = (4, 4, 4)
+  stem_width: int = 64
+  dtype: str | None = None
+
+  @nn.compact
+  def __call__(self, images, *, train: bool = False):
+    if images.shape[1] % 32 or images.shape[2] % 32:
+      raise ValueError(f'HRNet needs image sides that are multiples of 32, not '
+                       f'{images.shape[1]}x{images.shape[2]} (height x width)')
+    x = images if self.dtype is None else images.astype(self.dtype)
+    for i in (1, 2):
+      x = Conv(self.stem_width, 3, 2, name=f'conv{i}')(x)
+      x = nn.relu(BatchNorm(name=f'bn{i}')(x, train=train))
+    for i in range(4):
+      x = Bottleneck(self.stem_width, name=f'layer1_{i}')(x, train=train)
+    branches, features = [x], []
+    for stage, (modules, blocks) in enumerate(zip(self.modules, self.blocks, strict=True), start=2):
+      branches = self._transition(stage - 1, branches, train)
+      for m in range(modules):
+        final = stage == 4 and m == modules - 1
+        module = ExchangeModule(blocks, 1 if final else stage, name=f'stage{stage}_{m}')
+        branches = module(branches, train=train)
+      features.append(branches)
+    heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(branches[0])
+    heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
+    return {'heatmaps': heatmaps, 'features': features}
+
+  def _transition(self, number, branches, train):
+    """Adds one branch at half the lowest resolution; re-convolves branches that change width."""
+    out = []
+    for b in range(len(branches) + 1):
+      new = b == len(branches)
+      x = branches[-1] if new else branches[b]
+      features = self.width * 2 ** b
+      if new or x.shape[-1] != features:
+        name = f'transition{number}_{b}' + ('_0' if new else '')
+        x = Conv(features, 3, 2 if new else 1, name=f'{name}_0')(x)
+        x = nn.relu(BatchNorm(name=f'{name}_1')(x, train=train))
+      out.append(x)
+    return out

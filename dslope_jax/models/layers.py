@@ -1,0 +1,74 @@
+"""Convolution and batch normalisation as the published PyTorch networks have them."""
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# Every convolution of the published HRNet starts from N(0, 0.001); batch norm sets the scale.
+kernel_init = nn.initializers.normal(0.001)
+
+
+class Conv(nn.Module):
+  """2D convolution, NHWC, padded by (size - 1) // 2 on all four sides also when strided.
+
+  XLA's 'SAME' pads strided convolutions of even sizes on one side only, which shifts the map.
+  dtype: of the computation; None computes in the dtype of the input.
+  """
+  features: int
+  size: int = 1
+  stride: int = 1
+  use_bias: bool = False
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x):
+    shape = (self.size, self.size, x.shape[-1], self.features)
+    kernel = self.param('kernel', kernel_init, shape, jnp.float32)
+    dtype = self.dtype or x.dtype
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    if self.size == 1 and self.stride == 1:
+      x = jnp.dot(x, kernel[0, 0])  # a matrix product: on CPU many times faster in the backward pass
+    else:
+      pad = (self.size - 1) // 2
+      x = jax.lax.conv_general_dilated(
+        x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)),
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    if self.use_bias:
+      x = x + self.param('bias', nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+    return x
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation with PyTorch's rules: momentum 0.1, eps 1e-5, unbiased running variance.
+
+  Normalises with the biased variance of the batch, but stores the unbiased one (n / (n - 1)).
+  Statistics are float32 or wider whatever the dtype of x. Under jit with a batch that is split
+  over devices the statistics are those of the global batch.
+  """
+
+  @nn.compact
+  def __call__(self, x, *, train: bool):
+    shape = (x.shape[-1],)
+    scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
+    bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
+    running_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
+    running_var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if train:
+      # Two passes: E[x^2] - E[x]^2 would lose digits.
+      mean = wide.mean((0, 1, 2))
+      var = jnp.square(wide - mean).mean((0, 1, 2))
+      if not self.is_initializing():
+        n = x.size // x.shape[-1]
+        running_mean.value = 0.9 * running_mean.value + 0.1 * mean
+        running_var.value = 0.9 * running_var.value + 0.1 * var * (n / max(n - 1, 1))
+    else:
+      mean, var = running_mean.value, running_var.value
+    out = (wide - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias
+    return out.astype(x.dtype)
+
+
+def upsample(x, factor: int):
+  """Nearest-neighbour enlargement of (B,h,w,C) by a whole factor."""
+  b, h, w, c = x.shape
+  x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
+  return x.reshape(b, h * factor, w * factor, c)

@@ -1,0 +1,62 @@
+"""Durations, learning-rate schedules, and one optax transformation per network."""
+import re
+
+import optax
+
+
+def to_steps(duration: str, steps_per_epoch: float) -> int:
+  """'210 epochs', '0.5 epochs' or '1000 steps' as a whole number of steps.
+
+  Raises ValueError for any other text.
+  """
+  match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*', duration)
+  if not match:
+    raise ValueError(f"a duration reads like '210 epochs' or '1000 steps', not '{duration}'")
+  number, unit = float(match[1]), match[2]
+  return round(number * steps_per_epoch) if unit == 'epoch' else round(number)
+
+
+def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1):
+  """Learning rate by step.
+
+  schedule: 'constant'; 'multistep', times `factor` at each of `boundaries` (published: 0.1 at
+  epochs 170 and 200 of 210); 'cosine', to zero at `total`. All times are steps. The first
+  `warmup` steps rise linearly from lr / 100.
+  """
+  if schedule == 'constant':
+    main = optax.constant_schedule(lr)
+  elif schedule == 'multistep':
+    main = optax.piecewise_constant_schedule(lr, {b - warmup: factor for b in boundaries})
+  elif schedule == 'cosine':
+    main = optax.cosine_decay_schedule(lr, max(total - warmup, 1))
+  else:
+    raise ValueError(f"optim.*.schedule is 'constant', 'multistep' or 'cosine', not '{schedule}'")
+  if not warmup:
+    return main
+  return optax.join_schedules([optax.linear_schedule(lr / 100, lr, warmup), main], [warmup])
+
+
+def build(specs: dict, networks, total: int, steps_per_epoch: float):
+  """One transformation over {network: params}, and {network: schedule} for the log.
+
+  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip)}, times as
+  durations; a network without a spec is frozen. weight_decay > 0 makes Adam AdamW; clip > 0 clips
+  the network's own gradient norm.
+  Raises ValueError for a spec of a network that the system does not have.
+  """
+  unknown = set(specs) - set(networks)
+  if unknown:
+    raise ValueError(f'optim names {sorted(unknown)}, but the networks are {sorted(networks)}')
+  if not specs:
+    raise ValueError(f'optim is empty: every network ({sorted(networks)}) would be frozen')
+  transforms, schedules = {'frozen': optax.set_to_zero()}, {}
+  for name, spec in specs.items():
+    schedules[name] = make_schedule(
+      spec['lr'], spec['schedule'], total, to_steps(spec['warmup'], steps_per_epoch),
+      [to_steps(b, steps_per_epoch) for b in spec['boundaries']], spec['factor'])
+    adam = (optax.adamw(schedules[name], weight_decay=spec['weight_decay'])
+            if spec['weight_decay'] else optax.adam(schedules[name]))
+    clip = optax.clip_by_global_norm(spec['clip']) if spec['clip'] else optax.identity()
+    transforms[name] = optax.chain(clip, adam)
+  labels = {name: name if name in specs else 'frozen' for name in networks}
+  return optax.partition(transforms, labels), schedules

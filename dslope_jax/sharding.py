@@ -1,0 +1,64 @@
+"""Devices: one mesh axis, the batch split over it, everything else on every device."""
+import os
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+
+def start(coordinator: str = '', processes: int = 0, process: int = 0):
+  """Joins this process to the others of a run on several hosts; a run on one host needs nothing.
+
+  Called before any other use of JAX. With a coordinator address the three values are taken as
+  given; on Cloud TPU pods, Slurm and Open MPI they are found by JAX itself.
+  """
+  if coordinator:
+    jax.distributed.initialize(coordinator, processes, process)
+  elif _on_cluster():
+    jax.distributed.initialize()
+
+
+def _on_cluster():
+  workers = os.environ.get('TPU_WORKER_HOSTNAMES', '').count(',') + 1
+  tasks = int(os.environ.get('SLURM_NTASKS', os.environ.get('OMPI_COMM_WORLD_SIZE', 1)))
+  return workers > 1 or tasks > 1
+
+
+def make_mesh():
+  """A mesh of all devices of all hosts along 'data'.
+
+  Auto axes: with explicit ones the backward pass of resized maps cannot be sharded by XLA.
+  """
+  return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh):
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def by_sample(mesh):
+  return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def to_global(batch: dict, mesh) -> dict:
+  """This process's part of a batch (NumPy, B first) as global arrays split over the mesh."""
+  sharding = by_sample(mesh)
+  return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def replicate(tree, mesh):
+  """A tree that every process holds whole, as global arrays on every device."""
+  sharding = replicated(mesh)
+
+  def put(x):
+    value = np.asarray(x)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+  return jax.tree.map(put, tree)
+
+
+def to_host(tree):
+  """Global arrays split on axis 0 as whole NumPy arrays on every process."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+    return multihost_utils.process_allgather(tree, tiled=True)
+  return jax.device_get(tree)

@@ -1,0 +1,167 @@
+"""Keypoint sets: names, flip pairs, limbs, OKS sigmas, body halves.
+
+Everything that depends on the number of keypoints K is derived from a `Skeleton`; no other file
+holds a joint number. Plain Python and NumPy, so that data workers can import it cheaply.
+"""
+import dataclasses
+import functools
+import re
+
+import numpy as np
+
+# Standard deviations of human annotators per keypoint, relative to the square root of the person's
+# area. COCO: pycocotools. CrowdPose: the official CrowdPose evaluator.
+_COCO_SIGMAS = (
+  .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089,
+  .089,
+)
+_CROWDPOSE_SIGMAS = (
+  .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079,
+)
+_LOWER_BODY = ('hip', 'knee', 'ankle', 'pelvis', 'toe', 'heel', 'foot')
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+  """A keypoint set.
+
+  names: K unique joint names; left and right are the person's own.
+  limbs: pairs of joint indices joined by a bone (drawing, and the cut-outs of the patch bank).
+  sigmas: K OKS standard deviations.
+  name: how the set is called in messages.
+  flip_pairs: pairs of joint indices exchanged by a mirror; found from the names when not given.
+
+  Raises ValueError where the parts contradict each other.
+  """
+  names: tuple[str, ...]
+  limbs: tuple[tuple[int, int], ...]
+  sigmas: tuple[float, ...]
+  name: str = 'custom'
+  flip_pairs: tuple[tuple[int, int], ...] | None = None
+
+  def __post_init__(self):
+    if len(set(self.names)) != len(self.names):
+      raise ValueError(f'skeleton {self.name}: keypoint names repeat: {self.names}')
+    if len(self.sigmas) != self.num_keypoints or not all(s > 0 for s in self.sigmas):
+      raise ValueError(f'skeleton {self.name}: needs {self.num_keypoints} positive sigmas, '
+                       f'has {self.sigmas}')
+    if self.flip_pairs is None:
+      object.__setattr__(self, 'flip_pairs', _pairs_from_names(self.names, self.name))
+    joints = [j for pair in self.flip_pairs + self.limbs for j in pair]
+    if any(not 0 <= j < self.num_keypoints for j in joints):
+      raise ValueError(f'skeleton {self.name}: a flip pair or limb names joint {max(joints)}, '
+                       f'but there are {self.num_keypoints} keypoints (0-based)')
+    paired = [j for pair in self.flip_pairs for j in pair]
+    if len(set(paired)) != len(paired):
+      raise ValueError(f'skeleton {self.name}: a joint is in two flip pairs, or paired with '
+                       f'itself: {self.flip_pairs}')
+
+  @property
+  def num_keypoints(self) -> int:
+    return len(self.names)
+
+  @functools.cached_property
+  def flip_order(self) -> np.ndarray:
+    """(K,) permutation p: joint k of the mirrored person is joint p[k] of the person."""
+    order = np.arange(self.num_keypoints)
+    for a, b in self.flip_pairs:
+      order[a], order[b] = b, a
+    return order
+
+  @functools.cached_property
+  def lower_body(self) -> np.ndarray:
+    """(K,) bool: hips and below; the rest is the upper body (half-body augmentation)."""
+    return np.array([any(part in name for part in _LOWER_BODY) for name in self.names])
+
+  def index(self, name: str) -> int | None:
+    """Number of the joint called `name`, None if this set lacks it."""
+    return self.names.index(name) if name in self.names else None
+
+
+# A side is a word of its own: 'left_knee', 'kneeLeft', 'l_knee', but not the 'right' of 'upright'.
+_SIDES = (
+  (re.compile(r'(?<![a-z])left(?![a-z])'), 'right'),
+  (re.compile(r'(?<![A-Z])Left(?![a-z])'), 'Right'),
+  (re.compile(r'(?<![A-Z])LEFT(?![A-Z])'), 'RIGHT'),
+  (re.compile(r'(?<![^_\W])l(?![^_\W])'), 'r'),
+  (re.compile(r'(?<![^_\W])L(?![^_\W])'), 'R'),
+)
+
+
+def _pairs_from_names(names, skeleton_name):
+  """Pairs each left joint with the joint whose name differs only in the side."""
+  pairs = []
+  for i, name in enumerate(names):
+    for left, right in _SIDES:
+      partner = left.sub(right, name)
+      if partner != name:
+        if partner not in names:
+          raise ValueError(f"skeleton {skeleton_name}: keypoint '{name}' has no mirror partner "
+                           f"'{partner}'; give the category 'flip_pairs' or mend the names")
+        pairs.append((i, names.index(partner)))
+        break
+  return tuple(pairs)
+
+
+COCO = Skeleton(
+  name='coco',
+  names=('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear', 'left_shoulder',
+         'right_shoulder', 'left_elbow', 'right_elbow', 'left_wrist', 'right_wrist', 'left_hip',
+         'right_hip', 'left_knee', 'right_knee', 'left_ankle', 'right_ankle'),
+  limbs=((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7),
+         (6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+  sigmas=_COCO_SIGMAS)
+
+# OKS is not MPII's measure (PCKh is); COCO's values stand in for suppression of double poses.
+MPII = Skeleton(
+  name='mpii',
+  names=('right_ankle', 'right_knee', 'right_hip', 'left_hip', 'left_knee', 'left_ankle', 'pelvis',
+         'thorax', 'neck', 'head_top', 'right_wrist', 'right_elbow', 'right_shoulder',
+         'left_shoulder', 'left_elbow', 'left_wrist'),
+  limbs=((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (10, 11),
+         (11, 12), (12, 7), (7, 13), (13, 14), (14, 15)),
+  sigmas=(.089, .087, .107, .107, .087, .089, .107, .079, .079, .079, .062, .072, .079, .079, .072,
+          .062))
+
+CROWDPOSE = Skeleton(
+  name='crowdpose',
+  names=('left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow', 'left_wrist',
+         'right_wrist', 'left_hip', 'right_hip', 'left_knee', 'right_knee', 'left_ankle',
+         'right_ankle', 'head', 'neck'),
+  limbs=((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5), (13, 6), (13, 7), (6, 8),
+         (8, 10), (7, 9), (9, 11), (6, 7)),
+  sigmas=_CROWDPOSE_SIGMAS)
+
+LSP = Skeleton(
+  name='lsp',
+  names=('right_ankle', 'right_knee', 'right_hip', 'left_hip', 'left_knee', 'left_ankle',
+         'right_wrist', 'right_elbow', 'right_shoulder', 'left_shoulder', 'left_elbow',
+         'left_wrist', 'neck', 'head_top'),
+  limbs=((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (9, 10), (10, 11),
+         (8, 12), (9, 12), (12, 13), (2, 8), (3, 9)),
+  sigmas=(.089, .087, .107, .107, .087, .089, .062, .072, .079, .079, .072, .062, .079, .079))
+
+_KNOWN = (COCO, MPII, CROWDPOSE, LSP)
+
+
+def from_category(category: dict) -> Skeleton:
+  """Skeleton of a COCO `categories` entry: a known set by its names, else the entry's own.
+
+  `keypoints` lists the names, `skeleton` the limbs (1-based, as in COCO). Two fields that COCO
+  does not have are read where present: `sigmas` (K numbers) and `flip_pairs` (0-based index
+  pairs). Without `sigmas` every joint gets 1/K, the convention of users of custom sets.
+
+  Raises ValueError naming what the entry lacks.
+  """
+  names = tuple(category.get('keypoints') or ())
+  label = category.get('name', 'without a name')
+  if not names or not all(isinstance(n, str) for n in names):
+    raise ValueError(f"category '{label}' has no list of keypoint names under 'keypoints'")
+  for known in _KNOWN:
+    if names == known.names:
+      return known
+  limbs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get('skeleton') or ())
+  sigmas = tuple(category.get('sigmas') or [1 / len(names)] * len(names))
+  pairs = category.get('flip_pairs')
+  return Skeleton(names, limbs, sigmas, name=label,
+                  flip_pairs=None if pairs is None else tuple(tuple(p) for p in pairs))

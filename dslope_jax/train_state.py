@@ -1,0 +1,40 @@
+"""The training state: arrays only, exactly what a checkpoint holds."""
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+
+from dslope_jax.systems.base import System
+
+
+@flax.struct.dataclass
+class TrainState:
+  """params, batch_stats: {network: tree}. ema: the same two under their names, or empty.
+
+  No random key is stored: everything random is fold_in(seed, step).
+  """
+  step: jax.Array
+  params: dict
+  batch_stats: dict
+  opt_state: optax.OptState
+  ema: dict
+
+  def weights(self) -> dict:
+    """{'params', 'batch_stats'} to evaluate with: the moving average where one is kept."""
+    return self.ema or {'params': self.params, 'batch_stats': self.batch_stats}
+
+
+def create(system: System, optimizer, *, seed: int, size, ema: bool = False) -> TrainState:
+  """A fresh state for crops of size (W, H); equal for equal seeds on any number of devices.
+
+  Networks are initialised leaf by leaf from shapes alone: no forward pass is run or compiled.
+  """
+  params, batch_stats = {}, {}
+  for i, (name, shapes) in enumerate(system.inputs(size).items()):
+    key = jax.random.fold_in(jax.random.key(seed), i)
+    variables = system.networks[name].lazy_init({'params': key, 'dropout': key}, *shapes)
+    params[name] = variables['params']
+    batch_stats[name] = variables.get('batch_stats', {})
+  weights = {'params': params, 'batch_stats': batch_stats}
+  return TrainState(step=jnp.zeros((), jnp.int32), **weights, opt_state=optimizer.init(params),
+                    ema=jax.tree.map(jnp.copy, weights) if ema else {})

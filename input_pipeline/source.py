@@ -1,0 +1,60 @@
+"""The one form in which every annotated data set enters: people in columns."""
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from dslope_jax.skeletons import Skeleton
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """N people, one row each; columns are arrays so that data workers share them cheaply.
+
+  Pixels are those of the full picture. What a file `input_pipeline/<name>.py` must offer is a
+  function `load(split, **options) -> Source`.
+
+  name, split: for messages and the protocol stamp.
+  skeleton: the K keypoints.
+  image_id, annotation_id: (N,) int64; annotation_id is unique.
+  file: (N,) str, what `read` opens and what messages name.
+  box: (N,4) float32 x, y, width, height.
+  center: (N,2) float32; scale: (N,2) float32, box side / 200 (HRNet's convention), padding included.
+  keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible.
+  box_score: (N,) float32; 1 for ground-truth boxes.
+  reference: (N,) float32, the length that PCK-type metrics divide by; 0 where it is not defined.
+  read: row -> (H,W,3) uint8 RGB; raises OSError if the picture cannot be read.
+  mask: row -> (H,W) bool instance mask, or None where the person has none.
+  ground_truth: what the data set's own metric needs beyond the columns (COCO: the json as a dict).
+  """
+  name: str
+  split: str
+  skeleton: Skeleton
+  image_id: np.ndarray
+  annotation_id: np.ndarray
+  file: np.ndarray
+  box: np.ndarray
+  center: np.ndarray
+  scale: np.ndarray
+  keypoints: np.ndarray
+  visibility: np.ndarray
+  box_score: np.ndarray
+  reference: np.ndarray
+  read: Callable[[int], np.ndarray]
+  mask: Callable[[int], np.ndarray | None] = lambda row: None
+  ground_truth: dict | None = None
+
+  def __len__(self):
+    return len(self.annotation_id)
+
+  def __getitem__(self, row: int) -> int:
+    return int(row)
+
+  @property
+  def digest(self) -> str:
+    """Short hash of who is in the set and where: equal on every machine."""
+    h = hashlib.sha256()
+    for column in (self.image_id, self.annotation_id, self.box, self.keypoints, self.visibility):
+      h.update(np.ascontiguousarray(column).tobytes())
+    return h.hexdigest()[:12]

@@ -1,0 +1,126 @@
+"""Geometry of top-down crops: box -> center and scale -> affine map, and HRNet's augmentation.
+
+Pixels of the full picture, unless said otherwise. scale = box side / 200, (width, height).
+"""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+
+class Augmentation(NamedTuple):
+  """Strengths of the training augmentation; the defaults are HRNet's for COCO.
+
+  scale: deviation of the factor, cut to 1 +- scale. rotation: deviation in degrees, cut to twice.
+  Probabilities: rotation_prob, flip_prob, half_body_prob (only above half_body_joints labelled).
+  """
+  scale: float = 0.35
+  rotation: float = 45.0
+  rotation_prob: float = 0.6
+  flip_prob: float = 0.5
+  half_body_prob: float = 0.3
+  half_body_joints: int = 8
+
+
+def clip_box(box, width, height):
+  """COCO's box x, y, w, h clipped to the picture as HRNet does; None if nothing is left of it."""
+  x, y, w, h = box
+  x1, y1 = max(0, x), max(0, y)
+  x2, y2 = min(width - 1, x1 + max(0, w - 1)), min(height - 1, y1 + max(0, h - 1))
+  if x2 < x1 or y2 < y1 or w <= 0 or h <= 0:
+    return None
+  return x1, y1, x2 - x1, y2 - y1
+
+
+def box_to_center_scale(box, aspect, padding=1.25):
+  """Centre and scale of a box x, y, w, h, its shorter side enlarged to aspect = width / height.
+
+  Returns (2,) float32 each; scale is multiplied by padding. As published, a centre whose x is
+  exactly -1 (HRNet's mark of a missing box) is not padded.
+  """
+  x, y, w, h = box
+  center = np.array([x + w * 0.5, y + h * 0.5], np.float32)
+  scale = _side_to_scale(w, h, aspect)
+  return center, scale if center[0] == -1 else scale * np.float32(padding)
+
+
+def _side_to_scale(w, h, aspect):
+  if w > aspect * h:
+    h = w / aspect
+  elif w < aspect * h:
+    w = h * aspect
+  return np.array([w / 200, h / 200], np.float32)
+
+
+def affine(center, scale, rotation, size, inverse=False):
+  """(2,3) map from the picture to a crop of size (width, height), or back.
+
+  rotation: degrees. Only the width's scale is used, so the crop keeps the picture's aspect. The
+  three points that fix the map are rounded to float32, as published (HRNet).
+  """
+  side = np.asarray(scale, np.float64)[0] * 200
+  w, h = size
+  angle = np.pi * rotation / 180
+  up = np.array([np.sin(angle), -np.cos(angle)]) * (side * 0.5)
+  source, target = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
+  source[:2] = center, np.asarray(center, np.float64) + up
+  target[:2] = (w * 0.5, h * 0.5), (w * 0.5, h * 0.5 - w * 0.5)
+  for points in (source, target):
+    dx, dy = points[0] - points[1]
+    points[2] = points[1] + np.array([-dy, dx], np.float32)
+  if inverse:
+    source, target = target, source
+  return cv2.getAffineTransform(source, target)
+
+
+def transform(points, matrix):
+  """(...,2) points through a (2,3) affine map."""
+  return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def half_body(keypoints, visibility, lower_body, aspect, prefer_upper):
+  """Centre and scale of the box around the upper or lower labelled joints, None if below two.
+
+  keypoints (K,2), visibility (K,), lower_body (K,) bool. A half needs more than two joints to be
+  chosen; the centre is the mean of the joints, the box side times 1.5 (HRNet).
+  """
+  labelled = visibility > 0
+  upper, lower = keypoints[labelled & ~lower_body], keypoints[labelled & lower_body]
+  if prefer_upper and len(upper) > 2:
+    chosen = upper
+  else:
+    chosen = lower if len(lower) > 2 else upper
+  if len(chosen) < 2:
+    return None
+  w, h = chosen.max(0) - chosen.min(0)
+  return chosen.mean(0).astype(np.float32), _side_to_scale(w, h, aspect) * np.float32(1.5)
+
+
+def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_body, width, size):
+  """Random crop geometry: (2,3) map from the picture to the crop, and whether it is mirrored.
+
+  Order of the draws as published: half body, scale, rotation, mirror. width: of the picture.
+  """
+  a = augmentation
+  if (visibility > 0).sum() > a.half_body_joints and rng.random() < a.half_body_prob:
+    # Published: the half is drawn by a normal, not a uniform number, so upper has p = 0.69.
+    half = half_body(keypoints, visibility, lower_body, size[0] / size[1], rng.normal() < 0.5)
+    center, scale = half or (center, scale)
+  scale = scale * np.clip(rng.normal(1, a.scale), 1 - a.scale, 1 + a.scale)
+  rotation = np.clip(rng.normal(0, a.rotation), -2 * a.rotation, 2 * a.rotation)
+  rotation = rotation if rng.random() < a.rotation_prob else 0.0
+  mirror = rng.random() < a.flip_prob
+  return crop_matrix(center, scale, rotation, mirror, width, size), mirror
+
+
+def crop_matrix(center, scale, rotation, mirror, width, size):
+  """(2,3) map from the picture to the crop; a mirrored picture is mirrored before it is cropped."""
+  if not mirror:
+    return affine(center, scale, rotation, size)
+  matrix = affine((width - center[0] - 1, center[1]), scale, rotation, size)
+  return matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float64)
+
+
+def warp(image, matrix, size):
+  """(H,W,3) uint8 crop of size (W, H); bilinear, black outside the picture."""
+  return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)

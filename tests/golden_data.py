@@ -1,0 +1,39 @@
+"""Reads the reference values in tests/golden; see the README files there."""
+import json
+import pathlib
+import re
+
+import flax.traverse_util
+import numpy as np
+
+from tests.golden.dslope import golden_rule
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden/dslope'
+
+
+def state_dict(keys_file, seed, gain=1.0, dtype=np.float32):
+  """The state dict that the golden rule makes for a key listing."""
+  entries = json.loads((GOLDEN / keys_file).read_text())['state_dict']
+  return {e['key']: golden_rule.weight(seed, e['key'], e['shape'], gain).astype(dtype)
+          for e in entries}
+
+
+def nhwc(array):
+  return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+
+
+def relative_error(got, want):
+  return np.abs(np.asarray(got, np.float64) - want).max() / np.abs(want).max()
+
+
+def torch_names(tree):
+  """Flax tree -> {published key: array in PyTorch's axis order}."""
+  leaf_names = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean',
+                'var': 'running_var'}
+  out = {}
+  for path, value in flax.traverse_util.flatten_dict(tree).items():
+    parts = [re.sub(r'_(\d+)', r'.\1', p) for p in path[:-1]]
+    value = np.asarray(value)
+    key = '.'.join([*parts, leaf_names.get(path[-1], path[-1])])
+    out[key] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+  return out
