@@ -78,12 +78,13 @@ def flip_merge(heatmaps, flipped, flip_pairs, shift=True):
   return (heatmaps + back) / 2
 
 
-def to_picture(keypoints, center, scale, heatmap_size):
-  """Heatmap pixels -> pixels of the full picture (inverse of the upright crop's affine map).
+def to_picture(keypoints, center, scale, size):
+  """Heatmap or crop pixels -> pixels of the full picture (inverse of the upright affine map).
 
-  keypoints: (N,K,2). center, scale: (N,2), box centre and box side / 200. heatmap_size: (w, h).
-  As published only the width's scale is used; crops keep the aspect, so it holds for both axes.
+  keypoints: (N,K,2) in a frame of size (w, h), that of the heatmap or of the crop. center, scale:
+  (N,2), box centre and box side / 200. As published only the width's scale is used; crops keep
+  the aspect, so it holds for both axes.
   """
-  pixel = (scale[:, :1] * 200 / heatmap_size[0])[:, :, None]
-  middle = np.array(heatmap_size, np.float32) / 2
+  pixel = (scale[:, :1] * 200 / size[0])[:, :, None]
+  middle = np.array(size, np.float32) / 2
   return (keypoints - middle) * pixel + center[:, None]

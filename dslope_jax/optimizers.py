@@ -39,16 +39,17 @@ def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1):
 def build(specs: dict, networks, total: int, steps_per_epoch: float):
   """One transformation over {network: params}, and {network: schedule} for the log.
 
-  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip)}, times as
-  durations; a network without a spec is frozen. weight_decay > 0 makes Adam AdamW; clip > 0 clips
-  the network's own gradient norm.
+  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip, frozen)},
+  times as durations; a network without a spec is frozen too. weight_decay > 0 makes Adam AdamW;
+  clip > 0 clips the network's own gradient norm.
   Raises ValueError for a spec of a network that the system does not have.
   """
   unknown = set(specs) - set(networks)
   if unknown:
     raise ValueError(f'optim names {sorted(unknown)}, but the networks are {sorted(networks)}')
+  specs = {name: spec for name, spec in specs.items() if not spec['frozen']}
   if not specs:
-    raise ValueError(f'optim is empty: every network ({sorted(networks)}) would be frozen')
+    raise ValueError(f'every network ({sorted(networks)}) is frozen; there is nothing to train')
   transforms, schedules = {'frozen': optax.set_to_zero()}, {}
   for name, spec in specs.items():
     schedules[name] = make_schedule(

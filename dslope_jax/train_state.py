@@ -24,17 +24,28 @@ class TrainState:
     return self.ema or {'params': self.params, 'batch_stats': self.batch_stats}
 
 
-def create(system: System, optimizer, *, seed: int, size, ema: bool = False) -> TrainState:
-  """A fresh state for crops of size (W, H); equal for equal seeds on any number of devices.
+def init_weights(system: System, seed: int, size) -> dict:
+  """Fresh {'params', 'batch_stats'} for crops of size (W, H).
 
   Networks are initialised leaf by leaf from shapes alone: no forward pass is run or compiled.
   """
-  params, batch_stats = {}, {}
+  weights = {'params': {}, 'batch_stats': {}}
   for i, (name, shapes) in enumerate(system.inputs(size).items()):
     key = jax.random.fold_in(jax.random.key(seed), i)
     variables = system.networks[name].lazy_init({'params': key, 'dropout': key}, *shapes)
-    params[name] = variables['params']
-    batch_stats[name] = variables.get('batch_stats', {})
-  weights = {'params': params, 'batch_stats': batch_stats}
-  return TrainState(step=jnp.zeros((), jnp.int32), **weights, opt_state=optimizer.init(params),
+    for kind in weights:
+      weights[kind][name] = variables.get(kind, {})
+  return weights
+
+
+def weight_shapes(system: System, size) -> dict:
+  """The tree of `init_weights` as shapes and dtypes."""
+  return jax.eval_shape(lambda: init_weights(system, 0, size))
+
+
+def create(system: System, optimizer, *, seed: int, size, ema: bool = False) -> TrainState:
+  """A fresh state for crops of size (W, H); equal for equal seeds on any number of devices."""
+  weights = init_weights(system, seed, size)
+  return TrainState(step=jnp.zeros((), jnp.int32), **weights,
+                    opt_state=optimizer.init(weights['params']),
                     ema=jax.tree.map(jnp.copy, weights) if ema else {})

@@ -1,0 +1,134 @@
+"""Data: annotated sources -> pairs of crops -> batches. NumPy, OpenCV and grain; never jax.
+
+The training stream is a pure function of (seed, step): equal batches with any number of workers,
+equal global batches on any number of hosts, and `start_step` resumes it exactly.
+"""
+import dataclasses
+import functools
+import importlib
+import os
+import zlib
+
+import cv2
+import grain
+import numpy as np
+
+from input_pipeline import top_down
+from input_pipeline.occlusion import RECIPES, Person, covered_joints, paste
+from input_pipeline.patches import PatchBank
+from input_pipeline.source import Source
+
+# The occluded partner of a validation picture depends on this, the bank and the annotation id.
+BENCHMARK = 'c1'
+
+
+def load(name: str, split: str, **options) -> Source:
+  """The source that `input_pipeline/<name>.py` loads."""
+  return importlib.import_module(f'{__name__}.{name}').load(split, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMaker:
+  """Makes the sample of one person: crop, occluded partner, keypoints. Pure and picklable.
+
+  size: (W, H) of the crops. recipe: name in `occlusion.RECIPES`. augmentation: None for evaluation.
+  A sample holds image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels;
+  visibility (K,) uint8; covered (K,) bool; row.
+  """
+  source: Source
+  size: tuple[int, int]
+  bank: PatchBank | None
+  recipe: str
+  seed: int
+  augmentation: top_down.Augmentation | None = None
+
+  def train(self, index: int, row: int):
+    """Sample number `index` of the endless stream. An unreadable picture becomes a black one
+    without labels, marked `unreadable`: the stream goes on and the loop counts and names it."""
+    s = self.source
+    epoch = index // len(s)
+    key = [self.seed, int(s.annotation_id[row]), epoch]
+    try:
+      image = s.read(row)
+    except OSError:
+      w, h = self.size
+      black = np.zeros((h, w, 3), np.uint8)
+      k = s.skeleton.num_keypoints
+      return {'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
+              'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool),
+              'row': np.int32(row), 'unreadable': True}
+    matrix, mirror = top_down.draw_crop(
+      np.random.default_rng([*key, 0]), self.augmentation, s.center[row], s.scale[row],
+      s.keypoints[row], s.visibility[row], s.skeleton.lower_body, image.shape[1], self.size)
+    sample = self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
+    return sample | {'unreadable': False}
+
+  def evaluate(self, item: tuple[int, bool]):
+    """The fixed sample of a row, with a mask that is False for padding.
+
+    Raises OSError for an unreadable picture: a score over the others would be another score.
+    """
+    row, real = item
+    s = self.source
+    matrix = top_down.affine(s.center[row], s.scale[row], 0, self.size)
+    rng = np.random.default_rng([zlib.crc32(BENCHMARK.encode()), int(s.annotation_id[row])])
+    return self._pair(s.read(row), row, matrix, False, rng) | {'mask': real}
+
+  def _pair(self, image, row, matrix, mirror, rng):
+    s = self.source
+    crop = top_down.warp(image, matrix, self.size)
+    person = Person(s.keypoints[row], s.visibility[row], s.scale[row], s.skeleton)
+    occluded, hidden = paste(crop, matrix, RECIPES[self.recipe](person, self.bank, rng), self.bank)
+    keypoints = top_down.transform(s.keypoints[row], matrix).astype(np.float32)
+    visibility = s.visibility[row]
+    if mirror:
+      keypoints, visibility = keypoints[s.skeleton.flip_order], visibility[s.skeleton.flip_order]
+    return {'image': crop, 'occluded_image': occluded, 'keypoints': keypoints,
+            'visibility': visibility, 'covered': covered_joints(hidden, keypoints, visibility),
+            'row': np.int32(row)}
+
+
+def train_dataset(maker: PairMaker, *, batch_size: int, start_step: int = 0, num_workers: int = 0,
+                  process: int = 0, processes: int = 1):
+  """Endless iterator over this process's part of the global batches, from `start_step`.
+
+  batch_size: of this process. num_workers: data processes; 0 works in threads of this one.
+  """
+  cv2.setNumThreads(0)  # the samples of a batch run side by side; a sample is one thread's work
+  dataset = (
+    grain.MapDataset.source(maker.source).seed(maker.seed).shuffle().repeat()
+    .map_with_index(maker.train)[process::processes]
+    .batch(batch_size, drop_remainder=True)[start_step:])
+  return _iterate(dataset, num_workers)
+
+
+def eval_dataset(maker: PairMaker, *, batch_size: int, num_workers: int = 0, process: int = 0,
+                 processes: int = 1):
+  """Iterator over this process's part of the rows, every batch full, the last ones padded.
+
+  Every process gets the same number of batches.
+  """
+  cv2.setNumThreads(0)
+  count = len(maker.source)
+  padded = -(-count // (batch_size * processes)) * batch_size * processes
+  items = [(min(i, count - 1), i < count) for i in range(padded)]
+  dataset = (grain.MapDataset.source(items)[process::processes].map(maker.evaluate)
+             .batch(batch_size, drop_remainder=True))
+  return _iterate(dataset, num_workers)
+
+
+def _iterate(dataset, num_workers):
+  """Reads ahead: by worker processes, or by a few threads of this process."""
+  threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+  iterable = dataset.to_iter_dataset(threads)
+  if num_workers:
+    options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
+    iterable = iterable.mp_prefetch(options, worker_init_fn=functools.partial(_start_worker))
+  return iter(iterable)
+
+
+def _start_worker(*_):
+  """A worker never touches an accelerator, should a library in it import jax."""
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+  os.environ['CUDA_VISIBLE_DEVICES'] = ''
+  cv2.setNumThreads(0)

@@ -128,34 +128,25 @@ def coco_ap(ground_truth, results, sigmas, image_ids=None):
   evaluate, all if None; results of the others are not looked at.
   Returns a dict of floats 0..1 under `STATISTICS`: at most 20 poses per picture; M and L by area,
   32^2 and 96^2 square pixels. nan where nobody has that size.
-  Raises ValueError if nothing is annotated in these pictures, if a result has an unknown picture
-  or category, the wrong number of joints or a number that is not finite.
+  Raises ValueError if nothing is annotated in these pictures, if a picture or category is unknown,
+  the number of joints is wrong, or a result holds a number that is not finite.
   """
-  sigmas = np.asarray(sigmas, np.float64)
-  known = {i['id'] for i in ground_truth['images']}
+  known, categories = _known_ids(ground_truth)
   chosen = known if image_ids is None else {int(i) for i in image_ids}
   _require_known('image_ids', chosen, known, 'pictures')
-  categories = {c['id'] for c in ground_truth['categories']}
-  people = [_annotation(a, number, len(sigmas)) for number, a in enumerate(
-      (a for a in ground_truth['annotations']
-       if a['image_id'] in chosen and a['category_id'] in categories), 1)]
+  people = [a for a in ground_truth['annotations']
+            if a['image_id'] in chosen and a['category_id'] in categories]
   if not people:
     raise ValueError(f'nothing to evaluate: no annotation of the categories {sorted(categories)} '
                      f'in the {len(chosen)} pictures chosen')
   _require_known('results', {r['image_id'] for r in results}, known, 'pictures')
   _require_known('results', {r['category_id'] for r in results}, categories, 'categories')
-  detections = _detections([r for r in results if r['image_id'] in chosen], len(sigmas))
   shared = {'images': [{'id': i} for i in sorted(chosen)],
             'categories': [{'id': c} for c in sorted(categories)]}
-  with contextlib.redirect_stdout(io.StringIO()):
-    evaluation = COCOeval(_index(shared | {'annotations': people}),
-                          _index(shared | {'annotations': detections}), 'keypoints')
-    evaluation.params.kpt_oks_sigmas = sigmas
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-  return {name: float('nan') if value == -1 else float(value)
-          for name, value in zip(STATISTICS, evaluation.stats, strict=True)}
+  return _evaluate(
+    shared | {'annotations': _annotations(people, len(sigmas))},
+    shared | {'annotations': _detections([r for r in results if r['image_id'] in chosen],
+                                         len(sigmas))}, sigmas)
 
 
 def _poses(keypoints, scores, areas, sigmas):
@@ -177,6 +168,14 @@ def _likeness(keypoints, areas, best, rest, sigmas):
   return oks(keypoints[one], keypoints[rest], areas[one], areas[rest], sigmas)[0]
 
 
+def _known_ids(ground_truth):
+  """Picture ids and category ids of a COCO dict."""
+  missing = {'images', 'annotations', 'categories'} - set(ground_truth)
+  if missing:
+    raise ValueError(f'the ground truth has no {sorted(missing)}')
+  return tuple({entry['id'] for entry in ground_truth[k]} for k in ('images', 'categories'))
+
+
 def _require_known(what, ids, known, of):
   unknown = sorted(ids - known)
   if unknown:
@@ -184,21 +183,21 @@ def _require_known(what, ids, known, of):
                      f'such as {unknown[0]}')
 
 
-def _annotation(annotation, number, num_keypoints):
-  """What the evaluator reads of an annotation, in a dict of its own that it may write to."""
-  missing = [k for k in ('bbox', 'keypoints') if k not in annotation]
-  joints = annotation.get('keypoints', ())
-  if missing or len(joints) != 3 * num_keypoints:
-    fault = f'lacks {missing}' if missing else f'has {len(joints) / 3:g} keypoints'
-    raise ValueError(f'annotation {annotation.get("id")} {fault}; {num_keypoints} sigmas given')
-  x, y, width, height = annotation['bbox']
-  labelled = sum(v > 0 for v in joints[2::3])
+def _annotations(people, num_keypoints):
+  """What the evaluator reads of the annotations, in dicts of their own that it may write to."""
+  out = []
   # Numbered anew: pycocotools takes an annotation whose id is 0 for unmatched.
-  return {'id': number, 'image_id': annotation['image_id'],
-          'category_id': annotation['category_id'], 'bbox': [x, y, width, height],
-          'keypoints': joints, 'iscrowd': annotation.get('iscrowd', 0),
-          'num_keypoints': annotation.get('num_keypoints', labelled),
-          'area': annotation.get('area', _AREA_OF_BOX * width * height)}
+  for number, person in enumerate(people, 1):
+    joints, box = person.get('keypoints', ()), person.get('bbox', ())
+    if len(joints) != 3 * num_keypoints or len(box) != 4:
+      raise ValueError(f'annotation {person.get("id")} has {len(joints)} numbers as keypoints and '
+                       f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
+    out.append({
+      'id': number, 'image_id': person['image_id'], 'category_id': person['category_id'],
+      'bbox': box, 'keypoints': joints, 'iscrowd': person.get('iscrowd', 0),
+      'num_keypoints': person.get('num_keypoints', sum(v > 0 for v in joints[2::3])),
+      'area': person.get('area', _AREA_OF_BOX * box[2] * box[3])})
+  return out
 
 
 def _detections(results, num_keypoints):
@@ -216,6 +215,18 @@ def _detections(results, num_keypoints):
   return [{'id': number, 'image_id': r['image_id'], 'category_id': r['category_id'],
            'keypoints': r['keypoints'], 'score': r['score'], 'area': float(area)}
           for number, (r, area) in enumerate(zip(results, areas, strict=True), 1)]
+
+
+def _evaluate(ground_truth, detections, sigmas):
+  """The ten numbers of pycocotools, which speaks on standard output and marks nan by -1."""
+  with contextlib.redirect_stdout(io.StringIO()):
+    evaluation = COCOeval(_index(ground_truth), _index(detections), 'keypoints')
+    evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+  return {name: float('nan') if value == -1 else float(value)
+          for name, value in zip(STATISTICS, evaluation.stats, strict=True)}
 
 
 def _index(dataset):

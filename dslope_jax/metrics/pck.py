@@ -40,10 +40,11 @@ def pckh(predictions, ground_truth, visible, head_sizes, threshold=0.5):
   sizes = np.asarray(head_sizes, np.float64)
   if sizes.shape != distances.shape[:1]:
     raise ValueError(f'{len(distances)} people, but head_sizes has shape {sizes.shape}')
-  bad = ~(sizes > 0) & visible.any(1)
+  usable = (sizes > 0) & np.isfinite(sizes)
+  bad = ~usable & visible.any(1)
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(sizes)} people have a head size that is not positive')
-  sizes = np.where(sizes > 0, sizes, 1)[:, None]
+    raise ValueError(f'{bad.sum()} of {len(sizes)} people have no positive head size')
+  sizes = np.where(usable, sizes, 1)[:, None]
   return _percent(((distances / sizes <= threshold) & visible).sum(0), visible.sum(0))
 
 
@@ -87,7 +88,7 @@ def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None
   if reference.shape != distances.shape[:1] or len(names) != distances.shape[1]:
     raise ValueError(f'people and joints {distances.shape}, but reference has shape '
                      f'{reference.shape} and there are {len(names)} names')
-  measured = reference > 0
+  measured = (reference > 0) & np.isfinite(reference)
   correct = distances / np.where(measured, reference, 1)[:, None] <= threshold
   counted = visible & measured[:, None]
   right, counts = (correct & counted).sum(0), counted.sum(0)

@@ -27,8 +27,8 @@ def build(num_keypoints, model, mutual, sigma=2.0, loss='mse', joint_weights=Non
 
   def loss_fn(forward, batch, step):
     if kind == 'distill' and 'gnet' in forward.trainable:
-      raise ValueError("mutual.kind 'distill' teaches ENet from a frozen GNet: remove optim.gnet "
-                       'and give init_from.gnet')
+      raise ValueError("mutual.kind 'distill' teaches ENet from a frozen GNet: set "
+                       'optim.gnet.frozen=True and init_from.gnet')
     outputs = {'gnet': forward('gnet', normalise(batch['image'])),
                'enet': forward('enet', normalise(batch['occluded_image']))}
     total, terms = 0.0, {}

@@ -1,0 +1,19 @@
+"""D-Slope on MPII and its occluded partner C-MPII: HRNet-W32, 256x256, 210 epochs.
+
+Paper: D-Slope / MoEPose; HRNet (Sun et al., 2019).
+Command: python train.py --config configs/cmpii_hrnet.py --config.data.root=MPII
+  arguments after a colon: w48, kl / mse / distill / none
+MPII holds images/, annot/train.json, annot/valid.json and annot/gt_valid.mat (published with HRNet).
+Expected: GNet on clean val, PCKh@0.5: HRNet-W32 alone reaches 90.3 (published). C-MPII: not known.
+Time: not measured.
+"""
+from configs import common
+
+
+def get_config(argument=''):
+  config = common.dslope()
+  config.system.model.dtype = 'bfloat16'
+  config.data.update(dict(name='mpii', root='data/mpii', size=(256, 256), num_workers=8))
+  config.data.augmentation.update(dict(scale=0.25, rotation=30.0, half_body_prob=0.0))
+  config.evals.val.update(common.evaluation('valid', 'pckh'))
+  return common.hrnet_arguments(config, argument)

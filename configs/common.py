@@ -1,0 +1,66 @@
+"""Sections and defaults that every config starts from; durations read '10 epochs' or '500 steps'."""
+from ml_collections import ConfigDict
+
+
+def base(networks):
+  """All fields there are, for a system with these networks; a config changes what it needs."""
+  return ConfigDict(dict(
+    seed=0,
+    duration='210 epochs',
+    batch_size=128,  # of all devices together
+    accumulate=1,  # parts that a batch is worked off in, when memory is short
+    ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
+    system=dict(name='', sigma=2.0, loss='mse', model=dict(name='hrnet', width=32)),
+    optim={name: adam() for name in networks},
+    init_from={name: '' for name in networks},  # 'WORKDIR' or 'WORKDIR:network name there'
+    data=dict(
+      name='coco', root='data/coco', train_split='train', size=(192, 256), loader=dict(),
+      recipe='published',  # of the occluded partner; 'none' leaves both pictures clean
+      bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
+      augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,
+                        half_body_prob=0.3, half_body_joints=8),
+      num_workers=0,  # data processes; 0 works in threads of the training process
+      max_unreadable=10),  # pictures; one more stops the run
+    evals=dict(val=evaluation('val', 'coco_ap')),
+    log_every='50 steps', eval_every='10 epochs', save_every='1 epoch', keep=3))
+
+
+def adam(lr=1e-3):
+  """Published: Adam, 1e-3, a tenth of it from epoch 170 and again from epoch 200, of 210."""
+  return dict(lr=lr, schedule='multistep', boundaries=('170 epochs', '200 epochs'), factor=0.1,
+              warmup='0 steps', weight_decay=0.0, clip=0.0, frozen=False)
+
+
+def evaluation(split, metric):
+  """boxes: 'gt' or a detector's COCO result file. shift: of the mirrored maps by one pixel."""
+  return dict(split=split, metric=metric, boxes='gt', batch_size=64, flip=True, shift=True,
+              oks_nms=0.9)
+
+
+def dslope(kind='mse'):
+  """The paired system; the weights are the published ones of kinds 'mse' and 'distill'."""
+  config = base(('gnet', 'enet'))
+  config.system.name = 'dslope'
+  config.system.mutual = ConfigDict(dict(
+    kind=kind, weights=dict(gnet=1e-5, enet=1e-5 if kind == 'distill' else 1e-3),
+    temperature=0.1, features=False))
+  config.optim.gnet.frozen = kind == 'distill'
+  return config
+
+
+def hrnet_arguments(config, argument):
+  """Applies 'w32' / 'w48', '256x192' / '384x288' / '256x256' (height x width) and a kind of
+  mutual term, comma-separated. Sigma follows the size, as published. Raises ValueError."""
+  sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
+  for word in filter(None, argument.split(',')):
+    if word in ('w32', 'w48'):
+      config.system.model.width = int(word[1:])
+    elif word in sizes:
+      config.data.size, config.system.sigma = sizes[word]
+    elif word in ('mse', 'kl', 'distill', 'none'):
+      config.system.mutual = dslope(word).system.mutual
+      config.optim.gnet.frozen = word == 'distill'
+    else:
+      raise ValueError(f"config argument '{word}' is none of w32, w48, {', '.join(sizes)}, mse, kl, "
+                       'distill, none')
+  return config

@@ -1,0 +1,108 @@
+"""Where numbers and pictures go: a progress bar, JSON lines, TensorBoard. Process 0 only."""
+import json
+import math
+import os
+import time
+
+import jax
+import numpy as np
+import tqdm
+from tensorboardX import SummaryWriter
+
+
+class MetricWriter:
+  """Writes `metrics.jsonl` and `tensorboard/` in the workdir and keeps the progress bar.
+
+  Terms of a step stay on the device until `log` is called for the *next* log point, so nothing
+  waits for the step in flight.
+  """
+
+  def __init__(self, workdir, total: int, start: int, batch_size: int, schedules: dict):
+    self.active = jax.process_index() == 0
+    self.batch_size, self.schedules = batch_size, schedules
+    self.pending, self.previous = [], []
+    self.waited, self.since, self.since_step = 0.0, time.perf_counter(), start
+    self.bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=not self.active,
+                         mininterval=1, dynamic_ncols=True)
+    if self.active:
+      self.lines = open(os.path.join(workdir, 'metrics.jsonl'), 'a', encoding='utf-8')
+      self.board = SummaryWriter(os.path.join(workdir, 'tensorboard'))
+
+  def step(self, step: int, terms: dict, waited: float):
+    """Takes the terms (device scalars) of a step and the seconds spent waiting for its data."""
+    self.pending.append((step, terms))
+    self.waited += waited
+    self.bar.update(1)
+
+  def log(self, step: int):
+    """Writes the log point before this one; raises FloatingPointError for a loss not finite."""
+    now = time.perf_counter()
+    elapsed, steps = now - self.since, step - self.since_step
+    speed = {'samples_per_second': steps * self.batch_size / max(elapsed, 1e-9),
+             'data_wait_share': self.waited / max(elapsed, 1e-9)}
+    self._flush()
+    self.previous = [(self.pending, speed)]
+    self.pending = []
+    self.resume_clock(step)
+
+  def resume_clock(self, step: int):
+    """Starts the clock of samples/s anew, after work that is not training."""
+    self.waited, self.since, self.since_step = 0.0, time.perf_counter(), step
+
+  def flush(self):
+    """Writes all that is pending; waits for the device. To be called before a save."""
+    self._flush()
+    self.previous = [(self.pending, {})]
+    self.pending = []
+    self._flush()
+
+  def _flush(self):
+    for entries, speed in self.previous:
+      entries = jax.device_get(entries)
+      for step, terms in entries:
+        check_finite(step, terms)
+      if entries:
+        step = entries[-1][0]
+        means = {k: float(np.mean([t[k] for _, t in entries])) for k in entries[0][1]}
+        rates = {f'{n}/learning_rate': float(f(step - 1)) for n, f in self.schedules.items()}
+        self.scalars(step, means | rates | speed)
+        self.bar.set_postfix_str(_line(means, speed), refresh=False)
+    self.previous = []
+
+  def scalars(self, step: int, values: dict):
+    if not self.active:
+      return
+    finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    self.lines.write(json.dumps({'step': step} | finite) + '\n')
+    self.lines.flush()
+    for key, value in values.items():
+      self.board.add_scalar(key, value, step)
+
+  def picture(self, step: int, name: str, image):
+    """image: (H,W,3) uint8."""
+    if self.active:
+      self.board.add_image(name, image, step, dataformats='HWC')
+
+  def close(self):
+    self.bar.close()
+    if self.active:
+      self.lines.close()
+      self.board.close()
+
+
+def _line(means, speed):
+  """Short text for the bar: speed, waiting, loss, and its terms; stages are in the files only."""
+  parts = []
+  if speed:
+    parts = [f"{speed['samples_per_second']:.0f} samples/s", f"{speed['data_wait_share']:.0%} wait"]
+  terms = [k for k in means if not k.endswith('grad_norm') and '_stage' not in k]
+  return ', '.join(parts + [f'{k} {means[k]:.1e}' for k in terms])
+
+
+def check_finite(step: int, terms: dict):
+  """Raises FloatingPointError naming the first term that is not finite, causes before sums."""
+  for name in sorted(terms, key=lambda k: (k.endswith('grad_norm'), k == 'loss', k)):
+    if not np.isfinite(terms[name]):
+      raise FloatingPointError(
+        f"step {step}: '{name}' is {float(terms[name])}; the run stops, the last checkpoint is "
+        'from before. Try a lower learning rate, a warm-up or clipping (optim.*.clip)')

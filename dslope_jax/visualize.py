@@ -1,0 +1,57 @@
+"""Pictures for people: skeletons on crops, heatmaps, sheets of pairs."""
+import cv2
+import numpy as np
+
+from dslope_jax.skeletons import Skeleton
+
+_LEFT, _RIGHT, _MIDDLE = (255, 160, 40), (60, 200, 255), (120, 255, 120)  # RGB
+
+
+def draw_pose(image, keypoints, shown, skeleton: Skeleton):
+  """Copy of a (H,W,3) uint8 RGB picture with limbs and joints; the person's left is orange.
+
+  keypoints: (K,2) pixels. shown: (K,) bool, which joints to draw.
+  """
+  out = np.ascontiguousarray(image).copy()
+  thickness = max(1, round(max(image.shape[:2]) / 128))
+  points = [tuple(int(round(float(v))) for v in p) for p in np.clip(keypoints, -1e4, 1e4)]
+  for a, b in skeleton.limbs:
+    if shown[a] and shown[b]:
+      cv2.line(out, points[a], points[b], _colour(skeleton, a, b), thickness, cv2.LINE_AA)
+  for k in np.flatnonzero(shown):
+    cv2.circle(out, points[k], thickness + 1, _colour(skeleton, k), -1, cv2.LINE_AA)
+  return out
+
+
+def _colour(skeleton, *joints):
+  names = [skeleton.names[j].lower() for j in joints]
+  if all('left' in n for n in names):
+    return _LEFT
+  return _RIGHT if all('right' in n for n in names) else _MIDDLE
+
+
+def draw_heatmaps(image, heatmaps):
+  """The largest of K maps (h,w,K) at each pixel, as a colour over a darkened (H,W,3) picture."""
+  strongest = np.clip(np.asarray(heatmaps, np.float32).max(-1), 0, 1)
+  strongest = cv2.resize(strongest, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+  colour = cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_JET)
+  return cv2.addWeighted(image, 0.5, cv2.cvtColor(colour, cv2.COLOR_BGR2RGB), 0.5, 0)
+
+
+def sheet(rows, titles=()):
+  """Rows of equal-sized (H,W,3) pictures as one picture, with a line of column titles."""
+  height, width = max(rows[0][0].shape[0], 96), rows[0][0].shape[1]
+  factor = height / rows[0][0].shape[0]
+  width = round(width * factor)
+  body = np.vstack([np.hstack([cv2.resize(p, (width, height)) for p in row]) for row in rows])
+  head = np.zeros((18 if titles else 0, body.shape[1], 3), np.uint8)
+  for i, title in enumerate(titles):
+    cv2.putText(head, title, (i * width + 2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255,) * 3, 1,
+                cv2.LINE_AA)
+  return np.vstack([head, body])
+
+
+def save(path, image):
+  """Writes a (H,W,3) uint8 RGB picture; raises OSError if it cannot."""
+  if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+    raise OSError(f"cannot write picture '{path}'")

@@ -1,0 +1,106 @@
+"""Evaluates the networks of a run on clean and on occluded pictures.
+
+  python eval.py --config configs/ccoco_hrnet.py --workdir runs/ccoco_hrnet [--checkpoint STEP]
+                 [--config.data.root=FOLDER] [--config.evals.val.boxes=DETECTIONS.json]
+
+Prints one table per entry of `config.evals` and writes results, predictions in COCO's format and
+a sheet of pictures to WORKDIR/eval_STEP/<entry>.
+"""
+import functools
+import os
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+import input_pipeline
+from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
+from input_pipeline import coco, patches
+from startup import checked, default_workdir
+
+
+def load_source(config, split):
+  """The people of a split, as `config.data` says where and how."""
+  data = config.data
+  root = {'root': data.root} if 'root' in data else {}
+  return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1], **root,
+                             **data.loader.to_dict())
+
+
+def load_bank(config, workdir, train_source=None):
+  """The patch bank of a run, cut from the training people if it is not there yet."""
+  if config.data.recipe == 'none':
+    return None
+  folder = config.data.bank.folder or os.path.join(workdir, 'patches')
+  if train_source is None and not os.path.exists(folder):
+    train_source = load_source(config, config.data.train_split)
+  return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
+                               seed=config.data.bank.seed)
+
+
+def build_system(config, skeleton):
+  return systems.build(**config.system.to_dict(), num_keypoints=skeleton.num_keypoints)
+
+
+def make_evaluators(config, system, mesh, bank):
+  """{name: Evaluator} of the entries of `config.evals`."""
+  return {name: _make_evaluator(config, entry.to_dict(), system, mesh, bank)
+          for name, entry in config.evals.items()}
+
+
+def _make_evaluator(config, entry, system, mesh, bank):
+  split, boxes, batch_size = (entry.pop(k) for k in ('split', 'boxes', 'batch_size'))
+  source, box_stamp = load_source(config, split), 'ground truth'
+  if boxes != 'gt':
+    source, elsewhere = coco.with_detections(source, boxes, aspect=config.data.size[0] /
+                                             config.data.size[1])
+    box_stamp = os.path.basename(boxes)
+    print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
+          'this split')
+  size, recipe = tuple(config.data.size), config.data.recipe
+  maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0)
+  processes = jax.process_count()
+  local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
+  batches = functools.partial(
+    input_pipeline.eval_dataset, maker, batch_size=local, num_workers=config.data.num_workers,
+    process=jax.process_index(), processes=processes)
+  stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
+           'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
+           'shift': entry['shift'], 'decoder': 'quarter', 'recipe': recipe,
+           'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
+           'ema': config.ema_decay > 0}
+  return evaluation.Evaluator(system, mesh, source, batches, size=size, stamp=stamp, **entry)
+
+
+def evaluate(config, workdir, checkpoint=None):
+  """Evaluates a checkpoint of a run; returns {entry: {'network/kind': {metric: number}}}."""
+  mesh = sharding.make_mesh()
+  bank = load_bank(config, workdir)
+  skeleton = load_source(config, next(iter(config.evals.values())).split).skeleton
+  system = build_system(config, skeleton)
+  evaluators = make_evaluators(config, system, mesh, bank)
+  shapes = train_state.weight_shapes(system, tuple(config.data.size))
+  weights, step = checkpointing.restore_weights(workdir, shapes, checkpoint,
+                                                ema=config.ema_decay > 0)
+  weights = sharding.replicate(weights, mesh)
+  out = {}
+  for name, evaluator in evaluators.items():
+    folder = os.path.join(workdir, f'eval_{step}', name)
+    out[name], stamp = evaluator.run(weights, step, folder)
+    if jax.process_index() == 0:
+      print(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}', flush=True)
+  return out
+
+
+def main(_):
+  flag = flags.FLAGS
+  with checked():
+    evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint)
+
+
+if __name__ == '__main__':
+  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  flags.DEFINE_string('workdir', None, 'of the training run; default runs/<config name>')
+  flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
+  flags.mark_flag_as_required('config')
+  app.run(main)

@@ -1,0 +1,268 @@
+"""Any keypoint set in COCO's format: COCO itself, CrowdPose, OCHuman in COCO form, your own."""
+import dataclasses
+import functools
+import json
+import os
+
+import cv2
+import numpy as np
+
+from dslope_jax import skeletons
+from input_pipeline.source import Source
+from input_pipeline.top_down import box_to_center_scale, clip_box
+
+_HOW_TO_GET = (
+  "COCO 2017 is train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org, "
+  "unpacked into one folder; then pass --config.data.root=FOLDER. To try the project without any "
+  "data: python train.py --config configs/quickstart.py")
+
+
+def load(split, *, root, annotations='annotations/person_keypoints_{split}.json', images='',
+         aspect=0.75, padding=1.25, skip_invalid=False) -> Source:
+  """The labelled people of one split.
+
+  root: folder. annotations: json file below it; images: picture folder below it. '{split}' in
+  either is replaced; without `images` the folders '{split}', 'images/{split}' and 'images' are
+  tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25 for COCO.
+  skip_invalid: leave out invalid annotations and say how many, instead of stopping.
+
+  Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
+  """
+  path = os.path.join(root, annotations.format(split=split))
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
+  folder = _picture_folder(root, images, split)
+  truth = read_json(path, ('images', 'annotations', 'categories'))
+  category = next((c for c in truth['categories'] if c.get('keypoints')), None)
+  if category is None:
+    raise ValueError(f"{path}: no category lists its 'keypoints' names; this is not a keypoint set")
+  skeleton = skeletons.from_category(category)
+  people = _labelled_people(truth, category, skeleton, path, skip_invalid)
+  _check_pictures([p.image for p in people], folder, path)
+  boxes = np.array([p.box for p in people])
+  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
+                                    strict=True))
+  keypoints = np.array([p.keypoints for p in people], np.float32)
+  files = np.array([os.path.join(folder, p.image['file_name']) for p in people])
+  sizes = np.array([(p.image.get('width', 0), p.image.get('height', 0)) for p in people], np.int32)
+  return Source(
+    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
+    image_id=np.array([p.image['id'] for p in people], np.int64),
+    annotation_id=np.array([p.annotation['id'] for p in people], np.int64),
+    file=files, box=boxes.astype(np.float32), center=center, scale=scale,
+    keypoints=keypoints[..., :2], visibility=keypoints[..., 2].astype(np.uint8),
+    box_score=np.ones(len(people), np.float32), reference=np.zeros(len(people), np.float32),
+    read=functools.partial(read_row, files, sizes),
+    mask=functools.partial(_mask, [p.annotation.get('segmentation') for p in people], sizes),
+    ground_truth=truth)
+
+
+def read_json(path, keys=()):
+  """A json file as Python objects; raises ValueError naming file, place and missing keys."""
+  try:
+    with open(path, encoding='utf-8') as f:
+      data = json.load(f)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
+  missing = [k for k in keys if not isinstance(data, dict) or not isinstance(data.get(k), list)]
+  if missing:
+    raise ValueError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
+  return data
+
+
+def read_picture(path, size=(0, 0)):
+  """(H,W,3) uint8 RGB of a picture file, as stored: EXIF rotation is ignored, as COCO does.
+
+  size: the (width, height) that its annotation states, (0, 0) if it states none.
+  Raises OSError naming the file if it is missing, broken, or of another size.
+  """
+  image = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+  if image is None:
+    raise OSError(f"picture '{path}' is missing or broken")
+  h, w = image.shape[:2]
+  if size[0] and (w, h) != tuple(size):
+    raise OSError(f"picture '{path}' is {w}x{h}, its annotation says {size[0]}x{size[1]}")
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_row(files, sizes, row):
+  """`Source.read` of a set whose pictures are files."""
+  return read_picture(str(files[row]), tuple(sizes[row].tolist()))
+
+
+def _picture_folder(root, images, split):
+  tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
+  for name in tried:
+    if os.path.isdir(os.path.join(root, name)):
+      return os.path.join(root, name)
+  raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {_HOW_TO_GET}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+  annotation: dict
+  image: dict
+  box: tuple
+  keypoints: np.ndarray
+
+
+def _labelled_people(truth, category, skeleton, path, skip_invalid):
+  """Every person with a labelled joint, checked; crowds and unlabelled people are no examples."""
+  images = {}
+  for image in truth['images']:
+    if not isinstance(image.get('id'), int) or image['id'] in images:
+      raise ValueError(f"{path}: picture id {image.get('id')!r} is not a whole number or repeats")
+    images[image['id']] = image
+  people, problems, seen = [], [], set()
+  for annotation in truth['annotations']:
+    if annotation.get('iscrowd') or annotation.get('category_id') != category['id']:
+      continue
+    problem, person = _check(annotation, images, skeleton, seen)
+    if problem:
+      problems.append(f"annotation {annotation.get('id')!r}: {problem}")
+    elif person:
+      people.append(person)
+  if problems and not skip_invalid:
+    more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
+    raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
+                     'with --config.data.loader.skip_invalid=True')
+  if problems:
+    print(f'{path}: {len(problems)} invalid annotations left out; the first: {problems[0]}')
+  if not people:
+    raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
+                     'and a picture in this file; check category_id and image_id')
+  return people
+
+
+def _check(annotation, images, skeleton, seen):
+  """(what is wrong or None, the person or None if nothing is labelled)."""
+  number = annotation.get('id')
+  if not isinstance(number, int) or number < 0 or number in seen:
+    return 'its id is not a whole number, is negative or repeats', None
+  seen.add(number)
+  image = images.get(annotation.get('image_id'))
+  if image is None:
+    return f"image_id {annotation.get('image_id')!r} matches no picture of the file", None
+  values = annotation.get('keypoints') or [0] * (3 * skeleton.num_keypoints)
+  try:
+    keypoints = np.array(values, np.float64).reshape(-1)
+  except (TypeError, ValueError):
+    return 'its keypoints are not numbers', None
+  if len(keypoints) != 3 * skeleton.num_keypoints:
+    return (f'has {len(keypoints)} keypoint numbers, {skeleton.num_keypoints} joints need '
+            f'{3 * skeleton.num_keypoints} (x, y, v each)'), None
+  keypoints = keypoints.reshape(-1, 3)
+  bad = [v for v in keypoints[:, 2].tolist() if v not in (0, 1, 2)]
+  if bad:
+    return f'visibility {bad[0]:g} is not 0 (not labelled), 1 (hidden) or 2 (visible)', None
+  if not np.isfinite(keypoints).all():
+    return 'a keypoint is not a finite number', None
+  if not keypoints[:, 2].any():
+    return None, None
+  return _check_box(annotation, image, keypoints)
+
+
+def _check_box(annotation, image, keypoints):
+  box = annotation.get('bbox')
+  if not (isinstance(box, list) and len(box) == 4 and
+          all(isinstance(v, (int, float)) and np.isfinite(v) for v in box)):
+    return f'bbox {box!r} is not four finite numbers x, y, width, height', None
+  if box[2] <= 0 or box[3] <= 0:
+    return f'bbox {box} has no area', None
+  width, height = image.get('width', 0) or 10**9, image.get('height', 0) or 10**9
+  clipped = clip_box(box, width, height)
+  if clipped is None or clipped[2] * clipped[3] <= 0:
+    return f'bbox {box} lies outside its picture of {width}x{height}', None
+  return None, _Labelled(annotation, image, clipped, keypoints)
+
+
+def _check_pictures(images, folder, path):
+  """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
+  present, missing = {}, []
+  for name in sorted({str(image.get('file_name')) for image in images}):
+    if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
+      raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
+                       'relative to the folder')
+    below, base = os.path.split(name)
+    if below not in present:
+      parent = os.path.join(folder, below)
+      present[below] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+    if base not in present[below]:
+      missing.append(name)
+  if missing:
+    raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
+                            f"is '{missing[0]}'. {_HOW_TO_GET}")
+
+
+def _mask(segmentations, sizes, row):
+  """`Source.mask`: polygons or run lengths as a (H,W) bool array."""
+  segmentation = segmentations[row]
+  width, height = sizes[row].tolist()
+  if not segmentation or not width:
+    return None
+  if isinstance(segmentation, list):
+    mask = np.zeros((height, width), np.uint8)
+    polygons = [np.round(np.reshape(p, (-1, 2))).astype(np.int32) for p in segmentation]
+    return cv2.fillPoly(mask, polygons, 1).astype(bool)
+  from pycocotools import mask as coco_mask
+  if isinstance(segmentation['counts'], list):
+    segmentation = coco_mask.frPyObjects(segmentation, height, width)
+  return coco_mask.decode(segmentation).astype(bool)
+
+
+def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=0.5):
+  """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
+
+  Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
+  they place the occluder and are never shown to a network. A box that meets nobody has none.
+  Returns the source and the number of boxes on pictures that the source does not have.
+  Raises ValueError naming the file and the entry.
+  """
+  detections = read_json(path)
+  rows_of = {}
+  for row, image in enumerate(source.image_id.tolist()):
+    rows_of.setdefault(image, []).append(row)
+  boxes, scores, matched, rows, elsewhere = [], [], [], [], 0
+  for i, d in enumerate(detections):
+    try:
+      if d.get('category_id', 1) != 1:
+        continue
+      box, score, image = [float(v) for v in d['bbox']], float(d['score']), d['image_id']
+    except (AttributeError, KeyError, TypeError, ValueError):
+      box, score, image = [], 0.0, None
+    if len(box) != 4 or not np.isfinite([*box, score]).all():
+      raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
+                       'height) and score')
+    if image not in rows_of:
+      elsewhere += 1
+    elif box[2] > 0 and box[3] > 0:
+      overlap = _iou(box, source.box[rows_of[image]])
+      rows.append(rows_of[image][int(overlap.argmax())])
+      matched.append(overlap.max() >= min_iou)
+      boxes.append(box)
+      scores.append(score)
+  if not boxes:
+    raise ValueError(f'{path}: none of its {len(detections)} boxes is on a picture of '
+                     f'{source.name} {source.split}; is it the file of another split?')
+  rows, boxes = np.array(rows), np.array(boxes, np.float32)
+  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
+                                    strict=True))
+  read = functools.partial(_through, source.read, rows)
+  return dataclasses.replace(
+    source, image_id=source.image_id[rows], annotation_id=source.annotation_id[rows],
+    file=source.file[rows], box=boxes, center=center, scale=scale,
+    keypoints=source.keypoints[rows], reference=source.reference[rows], read=read,
+    visibility=np.where(np.array(matched)[:, None], source.visibility[rows], 0).astype(np.uint8),
+    box_score=np.array(scores, np.float32), mask=lambda row: None), elsewhere
+
+
+def _through(read, rows, row):
+  return read(int(rows[row]))
+
+
+def _iou(box, boxes):
+  """(N,) overlaps of one box x, y, w, h with boxes (N,4)."""
+  low = np.maximum(boxes[:, :2], box[:2])
+  high = np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
+  shared = np.prod(np.clip(high - low, 0, None), 1)
+  return shared / (np.prod(boxes[:, 2:], 1) + box[2] * box[3] - shared)

@@ -1,0 +1,257 @@
+"""Trains the networks of a system.
+
+  python train.py --config FILE [--workdir DIR] [--config.x.y=VALUE ...]
+
+The same command goes on with an interrupted run, from its newest checkpoint. WORKDIR (default
+runs/<config name>) gets checkpoints/, metrics.jsonl, tensorboard/, patches/ (the bank), config.json
+and eval_STEP/ with results, predictions and pictures of each evaluation.
+"""
+import os
+import signal
+import time
+from collections import deque
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+import input_pipeline
+from dslope_jax import checkpointing, evaluation, optimizers, sharding, train_state
+from dslope_jax.metric_writer import MetricWriter
+from dslope_jax.train_step import make_train_step
+from eval import build_system, load_bank, load_source, make_evaluators
+from input_pipeline.top_down import Augmentation
+from startup import check_config, checked, claim_workdir, default_workdir, define_process_flags
+
+_IN_FLIGHT = 2  # steps handed to the device before the host waits for the oldest of them
+
+
+def train(config, workdir, allow_config_change=False):
+  """Trains until `config.duration`, from the newest checkpoint if there is one.
+
+  Returns the state and, if the run came to its end, the results of the last evaluation.
+  """
+  lock = claim_workdir(workdir)
+  check_config(config, workdir, allow_config_change)
+  mesh = sharding.make_mesh()
+  source = load_source(config, config.data.train_split)
+  bank = load_bank(config, workdir, source)
+  system = build_system(config, source.skeleton)
+  per_epoch = len(source) / config.batch_size
+  total = optimizers.to_steps(config.duration, per_epoch)
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch)
+  evaluators = make_evaluators(config, system, mesh, bank)
+  checkpoints = checkpointing.Checkpoints(workdir, config.keep)
+  state = _first_state(config, system, optimizer, mesh, checkpoints)
+  start = int(state.step)
+  stream = _data_stream(config, source, bank, start)
+  writer = MetricWriter(workdir, total, start, config.batch_size, schedules)
+  due = _due_steps(config, per_epoch, total)
+  results = {}
+  try:
+    step_fn = None
+    with _StopSignal() as stopped:
+      in_flight, unreadable = deque(), set()
+      for step in range(start + 1, total + 1):
+        before = time.perf_counter()
+        batch = next(stream)
+        _count_unreadable(batch, source, unreadable, config.data.max_unreadable)
+        batch = sharding.to_global(_device_fields(batch), mesh)
+        waited = time.perf_counter() - before
+        if step_fn is None:
+          step_fn = _compile(config, system, optimizer, schedules, mesh, state, batch)
+          writer.resume_clock(step - 1)
+        state, terms = step_fn(state, batch)
+        in_flight.append(terms)
+        if len(in_flight) > _IN_FLIGHT:
+          jax.block_until_ready(in_flight.popleft())
+        writer.step(step, terms, waited)
+        if due(step, 'log_every'):
+          writer.log(step)
+        leave = _reached_stop(stopped, step)
+        if due(step, 'eval_every') and not leave:
+          writer.flush()
+          results = _evaluate(evaluators, state, step, workdir, writer)
+        if due(step, 'save_every') or leave:
+          writer.flush()  # a state after a loss that is not finite is never saved
+          checkpoints.save(state, step)
+          writer.resume_clock(step)
+        if leave:
+          checkpoints.wait()
+          _say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
+          break
+    writer.flush()
+  finally:
+    stream.close()
+    writer.close()
+    checkpoints.close()
+    lock.close()
+  return state, results
+
+
+def _first_state(config, system, optimizer, mesh, checkpoints):
+  """The state to go on with: the newest checkpoint, else fresh weights and those of init_from."""
+  size = tuple(config.data.size)
+  state = train_state.create(system, optimizer, seed=config.seed, size=size,
+                             ema=config.ema_decay > 0)
+  steps = checkpoints.steps()
+  if not steps:
+    state = _init_from(config.init_from.to_dict(), state)
+  state = sharding.replicate(state, mesh)
+  if steps:
+    restored = checkpoints.restore(state)
+    if restored is None:
+      raise ValueError(f"none of the checkpoints {steps} in '{checkpoints.folder}' can be read; "
+                       'choose another --workdir to start anew')
+    _say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
+    return restored
+  _say('starting from step 0')
+  return state
+
+
+def _init_from(paths, state):
+  """Weights of other runs: {network: 'WORKDIR' or 'WORKDIR:its name there'}."""
+  for name, path in paths.items():
+    if not path:
+      continue
+    if name not in state.params:
+      raise ValueError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
+    workdir, _, there = path.partition(':')
+    there = there or name
+    wanted = {'params': {there: state.params[name]},
+              'batch_stats': {there: state.batch_stats[name]}}
+    weights, step = checkpointing.restore_weights(workdir, wanted)
+    _say(f"{name} starts from '{there}' of '{workdir}', step {step}")
+    weights = {kind: {name: weights[kind][there]} for kind in weights}
+    state = state.replace(params=state.params | weights['params'],
+                          batch_stats=state.batch_stats | weights['batch_stats'])
+    if state.ema:
+      state = state.replace(ema={kind: state.ema[kind] | weights[kind] for kind in weights})
+  return state
+
+
+def _data_stream(config, source, bank, start):
+  processes = jax.process_count()
+  if config.batch_size % (jax.device_count() * config.accumulate):
+    raise ValueError(f'batch_size {config.batch_size} does not divide by {jax.device_count()} '
+                     f'devices x accumulate {config.accumulate}')
+  maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
+                                   config.seed, Augmentation(**config.data.augmentation))
+  return input_pipeline.train_dataset(
+    maker, batch_size=config.batch_size // processes, start_step=start,
+    num_workers=config.data.num_workers, process=jax.process_index(), processes=processes)
+
+
+def _device_fields(batch):
+  return {k: v for k, v in batch.items() if k not in ('row', 'unreadable')}
+
+
+def _count_unreadable(batch, source, unreadable, limit):
+  """Names each unreadable picture once; raises OSError when there are too many."""
+  new = {str(source.file[row]) for row in batch['row'][batch['unreadable']]} - unreadable
+  for file in sorted(new):
+    unreadable.add(file)
+    print(f"picture '{file}' cannot be read; it counts as without labels ({len(unreadable)} so "
+          'far)', flush=True)
+  if len(unreadable) > limit:
+    raise OSError(f'{len(unreadable)} pictures cannot be read, more than data.max_unreadable='
+                  f'{limit}; mend the files named above')
+
+
+def _compile(config, system, optimizer, schedules, mesh, state, batch):
+  """The step, compiled once for the whole run: another shape would be an error, not a stall."""
+  step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=config.seed,
+                         accumulate=config.accumulate, ema_decay=config.ema_decay)
+  before = time.perf_counter()
+  everywhere, split = sharding.replicated(mesh), sharding.by_sample(mesh)
+  compiled = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, split),
+                     out_shardings=everywhere).lower(state, batch).compile()
+  _say(_describe(config, state, compiled, time.perf_counter() - before))
+  return compiled
+
+
+def _describe(config, state, compiled, seconds):
+  devices = jax.devices()
+  memory = compiled.memory_analysis()
+  needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0
+  counts = {n: f'{sum(x.size for x in jax.tree.leaves(p)) / 1e6:.2f} M'
+            for n, p in state.params.items()}
+  per_step = f'{config.batch_size // len(devices)} a device'
+  if config.accumulate > 1:
+    per_step += f' in {config.accumulate} parts'
+  return (f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
+          f'{jax.process_count()} process(es)\n'
+          f'parameters: ' + ', '.join(f'{n} {c}' for n, c in counts.items()) + '\n'
+          f'global batch {config.batch_size}, {per_step}; step needs {needed:.2f} GiB a device; '
+          f'compiled in {seconds:.0f} s')
+
+
+def _due_steps(config, per_epoch, total):
+  """(step, field) -> whether a duration field such as 'save_every' falls due, also at the end."""
+  every = {f: max(1, optimizers.to_steps(config[f], per_epoch))
+           for f in ('log_every', 'eval_every', 'save_every')}
+  return lambda step, field: step % every[field] == 0 or step == total
+
+
+def _evaluate(evaluators, state, step, workdir, writer):
+  out = {}
+  for name, evaluator in evaluators.items():
+    folder = os.path.join(workdir, f'eval_{step}', name)
+    out[name], stamp = evaluator.run(state.weights(), step, folder)
+    _say(f'\n{name}: {evaluation.table(out[name], stamp)}')
+    writer.scalars(step, {f'{name}/{row}/{k}': v for row, values in out[name].items()
+                          for k, v in values.items() if isinstance(v, float)})
+    writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
+  writer.resume_clock(step)
+  return out
+
+
+class _StopSignal:
+  """Within it SIGTERM and Ctrl-C only raise a flag; a second Ctrl-C stops at once.
+
+  On several hosts JAX's own handler stays, since all of them must stop at the same step.
+  """
+
+  def __enter__(self):
+    self.raised = False
+    caught = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+    self.before = {s: signal.signal(s, self._on_signal) for s in caught}
+    return self
+
+  def _on_signal(self, number, frame):
+    if self.raised and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.raised = True
+
+  def __exit__(self, *_):
+    for number, handler in self.before.items():
+      signal.signal(number, handler)
+
+
+def _reached_stop(stopped, step):
+  """Whether to leave after this step; on several hosts all of them agree on the step."""
+  if jax.process_count() == 1:
+    return stopped.raised
+  from jax.experimental import multihost_utils
+  return multihost_utils.reached_preemption_sync_point(step)
+
+
+def _say(text):
+  if jax.process_index() == 0:
+    print(text, flush=True)
+
+
+def main(_):
+  flag = flags.FLAGS
+  with checked():
+    sharding.start(flag.coordinator, flag.processes, flag.process)
+    train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change)
+
+
+if __name__ == '__main__':
+  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  flags.DEFINE_string('workdir', None, 'default runs/<config name>')
+  flags.DEFINE_bool('allow_config_change', False, 'go on in a workdir made with another config')
+  define_process_flags()
+  flags.mark_flag_as_required('config')
+  app.run(main)
