@@ -10,18 +10,20 @@ import functools
 import os
 
 import jax
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
-from input_pipeline import coco, patches
-from startup import checked, default_workdir
+from input_pipeline import coco, occlusion, patches
+from startup import checked, default_workdir, run
 
 
 def load_source(config, split):
   """The people of a split, as `config.data` says where and how."""
   data = config.data
+  if len(data.size) != 2 or min(data.size) < 1:
+    raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
   root = {'root': data.root} if 'root' in data else {}
   return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1], **root,
                              **data.loader.to_dict())
@@ -29,6 +31,7 @@ def load_source(config, split):
 
 def load_bank(config, workdir, train_source=None):
   """The patch bank of a run, cut from the training people if it is not there yet."""
+  occlusion.recipe(config.data.recipe)  # an unknown one is told before a bank is cut
   if config.data.recipe == 'none':
     return None
   folder = config.data.bank.folder or os.path.join(workdir, 'patches')
@@ -50,7 +53,7 @@ def make_evaluators(config, system, mesh, bank):
 
 def _make_evaluator(config, entry, system, mesh, bank):
   split, boxes, batch_size = (entry.pop(k) for k in ('split', 'boxes', 'batch_size'))
-  source, box_stamp = load_source(config, split), 'ground truth'
+  source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
   if boxes != 'gt':
     source, elsewhere = coco.with_detections(source, boxes, aspect=config.data.size[0] /
                                              config.data.size[1])
@@ -74,14 +77,17 @@ def _make_evaluator(config, entry, system, mesh, bank):
 
 def evaluate(config, workdir, checkpoint=None):
   """Evaluates a checkpoint of a run; returns {entry: {'network/kind': {metric: number}}}."""
+  if not config.evals:
+    raise ValueError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
+  step = checkpointing.find_step(workdir, checkpoint)  # before anything slow, and before a bank
   bank = load_bank(config, workdir)
-  skeleton = load_source(config, next(iter(config.evals.values())).split).skeleton
+  first = next(iter(config.evals.values()))
+  skeleton = load_source(config, first.split, **first.loader).skeleton
   system = build_system(config, skeleton)
   evaluators = make_evaluators(config, system, mesh, bank)
   shapes = train_state.weight_shapes(system, tuple(config.data.size))
-  weights, step = checkpointing.restore_weights(workdir, shapes, checkpoint,
-                                                ema=config.ema_decay > 0)
+  weights, _ = checkpointing.restore_weights(workdir, shapes, step, ema=config.ema_decay > 0)
   weights = sharding.replicate(weights, mesh)
   out = {}
   for name, evaluator in evaluators.items():
@@ -103,4 +109,4 @@ if __name__ == '__main__':
   flags.DEFINE_string('workdir', None, 'of the training run; default runs/<config name>')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
   flags.mark_flag_as_required('config')
-  app.run(main)
+  run(main)

@@ -7,12 +7,13 @@ import pathlib
 import sys
 
 import jax
-from absl import flags
+from absl import app, flags
 
 # Fields that may differ between the sessions of one run: they change where data lies and what is
 # reported, never the parameters.
 _FREE = ('data.root', 'data.num_workers', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.',
          'data.max_unreadable')
+_OF_BANK = ('data.name', 'data.train_split', 'data.loader', 'data.bank')
 
 
 @contextlib.contextmanager
@@ -21,10 +22,36 @@ def checked():
   try:
     yield
   except (OSError, ValueError, FloatingPointError) as error:
-    if os.environ.get('DSLOPE_TRACEBACK'):
-      raise
-    print(f'error: {error}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr)
-    sys.exit(1)
+    _stop(error)
+
+
+def _stop(text):
+  if os.environ.get('DSLOPE_TRACEBACK'):
+    raise  # noqa: PLE0704 - always called while an exception is handled
+  print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr)
+  sys.exit(1)
+
+
+def run(main):
+  """`app.run`, but what is wrong with the command line or the config file is one line too."""
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv):
+  try:
+    rest = flags.FLAGS(argv)
+    flags.FLAGS.config  # noqa: B018 - a config file that cannot be loaded raises here
+  except Exception as error:  # noqa: BLE001 - ml_collections passes on what the file raises
+    while error.args and isinstance(error.args[0], Exception):  # as it wraps them
+      error = error.args[0]
+    lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines()]
+    lines = [line for line in lines if line]
+    if isinstance(error, (AttributeError, KeyError)):
+      lines = ['the config has no field ' + '. '.join(lines)]
+    _stop(lines[-1] if lines else type(error).__name__)  # its cause; a traceback comes before it
+  if len(rest) > 1:
+    _stop(f"'{rest[1]}' is no --flag")
+  return rest
 
 
 def default_workdir():
@@ -59,6 +86,7 @@ def claim_workdir(workdir):
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+      lock.close()
       raise ValueError(f"another run is writing to '{workdir}'; stop it or choose another "
                        '--workdir') from None
   return lock
@@ -67,16 +95,22 @@ def claim_workdir(workdir):
 def check_config(config, workdir, allow_change):
   """Writes the config to a new workdir; in an old one refuses a config that differs from its own.
 
+  Before the first checkpoint only what the patch bank depends on must stay: a run that stopped
+  for a mistake in its config goes on when the mistake is mended.
   Raises ValueError naming the fields that differ.
   """
   path = pathlib.Path(workdir) / 'config.json'
   now = json.loads(config.to_json_best_effort())
   if path.exists():
-    before = json.loads(path.read_text())
-    old, new = dict(_flat(before)), dict(_flat(now))
+    try:
+      old = dict(_flat(json.loads(path.read_text())))
+    except (AttributeError, ValueError) as error:
+      raise ValueError(f"'{path}' is broken ({error}); choose another --workdir, or remove the file "
+                       'if the config is the same as before') from None
+    new, matters = dict(_flat(now)), _what_matters(path.parent)
     changed = [f'{k}: {old.get(k, "absent")} -> {new.get(k, "absent")}'
                for k in sorted(old.keys() | new.keys())
-               if old.get(k) != new.get(k) and not k.startswith(_FREE)]
+               if old.get(k) != new.get(k) and k.startswith(matters) and not k.startswith(_FREE)]
     if changed and not allow_change:
       raise ValueError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
                        'another --workdir, or pass --allow_config_change to go on with this one')
@@ -84,6 +118,13 @@ def check_config(config, workdir, allow_change):
     part = path.with_suffix('.part')
     part.write_text(json.dumps(now, indent=1))
     part.replace(path)
+
+
+def _what_matters(workdir):
+  """Beginnings of the fields that what lies in a workdir depends on."""
+  if (workdir / 'checkpoints').is_dir() and any((workdir / 'checkpoints').iterdir()):
+    return ('',)
+  return _OF_BANK if (workdir / 'patches').exists() else ()
 
 
 def _flat(tree, prefix=''):

@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 import jax
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
@@ -21,7 +21,7 @@ from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.train_step import make_train_step
 from eval import build_system, load_bank, load_source, make_evaluators
 from input_pipeline.top_down import Augmentation
-from startup import check_config, checked, claim_workdir, default_workdir, define_process_flags
+from startup import check_config, checked, claim_workdir, default_workdir, define_process_flags, run
 
 _IN_FLIGHT = 2  # steps handed to the device before the host waits for the oldest of them
 
@@ -31,14 +31,22 @@ def train(config, workdir, allow_config_change=False):
 
   Returns the state and, if the run came to its end, the results of the last evaluation.
   """
-  lock = claim_workdir(workdir)
-  check_config(config, workdir, allow_config_change)
+  with claim_workdir(workdir):
+    check_config(config, workdir, allow_config_change)
+    return _train(config, workdir)
+
+
+def _train(config, workdir):
   mesh = sharding.make_mesh()
+  _check_batch(config)
   source = load_source(config, config.data.train_split)
   bank = load_bank(config, workdir, source)
   system = build_system(config, source.skeleton)
   per_epoch = len(source) / config.batch_size
   total = optimizers.to_steps(config.duration, per_epoch)
+  if total < 1:
+    raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} of "
+                     f'{len(source)} people')
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch)
   evaluators = make_evaluators(config, system, mesh, bank)
   checkpoints = checkpointing.Checkpoints(workdir, config.keep)
@@ -85,8 +93,14 @@ def train(config, workdir, allow_config_change=False):
     stream.close()
     writer.close()
     checkpoints.close()
-    lock.close()
   return state, results
+
+
+def _check_batch(config):
+  size, accumulate, devices = config.batch_size, config.accumulate, jax.device_count()
+  if size < 1 or accumulate < 1 or size % (devices * accumulate):
+    raise ValueError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
+                     f'{accumulate}')
 
 
 def _first_state(config, system, optimizer, mesh, checkpoints):
@@ -100,9 +114,6 @@ def _first_state(config, system, optimizer, mesh, checkpoints):
   state = sharding.replicate(state, mesh)
   if steps:
     restored = checkpoints.restore(state)
-    if restored is None:
-      raise ValueError(f"none of the checkpoints {steps} in '{checkpoints.folder}' can be read; "
-                       'choose another --workdir to start anew')
     _say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
     return restored
   _say('starting from step 0')
@@ -132,9 +143,6 @@ def _init_from(paths, state):
 
 def _data_stream(config, source, bank, start):
   processes = jax.process_count()
-  if config.batch_size % (jax.device_count() * config.accumulate):
-    raise ValueError(f'batch_size {config.batch_size} does not divide by {jax.device_count()} '
-                     f'devices x accumulate {config.accumulate}')
   maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
                                    config.seed, Augmentation(**config.data.augmentation))
   return input_pipeline.train_dataset(
@@ -254,4 +262,4 @@ if __name__ == '__main__':
   flags.DEFINE_bool('allow_config_change', False, 'go on in a workdir made with another config')
   define_process_flags()
   flags.mark_flag_as_required('config')
-  app.run(main)
+  run(main)

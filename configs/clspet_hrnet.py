@@ -11,14 +11,15 @@ from configs import common
 
 def get_config(argument=''):
   config = common.dslope()
-  config.duration = '14 epochs'
+  config.duration = '40 epochs'
   config.batch_size = 32
-  config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(2, 2, 2)))
+  config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
   config.system.sigma = 1.5
-  config.data.update(dict(root='data/lspet', size=(96, 128)))
+  config.data.update(dict(root='data/lspet', size=(64, 96)))
+  config.data.augmentation.update(dict(scale=0.25, rotation=30.0, half_body_prob=0.0))
   config.data.loader.annotations = 'lspet_{split}.json'
   for spec in config.optim.values():
-    spec.update(dict(lr=2e-3, schedule='cosine', warmup='200 steps'))
+    spec.update(dict(schedule='cosine', warmup='200 steps'))
   config.evals.val.update(common.evaluation('val', 'pck'))
-  config.eval_every = '2 epochs'
+  config.eval_every = '5 epochs'
   return common.hrnet_arguments(config, argument)

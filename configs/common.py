@@ -32,9 +32,10 @@ def adam(lr=1e-3):
 
 
 def evaluation(split, metric):
-  """boxes: 'gt' or a detector's COCO result file. shift: of the mirrored maps by one pixel."""
+  """boxes: 'gt' or a detector's COCO result file. shift: of the mirrored maps by one pixel.
+  loader: options of the data set that differ from `data.loader`."""
   return dict(split=split, metric=metric, boxes='gt', batch_size=64, flip=True, shift=True,
-              oks_nms=0.9)
+              oks_nms=0.9, loader=dict())
 
 
 def dslope(kind='mse'):

@@ -1,6 +1,10 @@
 """Checkpoints: save without stalling, resume from the newest readable one, restore networks."""
+import contextlib
+import gc
+import logging
 import os
 import pathlib
+import sys
 
 import jax
 import orbax.checkpoint as ocp
@@ -20,7 +24,12 @@ class Checkpoints:
     self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
     self._options = ocp.CheckpointManagerOptions(
       preservation_policy=checkpoint_managers.LatestN(keep), create=True)
-    self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+    self._manager = self._open()
+
+  def _open(self):
+    # Without a handler orbax guesses the layout of all checkpoints from the newest one's folders.
+    return ocp.CheckpointManager(self.folder, item_handlers=ocp.StandardCheckpointHandler(),
+                                 options=self._options)
 
   def save(self, state: TrainState, step: int):
     """Writes in the background; the state may be donated to the next step at once."""
@@ -30,28 +39,42 @@ class Checkpoints:
     return sorted(self._manager.all_steps())
 
   def restore(self, state: TrainState) -> TrainState | None:
-    """The newest checkpoint that can be read, in the shapes and shardings of `state`; else None.
+    """The newest checkpoint that can be read, in the shapes and shardings of `state`.
 
-    An unreadable one is put aside under another name, and said so.
+    Newer ones that cannot be read are put aside under another name, and said so. None without
+    checkpoints. Raises ValueError, and moves nothing, where none of them can be read.
     """
     target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+    failed = {}
     for step in reversed(self.steps()):
-      try:
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-      except Exception as error:  # noqa: BLE001 - orbax has no common type for broken files
-        self._put_aside(step, error)
+      with _quiet():
+        try:
+          restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # noqa: BLE001 - orbax has no common type for broken files
+          failed[step] = _reason(error)
+          continue
+      if failed:
+        self._put_aside(failed, step)
+      return restored
+    if failed:
+      step, reason = max(failed.items())
+      raise ValueError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read or "
+                       f'fits this config ({step}: {reason}); choose another --workdir')
     return None
 
-  def _put_aside(self, step, error):
-    aside = self.folder.parent / f'unreadable_checkpoint_{step}'
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    print(f"checkpoint {step} cannot be read and is put aside as '{aside}' ({reason}); "
-          'the one before it is used', flush=True)
+  def _put_aside(self, failed, used):
     self._manager.close()
-    if jax.process_index() == 0:
+    for step, reason in failed.items() if jax.process_index() == 0 else ():
+      aside = self.folder.parent / f'unreadable_checkpoint_{step}'
+      while aside.exists():  # an earlier one of the same step
+        aside = aside.with_name(aside.name + '_')
       os.rename(self.folder / str(step), aside)
-    _barrier(f'aside_{step}')
-    self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+      print(f"checkpoint {step} cannot be read and is put aside as '{aside}' ({reason}); "
+            f'checkpoint {used} is used', flush=True)
+    if jax.process_count() > 1:
+      from jax.experimental import multihost_utils
+      multihost_utils.sync_global_devices('checkpoints put aside')
+    self._manager = self._open()
 
   def wait(self):
     """Returns when everything saved is on disk."""
@@ -61,10 +84,33 @@ class Checkpoints:
     self._manager.close()
 
 
-def _barrier(name):
-  if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
-    multihost_utils.sync_global_devices(name)
+def _reason(error):
+  return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Keeps orbax's unfinished reads of a broken checkpoint from printing pages of their own."""
+  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
+  sys.unraisablehook, log.disabled = lambda _: None, True
+  try:
+    yield
+  finally:
+    gc.collect()
+    sys.unraisablehook, log.disabled = hook, False
+
+
+def find_step(workdir, step: int | None = None) -> int:
+  """`step`, or the newest there is; raises FileNotFoundError if the run has no such checkpoint."""
+  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+  if not folder.is_dir():
+    raise FileNotFoundError(f"no checkpoints in '{workdir}'; give the workdir of a training run")
+  steps = sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
+  if not steps:
+    raise FileNotFoundError(f"'{workdir}' has no finished checkpoint yet")
+  if step not in (None, *steps):
+    raise FileNotFoundError(f"'{workdir}' has checkpoints of steps {steps}, not of {step}")
+  return steps[-1] if step is None else step
 
 
 def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = False):
@@ -75,22 +121,28 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
   Returns the same tree of arrays, and the step.
   Raises FileNotFoundError or ValueError, one line, where it is not there or does not fit.
   """
-  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
-  if not folder.is_dir():
-    raise FileNotFoundError(f"no checkpoints in '{workdir}'; give the workdir of a training run")
-  with ocp.CheckpointManager(folder) as manager:
-    steps = sorted(manager.all_steps())
-    if not steps or (step is not None and step not in steps):
-      raise FileNotFoundError(f"'{workdir}' has checkpoints of steps {steps}, not of {step}")
-    step = steps[-1] if step is None else step
-    target = jax.tree.map(ocp.tree.to_shape_dtype_struct, wanted)
-    target = {'ema': target} if ema else target
-    restored = manager.restore(step, args=ocp.args.PyTreeRestore(
-      target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-      partial_restore=True))
-  restored = restored['ema'] if ema else restored
-  found, asked = (jax.tree.map(lambda x: x.shape, t) for t in (restored, wanted))
-  if found != asked:
-    raise ValueError(f"the networks in '{workdir}' have other shapes than this config's; use the "
-                     'config that the run was trained with')
-  return restored, step
+  step = find_step(workdir, step)
+  target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
+  with ocp.CheckpointManager(  # read only: the training may still be writing
+      pathlib.Path(workdir).absolute() / 'checkpoints',
+      item_handlers=ocp.PyTreeCheckpointHandler(),
+      options=ocp.CheckpointManagerOptions(read_only=True)) as manager, _quiet():
+    try:
+      stored = _shapes(manager.item_metadata(step).tree)
+      restored = manager.restore(step, args=ocp.args.PyTreeRestore(
+        target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+        partial_restore=True)) if _shapes(target).items() <= stored.items() else None
+    except Exception as error:  # noqa: BLE001 - as above
+      raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({_reason(error)}); choose "
+                       'another step, or train on in that workdir, which puts it aside') from None
+  if restored is None:  # orbax itself would leave gaps without a word
+    path, shape = next(item for item in _shapes(target).items() if item not in stored.items())
+    raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
+                     f'{stored.get(path, "absent")}, {shape} is needed; use the config that the '
+                     'run was trained with')
+  return restored['ema'] if ema else restored, step
+
+
+def _shapes(tree):
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -45,6 +45,7 @@ class Evaluator:
                oks_nms=0.9):
     if metric not in METRICS:
       raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
+    _check_fit(metric, source)
     self.mesh, self.source, self.batches, self.size = mesh, source, batches, size
     self.metric, self.stamp, self.oks_nms = metric, stamp, oks_nms
     split = sharding.by_sample(mesh)
@@ -125,14 +126,11 @@ class Evaluator:
     kept = keypoint_ap.select(s.image_id, p['keypoints'], scores, s.scale.prod(1) * 200 ** 2,
                               s.skeleton.sigmas, self.oks_nms)
     results = keypoint_ap.to_coco_results(s.image_id[kept], p['keypoints'][kept],
-                                          p['scores'][kept], scores[kept])
+                                          p['scores'][kept], scores[kept], s.category_id)
     return keypoint_ap.coco_ap(s.ground_truth, results, s.skeleton.sigmas), results
 
   def pckh(self, p):
     s = self.source
-    if not (s.reference > 0).any():
-      raise ValueError(f'PCKh needs head sizes, which {s.name} {s.split} lacks (MPII: '
-                       'annot/gt_valid.mat)')
     table = pck.mpii_table(p['keypoints'], s.keypoints, s.visibility > 0, s.reference)
     return table, self._all_poses(p)
 
@@ -146,7 +144,8 @@ class Evaluator:
   def _all_poses(self, p):
     s = self.source
     return keypoint_ap.to_coco_results(s.image_id, p['keypoints'], p['scores'],
-                                       keypoint_ap.rescore(p['scores'], s.box_score))
+                                       keypoint_ap.rescore(p['scores'], s.box_score),
+                                       s.category_id)
 
   def sheet(self, predictions, sample, count=12):
     """Pairs of the first people with the truth and every network's pose."""
@@ -164,6 +163,21 @@ class Evaluator:
         pictures.append(visualize.draw_pose(crop, keypoints, p['scores'][row] > 0.1, s.skeleton))
       rows.append(pictures)
     return visualize.sheet(rows, columns)
+
+
+def _check_fit(metric, source):
+  """Raises ValueError, before anything is trained, where a metric lacks what it divides by."""
+  where = f'{source.name} {source.split}'
+  if metric == 'coco_ap' and source.ground_truth is None:
+    raise ValueError(f"metric 'coco_ap' needs annotations in COCO's form, which {where} lacks; "
+                     "choose 'pck' or 'pckh'")
+  if metric == 'pckh' and not (source.reference > 0).any():
+    raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII: split 'valid' and "
+                     'annot/gt_valid.mat)')
+  if metric == 'pck' and not pck.torso_diagonal(source.keypoints, source.visibility,
+                                                source.skeleton).any():
+    raise ValueError(f"metric 'pck' needs people with shoulders and hips, which {where} lacks; "
+                     "choose 'coco_ap'")
 
 
 METRICS = {'coco_ap': Evaluator.coco_ap, 'pckh': Evaluator.pckh, 'pck': Evaluator.pck}

@@ -58,7 +58,8 @@ def mutual_mse(own, partner, smooth_l1=False):
   def distance(a, b):
     wide = jnp.promote_types(a.dtype, jnp.float32)
     a, b = a.astype(wide), jax.lax.stop_gradient(b).astype(wide)
-    return (optax.losses.huber_loss(a, b) if smooth_l1 else jnp.square(a - b)).mean()
+    each = optax.losses.huber_loss(a, b) if smooth_l1 else jnp.square(a - b)
+    return each.mean((1, 2)).mean()  # in two steps: one long float32 sum loses digits
 
   terms = {}
   stages = zip(own['features'], partner['features'], strict=True)

@@ -6,6 +6,7 @@ equal global batches on any number of hosts, and `start_step` resumes it exactly
 import dataclasses
 import functools
 import importlib
+import inspect
 import os
 import zlib
 
@@ -14,7 +15,7 @@ import grain
 import numpy as np
 
 from input_pipeline import top_down
-from input_pipeline.occlusion import RECIPES, Person, covered_joints, paste
+from input_pipeline.occlusion import Person, covered_joints, paste, recipe
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 
@@ -23,8 +24,20 @@ BENCHMARK = 'c1'
 
 
 def load(name: str, split: str, **options) -> Source:
-  """The source that `input_pipeline/<name>.py` loads."""
-  return importlib.import_module(f'{__name__}.{name}').load(split, **options)
+  """The source that `input_pipeline/<name>.py` loads.
+
+  Raises ValueError for a name or an option that there is not.
+  """
+  try:
+    loader = importlib.import_module(f'{__name__}.{name}').load
+  except (AttributeError, ImportError) as error:
+    raise ValueError(f"data.name '{name}': no input_pipeline/{name}.py with a function load "
+                     f'({error})') from None
+  known = inspect.signature(loader).parameters
+  for option in options:
+    if option not in known:
+      raise ValueError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
+  return loader(split, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +91,7 @@ class PairMaker:
     s = self.source
     crop = top_down.warp(image, matrix, self.size)
     person = Person(s.keypoints[row], s.visibility[row], s.scale[row], s.skeleton)
-    occluded, hidden = paste(crop, matrix, RECIPES[self.recipe](person, self.bank, rng), self.bank)
+    occluded, hidden = paste(crop, matrix, recipe(self.recipe)(person, self.bank, rng), self.bank)
     keypoints = top_down.transform(s.keypoints[row], matrix).astype(np.float32)
     visibility = s.visibility[row]
     if mirror:

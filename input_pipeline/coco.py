@@ -33,11 +33,15 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
     raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
   folder = _picture_folder(root, images, split)
   truth = read_json(path, ('images', 'annotations', 'categories'))
-  category = next((c for c in truth['categories'] if c.get('keypoints')), None)
-  if category is None:
-    raise ValueError(f"{path}: no category lists its 'keypoints' names; this is not a keypoint set")
-  skeleton = skeletons.from_category(category)
-  people = _labelled_people(truth, category, skeleton, path, skip_invalid)
+  category = next((c for c in truth['categories'] if c.get('keypoints')), {})
+  if not isinstance(category.get('id'), int):
+    raise ValueError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
+                     'a keypoint set')
+  try:
+    skeleton = skeletons.from_category(category)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
+  people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
   _check_pictures([p.image for p in people], folder, path)
   boxes = np.array([p.box for p in people])
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
@@ -53,20 +57,34 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
     keypoints=keypoints[..., :2], visibility=keypoints[..., 2].astype(np.uint8),
     box_score=np.ones(len(people), np.float32), reference=np.zeros(len(people), np.float32),
     read=functools.partial(read_row, files, sizes),
-    mask=functools.partial(_mask, [p.annotation.get('segmentation') for p in people], sizes),
-    ground_truth=truth)
+    mask=functools.partial(_mask, [(p.annotation.get('segmentation'), p.annotation['id'])
+                                   for p in people], sizes, path),
+    ground_truth=truth | {'annotations': scored, 'categories': [category]})
 
 
 def read_json(path, keys=()):
-  """A json file as Python objects; raises ValueError naming file, place and missing keys."""
+  """A json file: a dict with a list of dicts under each of `keys`, or a list if there are none.
+
+  Raises OSError or ValueError naming the file, the place and what is missing.
+  """
   try:
     with open(path, encoding='utf-8') as f:
       data = json.load(f)
+  except OSError as error:
+    raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
-  missing = [k for k in keys if not isinstance(data, dict) or not isinstance(data.get(k), list)]
+  if not isinstance(data, dict if keys else list):
+    raise ValueError(f'{path}: holds a {type(data).__name__}, not a '
+                     f'{"dict with the lists " + ", ".join(keys) if keys else "list"}; is it '
+                     'another kind of file?')
+  missing = [k for k in keys if not isinstance(data.get(k), list)]
   if missing:
     raise ValueError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
+  for key in keys:
+    odd = next((i for i, entry in enumerate(data[key]) if not isinstance(entry, dict)), None)
+    if odd is not None:
+      raise ValueError(f"{path}: entry {odd} of '{key}' is not a dict; get or mend the file")
   return data
 
 
@@ -76,13 +94,37 @@ def read_picture(path, size=(0, 0)):
   size: the (width, height) that its annotation states, (0, 0) if it states none.
   Raises OSError naming the file if it is missing, broken, or of another size.
   """
-  image = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+  try:
+    data = np.fromfile(path, np.uint8)
+  except OSError as error:
+    raise OSError(f"picture '{path}' cannot be opened ({error.strerror})") from None
+  if _is_cut_jpeg(data):
+    raise OSError(f"picture '{path}' is broken: the JPEG file ends too early")
+  try:
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+  except cv2.error:  # an empty file, or a size beyond all measure
+    image = None
   if image is None:
-    raise OSError(f"picture '{path}' is missing or broken")
+    raise OSError(f"picture '{path}' is broken or of an unknown format")
   h, w = image.shape[:2]
   if size[0] and (w, h) != tuple(size):
     raise OSError(f"picture '{path}' is {w}x{h}, its annotation says {size[0]}x{size[1]}")
   return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_jpeg(data):
+  """OpenCV fills what is missing of a JPEG file with grey, so the end is looked for here.
+
+  The last scan must end with an end marker; within a scan neither marker can occur. It is nearly
+  always in the last bytes; some files carry more after it.
+  """
+  if data[:2].tobytes() != b'\xff\xd8':
+    return False
+  for part in (data[-1024:], data):
+    text = part.tobytes()
+    if text.rfind(b'\xff\xd9') > text.rfind(b'\xff\xda'):
+      return False
+  return True
 
 
 def read_row(files, sizes, row):
@@ -107,21 +149,28 @@ class _Labelled:
 
 
 def _labelled_people(truth, category, skeleton, path, skip_invalid):
-  """Every person with a labelled joint, checked; crowds and unlabelled people are no examples."""
+  """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
+
+  Second, the annotations of the category that a metric must know of: the valid ones, where the
+  fields that crowds and unlabelled people may lack are filled in.
+  """
   images = {}
   for image in truth['images']:
-    if not isinstance(image.get('id'), int) or image['id'] in images:
-      raise ValueError(f"{path}: picture id {image.get('id')!r} is not a whole number or repeats")
+    _check_image(image, images, path)
     images[image['id']] = image
-  people, problems, seen = [], [], set()
+  people, scored, problems, seen = [], [], [], set()
   for annotation in truth['annotations']:
-    if annotation.get('iscrowd') or annotation.get('category_id') != category['id']:
+    if annotation.get('category_id') != category['id']:
       continue
     problem, person = _check(annotation, images, skeleton, seen)
     if problem:
       problems.append(f"annotation {annotation.get('id')!r}: {problem}")
-    elif person:
+      continue
+    if person:
       people.append(person)
+    if person or _is_box(annotation.get('bbox')):
+      empty = {} if annotation.get('keypoints') else {'keypoints': [0] * 3 * skeleton.num_keypoints}
+      scored.append(annotation | empty)
   if problems and not skip_invalid:
     more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
     raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
@@ -131,23 +180,37 @@ def _labelled_people(truth, category, skeleton, path, skip_invalid):
   if not people:
     raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
                      'and a picture in this file; check category_id and image_id')
-  return people
+  return people, scored
+
+
+def _check_image(image, before, path):
+  number, name = image.get('id'), image.get('file_name')
+  if not isinstance(number, int) or number in before:
+    raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number the '
+                     'pictures anew')
+  if not isinstance(name, str) or not name:
+    raise ValueError(f"{path}: picture {number} has the file_name {name!r}; give it the file's path "
+                     'below the picture folder')
+  sides = [image.get(side) or 0 for side in ('width', 'height')]
+  if not all(isinstance(side, int) and side >= 0 for side in sides) or (0 in sides and any(sides)):
+    raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
+                     "whole numbers; mend them or leave both away")
 
 
 def _check(annotation, images, skeleton, seen):
   """(what is wrong or None, the person or None if nothing is labelled)."""
   number = annotation.get('id')
-  if not isinstance(number, int) or number < 0 or number in seen:
+  if not isinstance(number, int) or not 0 <= number < 2**63 or number in seen:
     return 'its id is not a whole number, is negative or repeats', None
   seen.add(number)
-  image = images.get(annotation.get('image_id'))
+  image_id = annotation.get('image_id')
+  image = images.get(image_id) if isinstance(image_id, int) else None
   if image is None:
-    return f"image_id {annotation.get('image_id')!r} matches no picture of the file", None
+    return f'image_id {image_id!r} matches no picture of the file', None
   values = annotation.get('keypoints') or [0] * (3 * skeleton.num_keypoints)
-  try:
-    keypoints = np.array(values, np.float64).reshape(-1)
-  except (TypeError, ValueError):
-    return 'its keypoints are not numbers', None
+  if not isinstance(values, list) or not all(isinstance(v, (int, float)) for v in values):
+    return 'its keypoints are not a list of numbers', None
+  keypoints = np.array([float(v) if abs(v) < 1e9 else np.nan for v in values])
   if len(keypoints) != 3 * skeleton.num_keypoints:
     return (f'has {len(keypoints)} keypoint numbers, {skeleton.num_keypoints} joints need '
             f'{3 * skeleton.num_keypoints} (x, y, v each)'), None
@@ -157,15 +220,19 @@ def _check(annotation, images, skeleton, seen):
     return f'visibility {bad[0]:g} is not 0 (not labelled), 1 (hidden) or 2 (visible)', None
   if not np.isfinite(keypoints).all():
     return 'a keypoint is not a finite number', None
-  if not keypoints[:, 2].any():
+  if annotation.get('iscrowd') or not keypoints[:, 2].any():
     return None, None
   return _check_box(annotation, image, keypoints)
 
 
+def _is_box(box):
+  return isinstance(box, list) and len(box) == 4 and all(
+    isinstance(v, (int, float)) and abs(v) < 1e9 for v in box)
+
+
 def _check_box(annotation, image, keypoints):
   box = annotation.get('bbox')
-  if not (isinstance(box, list) and len(box) == 4 and
-          all(isinstance(v, (int, float)) and np.isfinite(v) for v in box)):
+  if not _is_box(box):
     return f'bbox {box!r} is not four finite numbers x, y, width, height', None
   if box[2] <= 0 or box[3] <= 0:
     return f'bbox {box} has no area', None
@@ -179,7 +246,7 @@ def _check_box(annotation, image, keypoints):
 def _check_pictures(images, folder, path):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
   present, missing = {}, []
-  for name in sorted({str(image.get('file_name')) for image in images}):
+  for name in sorted({image['file_name'] for image in images}):
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
       raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
                        'relative to the folder')
@@ -194,12 +261,23 @@ def _check_pictures(images, folder, path):
                             f"is '{missing[0]}'. {_HOW_TO_GET}")
 
 
-def _mask(segmentations, sizes, row):
+def _mask(segmentations, sizes, path, row):
   """`Source.mask`: polygons or run lengths as a (H,W) bool array."""
-  segmentation = segmentations[row]
+  segmentation, number = segmentations[row]
   width, height = sizes[row].tolist()
   if not segmentation or not width:
     return None
+  try:
+    mask = _draw(segmentation, width, height)
+  except (cv2.error, KeyError, TypeError, ValueError):
+    mask = None
+  if mask is None or mask.shape != (height, width):
+    raise ValueError(f'{path}: annotation {number}: its segmentation is neither polygons nor run '
+                     f'lengths of a picture of {width}x{height}; mend or remove it')
+  return mask
+
+
+def _draw(segmentation, width, height):
   if isinstance(segmentation, list):
     mask = np.zeros((height, width), np.uint8)
     polygons = [np.round(np.reshape(p, (-1, 2))).astype(np.int32) for p in segmentation]
@@ -219,20 +297,21 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   Raises ValueError naming the file and the entry.
   """
   detections = read_json(path)
+  category = source.category_id
   rows_of = {}
   for row, image in enumerate(source.image_id.tolist()):
     rows_of.setdefault(image, []).append(row)
   boxes, scores, matched, rows, elsewhere = [], [], [], [], 0
   for i, d in enumerate(detections):
     try:
-      if d.get('category_id', 1) != 1:
+      if d.get('category_id', category) != category:
         continue
-      box, score, image = [float(v) for v in d['bbox']], float(d['score']), d['image_id']
-    except (AttributeError, KeyError, TypeError, ValueError):
+      box, score, image = [float(v) for v in d['bbox']], float(d['score']), int(d['image_id'])
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
       box, score, image = [], 0.0, None
     if len(box) != 4 or not np.isfinite([*box, score]).all():
       raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
-                       'height) and score')
+                       'height) and score; mend or remove it')
     if image not in rows_of:
       elsewhere += 1
     elif box[2] > 0 and box[3] > 0:
@@ -242,8 +321,8 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
       boxes.append(box)
       scores.append(score)
   if not boxes:
-    raise ValueError(f'{path}: none of its {len(detections)} boxes is on a picture of '
-                     f'{source.name} {source.split}; is it the file of another split?')
+    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and on '
+                     f'a picture of {source.name} {source.split}; is it the file of another split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
                                     strict=True))

@@ -20,8 +20,8 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   """The people of 'train' or 'valid'.
 
   Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale
-  times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `reference` is the head size where gt_valid.mat
-  gives head boxes (split 'valid'), else 0.
+  times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `reference`
+  is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0.
 
   Raises FileNotFoundError or ValueError, one line naming the file, the entry and the mend.
   """
@@ -32,6 +32,8 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
       raise FileNotFoundError(f"no '{needed}'. {_HOW_TO_GET}")
   entries = read_json(path)
   people = [_check(entry, path, i) for i, entry in enumerate(entries)]
+  if not any(visible.any() for _, visible, _, _ in people):
+    raise ValueError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
   _check_pictures([{'file_name': e['image']} for e in entries], folder, path)
   joints, visible, center, scale = (np.array(x) for x in zip(*people, strict=True))
   center = center + np.stack([np.zeros_like(scale), 15 * scale], 1) - 1  # to 0-based
@@ -54,24 +56,32 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
 def _check(entry, path, i):
   """(joints (16,2), visible (16,) bool, center (2,), scale) of one entry, 1-based."""
   try:
+    if not isinstance(entry['image'], str):
+      raise TypeError('its image is not a file name')
     joints = np.array(entry['joints'], np.float64).reshape(16, 2)
     visible = np.array(entry['joints_vis'], np.float64).reshape(16)
     center, scale = np.array(entry['center'], np.float64).reshape(2), float(entry['scale'])
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, OverflowError, TypeError, ValueError) as error:
     raise ValueError(f'{path}: entry {i} is not an MPII person with image, center, scale, 16 '
-                     f'joints and 16 joints_vis ({error})') from None
+                     f'joints and 16 joints_vis ({error}); mend or remove it') from None
   if not np.isfinite([*joints.ravel(), *center, scale]).all() or scale <= 0:
-    raise ValueError(f'{path}: entry {i} has a scale of {scale} or a number that is not finite')
+    raise ValueError(f'{path}: entry {i} has a scale of {scale:g}, which must be above 0, or a '
+                     'number that is not finite; mend or remove it')
   if not np.isin(visible, (0, 1)).all():
-    raise ValueError(f'{path}: entry {i} has a joints_vis that is neither 0 nor 1')
+    raise ValueError(f'{path}: entry {i} has a joints_vis that is neither 0 nor 1; mend or remove '
+                     'it')
   return joints, visible > 0, center, scale
 
 
 def _head_sizes(path, count):
   if not os.path.isfile(path):
     return np.zeros(count, np.float32)
-  boxes = scipy.io.loadmat(path)['headboxes_src']  # (corner, xy, person)
+  try:
+    boxes = scipy.io.loadmat(path)['headboxes_src']  # (corner, xy, person)
+  except Exception as error:  # noqa: BLE001 - scipy raises all kinds for a broken file
+    raise ValueError(f'{path}: not a mat file with headboxes_src '
+                     f'({type(error).__name__}: {error}); get the file again') from None
   if boxes.shape != (2, 2, count):
     raise ValueError(f'{path}: head boxes of {boxes.shape[-1]} people, the json has {count}; the '
-                     'two files are not of one release')
+                     'two files are not of one release, get both anew')
   return (_HEAD_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0)).astype(np.float32)

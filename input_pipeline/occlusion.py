@@ -62,6 +62,13 @@ def none(person: Person, bank: PatchBank, rng) -> Iterator[Placement]:
 RECIPES = {'published': published, 'none': none}
 
 
+def recipe(name: str):
+  """The recipe of this name; raises ValueError if there is none."""
+  if name not in RECIPES:
+    raise ValueError(f"data.recipe is one of {sorted(RECIPES)}, not '{name}'")
+  return RECIPES[name]
+
+
 def _joints(person, rng, names):
   """Joint numbers of two names; random labelled joints where the skeleton lacks the names."""
   found = [person.skeleton.index(name) for name in names]

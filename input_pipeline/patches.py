@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
 
 import cv2
 import numpy as np
@@ -75,17 +76,25 @@ def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> Patc
         raise
     finally:
       shutil.rmtree(scratch, ignore_errors=True)
-  return PatchBank(folder)
+  try:
+    return PatchBank(folder)
+  except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    raise ValueError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
+                     'anew') from None
 
 
 def _cut_all(source, num_people, seed):
   """(part, annotation id, RGBA) of every accepted cut-out of a random choice of people."""
   order = np.random.default_rng([seed, 0xBA]).permutation(len(source))[:num_people]
+  unreadable = 0
   for row in order:
     try:
       image = source.read(int(row))
     except OSError:
-      continue  # named and counted by the training stream, which meets the same picture
+      unreadable += 1  # named and counted by the training stream, which meets the same picture
+      if unreadable == len(order):
+        raise
+      continue
     for part, a, b, radius in part_capsules(source, row):
       patch = cut(image, a, b, radius, source.mask(int(row)))
       if patch is not None:

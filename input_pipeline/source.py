@@ -52,6 +52,11 @@ class Source:
     return int(row)
 
   @property
+  def category_id(self) -> int:
+    """What COCO results and detections of these people are marked with."""
+    return self.ground_truth['categories'][0]['id'] if self.ground_truth else 1
+
+  @property
   def digest(self) -> str:
     """Short hash of who is in the set and where: equal on every machine."""
     h = hashlib.sha256()

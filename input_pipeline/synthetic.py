@@ -14,6 +14,7 @@ import numpy as np
 
 from dslope_jax.skeletons import COCO
 from input_pipeline.source import Source
+from input_pipeline.top_down import box_to_center_scale
 
 
 def _both_sides(rows, x=None):
@@ -48,8 +49,9 @@ _BALLS = _both_sides([
   ('?mouth', 'head', 20, 100, 84, 10), ('?shoulder', '?arm', 0, 0, 0, 56),
   ('?elbow', '?forearm', 0, 0, 0, 43), ('?wrist', '?forearm', 0, -255, 0, 31),
   ('?palm', '?forearm', 0, -280, 5, 41), ('?hand', '?forearm', 0, -345, 8, 30),
-  ('?hip', '?thigh', 0, 0, 0, 82), ('?knee', '?shin', 0, 0, 0, 58), ('?ankle', '?foot', 0, 0, 0, 40),
-  ('?heel', '?foot', 0, -35, -35, 45), ('?toe', '?foot', 0, -45, 165, 36),
+  ('?hip', '?thigh', 0, 0, 0, 82), ('?knee', '?shin', 0, 0, 0, 58),
+  ('?ankle', '?foot', 0, 0, 0, 40), ('?heel', '?foot', 0, -35, -35, 45),
+  ('?toe', '?foot', 0, -45, 165, 36),
 ], x=2)
 _OF_TORSO = 'left_shoulder right_shoulder left_hip right_hip'
 # Part, its two balls, kind of surface, the joints it belongs to, mm by which it is painted nearer.
@@ -64,11 +66,9 @@ _PARTS = _both_sides([
   ('?yoke', 'collar', '?shoulder', 'shirt', '?shoulder', 10),
   ('throat', 'throat', 'throat', 'skin', _OF_TORSO, 10),
   ('buttons', 'button', 'belly', 'trim', _OF_TORSO, 10),
-  ('neck', 'nape', 'neck', 'skin', '', 0),
-  ('skull', 'skull', 'chin', 'skin', '', 0),
+  ('neck', 'nape', 'neck', 'skin', '', 0), ('skull', 'skull', 'chin', 'skin', '', 0),
   ('hair', 'hair', 'hair_end', 'hair', '', 12),
-  ('?ear', '?ear', '?ear', 'ear', '?ear', 0),
-  ('?eye', '?eye', '?eye', 'eye', '?eye', 0),
+  ('?ear', '?ear', '?ear', 'ear', '?ear', 0), ('?eye', '?eye', '?eye', 'eye', '?eye', 0),
   ('mouth', 'left_mouth', 'right_mouth', 'lip', 'nose', 0),
   ('nose', 'nose_top', 'nose', 'nose', 'nose', 0),
   ('?arm', '?shoulder', '?elbow', 'shirt', '?shoulder ?elbow', 30),
@@ -117,10 +117,9 @@ _BALL_SEGMENT = np.array([_SEGMENT[row[1]] for row in _BALLS])
 _BALL_CENTER, _BALL_RADIUS = np.split(np.array([row[2:] for row in _BALLS], np.float64), [3], 1)
 _LENGTH_OF = np.unique([row[0].split('_')[-1] for row in _SEGMENTS], return_inverse=True)[1]
 _JOINT = np.array([_BALL[name] for name in COCO.names])
-_PART_NAME, _FIRST, _SECOND, _SURFACE, _JOINTS, _NEARER = (
-  np.array(column) for column in zip(*_PARTS, strict=True))
-_ENDS = np.array([[_BALL[a], _BALL[b]] for a, b in zip(_FIRST, _SECOND, strict=True)])
-_OWNS = np.array([[name in joints.split() for name in COCO.names] for joints in _JOINTS])
+_PART_NAME, _SURFACE, _NEARER = (np.array([row[i] for row in _PARTS]) for i in (0, 3, 5))
+_ENDS = np.array([[_BALL[a], _BALL[b]] for _, a, b, *_ in _PARTS])
+_OWNS = np.array([[name in row[4].split() for name in COCO.names] for row in _PARTS])
 _IS_FLAT = np.isin(_PART_NAME, ['trunk', 'seat', 'throat', 'buttons', 'mouth', 'nose', 'left_eye',
                                 'right_eye', 'left_yoke', 'right_yoke'])
 _COMPASS = np.stack([f(np.arange(24) * np.pi / 12) for f in (np.cos, np.sin)], -1)
@@ -184,7 +183,7 @@ def _angles(rng, count):
   style = _choose(rng, _ARM_ODDS, (2, count))
   style[1] = np.where(rng.random(count) < 0.45, style[0], style[1])
   flexion, abduction, inward, elbow = np.moveaxis(_between(rng, np.array(_ARMS)[style]), -1, 0)
-  flexion -= 0.5 * (style < _SWINGING) * (thigh - thigh[::-1])
+  flexion = np.maximum(flexion - 0.5 * (style < _SWINGING) * (thigh - thigh[::-1]), -60)
   out = np.zeros((count, len(_SEGMENTS), 3))
   trunk = _between(rng, np.tile(_TRUNK, (count, 1, 1))).reshape(count, 3, 3)
   out[:, [_SEGMENT[name] for name in ('view', 'chest', 'head')]] = trunk
@@ -335,14 +334,14 @@ def _palette(rng):
 def _paint(image, scene):
   """Draws the people: each capsule a dark rim, its colour, and a gleam on the side of the light."""
   palettes = [_palette(scene.rng) for _ in scene.box]
-  colors = np.array([palettes[person][surface] for person, surface in
-                     zip(scene.person, _SURFACE[scene.part], strict=True)])
+  colors = np.array([palettes[person][_PARTS[part][3]] for person, part in
+                     zip(scene.person, scene.part, strict=True)])
   angle = scene.rng.uniform(-2.6, -0.5)  # light falls from above
   light = np.array([np.cos(angle), np.sin(angle)])
   coats = [(_hulls(scene, share, light * shift), np.clip(colors * gain, 0, 255).tolist())
            for share, shift, gain in _COATS]
   plain = coats[0][0], coats[1][1]
-  is_flat = _IS_FLAT[scene.part] | (scene.radii.max(1) < 1.7)
+  is_flat = _IS_FLAT[scene.part] | (scene.radii.max(1) < 1.7)  # too small for a rim
   for i, flat in enumerate(is_flat):
     for hulls, tones in [plain] if flat else coats:
       cv2.fillConvexPoly(image, hulls[i], tones[i], cv2.LINE_AA, 4)
@@ -383,12 +382,12 @@ class _World:
     return np.append(scene.person == person, False)[_layers(scene, self.size)]
 
 
-def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 3)) -> Source:
+def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 3), aspect=0.75) -> Source:
   """People of an endless drawn world; splits differ in all pictures.
 
   num_people: rows. size: (W, H) of each picture in pixels. people: fewest and most persons in a
-  picture. A picture is a function of seed, split and its number; only geometry is computed here,
-  pictures are drawn when read. `reference` is the longer torso diagonal in pixels.
+  picture. aspect: width / height of the crops. A picture is a function of seed, split and its
+  number; only geometry is computed here, pictures are drawn when read. `reference` is the longer torso diagonal in pixels.
 
   Raises ValueError, one line naming the option and what it must be.
   """
@@ -409,14 +408,13 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 3)) -> S
     found += [(scene.points[p], visibility[p], scene.box[p]) for p in np.flatnonzero(enough)]
     picture += 1
   world = dataclasses.replace(world, rows=np.array(rows[:num_people], np.int64))
-  return _source(world, *(np.array(x) for x in zip(*found[:num_people], strict=True)))
+  return _source(world, aspect, *(np.array(x) for x in zip(*found[:num_people], strict=True)))
 
 
-def _source(world, points, visibility, box):
+def _source(world, aspect, points, visibility, box):
   count, pictures = len(box), world.rows[:, 0]
   points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
-  width = np.maximum(box[:, 2], box[:, 3] * 0.75)  # HRNet's rule: aspect 3:4, 25 % margin
-  scale = np.stack([width, width / 0.75], 1) / 200 * 1.25
+  center, scale = zip(*(box_to_center_scale(b, aspect) for b in box), strict=True)
   a, b = ([COCO.index(f'{side}_{part}') for side in sides] for part, sides in
           (('shoulder', ('left', 'right')), ('hip', ('right', 'left'))))
   diagonals = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
@@ -425,8 +423,7 @@ def _source(world, points, visibility, box):
     name='synthetic', split=world.split, skeleton=COCO, image_id=pictures + 1,
     annotation_id=np.arange(1, count + 1, dtype=np.int64),
     file=np.array([f'synthetic/{world.split}/{picture:06d}' for picture in pictures]),
-    box=box.astype(np.float32), center=(box[:, :2] + box[:, 2:] / 2).astype(np.float32),
-    scale=scale.astype(np.float32), keypoints=points, visibility=visibility,
+    box=box.astype(np.float32), center=np.array(center), scale=np.array(scale), keypoints=points, visibility=visibility,
     box_score=np.ones(count, np.float32), reference=diagonals.max(1), read=world.read,
     mask=world.mask)
   return dataclasses.replace(source, ground_truth=_ground_truth(source, world.size))

@@ -3,5 +3,9 @@ import importlib
 
 
 def build(name: str, **kwargs):
-  """The Linen module `Model` of dslope_jax/models/<name>.py."""
-  return importlib.import_module(f'{__name__}.{name}').Model(**kwargs)
+  """The Linen module `Model` of dslope_jax/models/<name>.py; ValueError if there is no such file."""
+  try:
+    module = importlib.import_module(f'{__name__}.{name}')
+  except ImportError as error:
+    raise ValueError(f"model.name '{name}': no dslope_jax/models/{name}.py ({error})") from None
+  return module.Model(**kwargs)

@@ -3,5 +3,9 @@ import importlib
 
 
 def build(name: str, **kwargs):
-  """The `System` that dslope_jax/systems/<name>.py builds."""
-  return importlib.import_module(f'{__name__}.{name}').build(**kwargs)
+  """The `System` that dslope_jax/systems/<name>.py builds; ValueError if there is no such file."""
+  try:
+    module = importlib.import_module(f'{__name__}.{name}')
+  except ImportError as error:
+    raise ValueError(f"system.name '{name}': no dslope_jax/systems/{name}.py ({error})") from None
+  return module.build(**kwargs)

@@ -1,0 +1,67 @@
+"""Keypoint sets: consistent, and made from a category where a data set brings its own."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dslope_jax import skeletons
+from dslope_jax.skeletons import Skeleton, from_category
+
+KNOWN = [skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE, skeletons.LSP]
+
+
+@pytest.mark.parametrize('s', KNOWN, ids=lambda s: s.name)
+def test_flip_is_an_involution_and_swaps_names(s):
+  np.testing.assert_array_equal(s.flip_order[s.flip_order], np.arange(s.num_keypoints))
+  for i, j in enumerate(s.flip_order):
+    assert s.names[j] == (s.names[i].replace('left', 'X').replace('right', 'left')
+                          .replace('X', 'right'))
+  # A mirrored limb is a limb.
+  limbs = {frozenset(limb) for limb in s.limbs}
+  assert {frozenset(int(s.flip_order[j]) for j in limb) for limb in s.limbs} == limbs
+
+
+def test_published_numbers():
+  assert [s.num_keypoints for s in KNOWN] == [17, 16, 14, 14]
+  assert skeletons.COCO.flip_pairs == tuple((i, i + 1) for i in range(1, 17, 2))
+  assert skeletons.MPII.flip_pairs == ((3, 2), (4, 1), (5, 0), (13, 12), (14, 11), (15, 10))
+  assert np.flatnonzero(skeletons.COCO.lower_body).tolist() == [11, 12, 13, 14, 15, 16]
+  assert np.flatnonzero(skeletons.MPII.lower_body).tolist() == [0, 1, 2, 3, 4, 5, 6]
+  np.testing.assert_allclose(skeletons.COCO.sigmas, np.array(
+    [.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1.07, 1.07, .87, .87, .89, .89]) / 10)
+
+
+def test_known_sets_are_found_by_their_names():
+  for s in KNOWN:
+    assert from_category({'name': 'person', 'keypoints': list(s.names), 'skeleton': [[1, 99]]}) is s
+
+
+def test_own_set():
+  s = from_category({'name': 'dog', 'keypoints': ['nose', 'left_ear', 'right_ear', 'upright_tail'],
+                     'skeleton': [[1, 2], [1, 3]]})
+  assert s.flip_pairs == ((1, 2),) and s.limbs == ((0, 1), (0, 2)) and s.sigmas == (0.25,) * 4
+  given_pairs = from_category({'name': 'x', 'keypoints': ['a', 'b'], 'flip_pairs': [[0, 1]],
+                               'sigmas': [.1, .2]})
+  assert given_pairs.flip_pairs == ((0, 1),) and given_pairs.sigmas == (.1, .2)
+  assert from_category({'keypoints': ['kneeLeft', 'kneeRight', 'l_hip', 'r_hip']}).flip_pairs == (
+    (0, 1), (2, 3))
+
+
+@pytest.mark.parametrize('category,message', [
+  ({'name': 'person'}, "category 'person' has no list of keypoint names"),
+  ({'name': 'p', 'keypoints': ['a', 'a']}, 'names repeat'),
+  ({'name': 'p', 'keypoints': ['left_a', 'b']}, "no mirror partner 'right_a'"),
+  ({'name': 'p', 'keypoints': ['a', 'b'], 'skeleton': [[1, 3]]}, 'names joint 2'),
+  ({'name': 'p', 'keypoints': ['a', 'b'], 'sigmas': [1]}, 'needs 2 positive sigmas'),
+  ({'name': 'p', 'keypoints': ['a', 'b', 'c'], 'flip_pairs': [[0, 1], [1, 2]]}, 'two flip pairs'),
+  ({'name': 'p', 'keypoints': ['a', 'b'], 'flip_pairs': [[0, 0]]}, 'paired with itself'),
+])
+def test_contradictions_are_named(category, message):
+  with pytest.raises(ValueError, match=message):
+    from_category(category)
+
+
+@given(st.integers(1, 133))
+def test_any_number_of_keypoints(k):
+  s = Skeleton(tuple(f'joint{i}' for i in range(k)), (), (0.1,) * k)
+  assert s.num_keypoints == k and s.flip_pairs == () and not s.lower_body.any()
