@@ -19,14 +19,14 @@ from input_pipeline import coco, occlusion, patches
 from startup import checked, default_workdir, run
 
 
-def load_source(config, split):
-  """The people of a split, as `config.data` says where and how."""
+def load_source(config, split, **options):
+  """The people of a split, as `config.data` says where and how; options go before its loader's."""
   data = config.data
   if len(data.size) != 2 or min(data.size) < 1:
     raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
   root = {'root': data.root} if 'root' in data else {}
-  return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1], **root,
-                             **data.loader.to_dict())
+  return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1],
+                             **(root | data.loader.to_dict() | options))
 
 
 def load_bank(config, workdir, train_source=None):

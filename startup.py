@@ -27,7 +27,7 @@ def checked():
 
 def _stop(text):
   if os.environ.get('DSLOPE_TRACEBACK'):
-    raise  # noqa: PLE0704 - always called while an exception is handled
+    raise  # always called while an exception is handled
   print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr)
   sys.exit(1)
 
@@ -40,17 +40,18 @@ def run(main):
 def _parse(argv):
   try:
     rest = flags.FLAGS(argv)
-    flags.FLAGS.config  # noqa: B018 - a config file that cannot be loaded raises here
-  except Exception as error:  # noqa: BLE001 - ml_collections passes on what the file raises
+    flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
+    if len(rest) > 1:
+      raise ValueError(f"'{rest[1]}' is no --flag")
+  except Exception as error:  # ml_collections passes on what the file raises
     while error.args and isinstance(error.args[0], Exception):  # as it wraps them
       error = error.args[0]
-    lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines()]
-    lines = [line for line in lines if line]
-    if isinstance(error, (AttributeError, KeyError)):
-      lines = ['the config has no field ' + '. '.join(lines)]
-    _stop(lines[-1] if lines else type(error).__name__)  # its cause; a traceback comes before it
-  if len(rest) > 1:
-    _stop(f"'{rest[1]}' is no --flag")
+    unknown = isinstance(error, (AttributeError, KeyError))
+    text = str(error.args[0]) if unknown and error.args else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if unknown:
+      _stop('the config has no field ' + '. '.join(lines))
+    _stop(lines[-1] if lines else repr(error))  # the cause; what comes before it is a traceback
   return rest
 
 
@@ -105,8 +106,8 @@ def check_config(config, workdir, allow_change):
     try:
       old = dict(_flat(json.loads(path.read_text())))
     except (AttributeError, ValueError) as error:
-      raise ValueError(f"'{path}' is broken ({error}); choose another --workdir, or remove the file "
-                       'if the config is the same as before') from None
+      raise ValueError(f"'{path}' is broken ({error}); choose another --workdir, or remove the "
+                       'file if the config is the same as before') from None
     new, matters = dict(_flat(now)), _what_matters(path.parent)
     changed = [f'{k}: {old.get(k, "absent")} -> {new.get(k, "absent")}'
                for k in sorted(old.keys() | new.keys())

@@ -45,16 +45,16 @@ def _train(config, workdir):
   per_epoch = len(source) / config.batch_size
   total = optimizers.to_steps(config.duration, per_epoch)
   if total < 1:
-    raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} of "
-                     f'{len(source)} people')
+    raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
+                     f'of {len(source)} people')
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch)
+  due = _due_steps(config, per_epoch, total)
   evaluators = make_evaluators(config, system, mesh, bank)
   checkpoints = checkpointing.Checkpoints(workdir, config.keep)
   state = _first_state(config, system, optimizer, mesh, checkpoints)
   start = int(state.step)
   stream = _data_stream(config, source, bank, start)
   writer = MetricWriter(workdir, total, start, config.batch_size, schedules)
-  due = _due_steps(config, per_epoch, total)
   results = {}
   try:
     step_fn = None
@@ -105,10 +105,12 @@ def _check_batch(config):
 
 def _first_state(config, system, optimizer, mesh, checkpoints):
   """The state to go on with: the newest checkpoint, else fresh weights and those of init_from."""
-  size = tuple(config.data.size)
+  size, steps = tuple(config.data.size), checkpoints.steps()
+  for path in config.init_from.values() if not steps else ():
+    if path:  # a wrong one is told before networks are made
+      checkpointing.find_step(path.partition(':')[0])
   state = train_state.create(system, optimizer, seed=config.seed, size=size,
                              ema=config.ema_decay > 0)
-  steps = checkpoints.steps()
   if not steps:
     state = _init_from(config.init_from.to_dict(), state)
   state = sharding.replicate(state, mesh)

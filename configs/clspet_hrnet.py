@@ -11,7 +11,7 @@ from configs import common
 
 def get_config(argument=''):
   config = common.dslope()
-  config.duration = '40 epochs'
+  config.duration = '20 epochs'
   config.batch_size = 32
   config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
   config.system.sigma = 1.5

@@ -1,5 +1,4 @@
 """Checkpoints: save without stalling, resume from the newest readable one, restore networks."""
-import contextlib
 import gc
 import logging
 import os
@@ -21,15 +20,15 @@ class Checkpoints:
   """The checkpoints of a run: folder `checkpoints` of its workdir, the newest `keep` of them."""
 
   def __init__(self, workdir, keep: int = 3):
-    self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
-    self._options = ocp.CheckpointManagerOptions(
-      preservation_policy=checkpoint_managers.LatestN(keep), create=True)
+    self.folder, self.keep = pathlib.Path(workdir).absolute() / 'checkpoints', keep
     self._manager = self._open()
 
   def _open(self):
     # Without a handler orbax guesses the layout of all checkpoints from the newest one's folders.
-    return ocp.CheckpointManager(self.folder, item_handlers=ocp.StandardCheckpointHandler(),
-                                 options=self._options)
+    return ocp.CheckpointManager(
+      self.folder, item_handlers=ocp.StandardCheckpointHandler(),
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.LatestN(self.keep), create=True))
 
   def save(self, state: TrainState, step: int):
     """Writes in the background; the state may be donated to the next step at once."""
@@ -47,19 +46,17 @@ class Checkpoints:
     target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
     failed = {}
     for step in reversed(self.steps()):
-      with _quiet():
-        try:
-          restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except Exception as error:  # noqa: BLE001 - orbax has no common type for broken files
-          failed[step] = _reason(error)
-          continue
-      if failed:
-        self._put_aside(failed, step)
-      return restored
+      restored, reason = _attempt(self._manager.restore, step,
+                                  args=ocp.args.StandardRestore(target))
+      if reason is None:
+        if failed:
+          self._put_aside(failed, step)
+        return restored
+      failed[step] = reason
     if failed:
       step, reason = max(failed.items())
-      raise ValueError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read or "
-                       f'fits this config ({step}: {reason}); choose another --workdir')
+      raise ValueError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read "
+                       f'or fits this config ({step}: {reason}); choose another --workdir')
     return None
 
   def _put_aside(self, failed, used):
@@ -84,19 +81,16 @@ class Checkpoints:
     self._manager.close()
 
 
-def _reason(error):
-  return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Keeps orbax's unfinished reads of a broken checkpoint from printing pages of their own."""
+def _attempt(read, *args, **kwargs):
+  """(what `read` returns, None) or (None, why it failed), without orbax's own pages about it."""
   hook, log = sys.unraisablehook, logging.getLogger('asyncio')
   sys.unraisablehook, log.disabled = lambda _: None, True
   try:
-    yield
+    return read(*args, **kwargs), None
+  except Exception as error:  # orbax has no common type for broken files
+    return None, (str(error).strip() or type(error).__name__).splitlines()[0][:200]
   finally:
-    gc.collect()
+    gc.collect()  # unfinished reads complain when they are collected
     sys.unraisablehook, log.disabled = hook, False
 
 
@@ -123,23 +117,23 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
   """
   step = find_step(workdir, step)
   target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
-  with ocp.CheckpointManager(  # read only: the training may still be writing
+  with ocp.CheckpointManager(
       pathlib.Path(workdir).absolute() / 'checkpoints',
       item_handlers=ocp.PyTreeCheckpointHandler(),
-      options=ocp.CheckpointManagerOptions(read_only=True)) as manager, _quiet():
-    try:
-      stored = _shapes(manager.item_metadata(step).tree)
-      restored = manager.restore(step, args=ocp.args.PyTreeRestore(
+      options=ocp.CheckpointManagerOptions(read_only=True)) as manager:  # a run may write there
+    stored, reason = _attempt(lambda: _shapes(manager.item_metadata(step).tree))
+    for path, shape in _shapes(target).items() if stored else ():  # orbax would leave gaps silently
+      if stored.get(path) != shape:
+        raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
+                         f'{stored.get(path, "absent")}, {shape} is needed; use the config that '
+                         'the run was trained with')
+    if not reason:
+      restored, reason = _attempt(manager.restore, step, args=ocp.args.PyTreeRestore(
         target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-        partial_restore=True)) if _shapes(target).items() <= stored.items() else None
-    except Exception as error:  # noqa: BLE001 - as above
-      raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({_reason(error)}); choose "
-                       'another step, or train on in that workdir, which puts it aside') from None
-  if restored is None:  # orbax itself would leave gaps without a word
-    path, shape = next(item for item in _shapes(target).items() if item not in stored.items())
-    raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
-                     f'{stored.get(path, "absent")}, {shape} is needed; use the config that the '
-                     'run was trained with')
+        partial_restore=True))
+  if reason:
+    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+                     'step, or train on in that workdir, which puts it aside')
   return restored['ema'] if ema else restored, step
 
 

@@ -172,8 +172,8 @@ def _check_fit(metric, source):
     raise ValueError(f"metric 'coco_ap' needs annotations in COCO's form, which {where} lacks; "
                      "choose 'pck' or 'pckh'")
   if metric == 'pckh' and not (source.reference > 0).any():
-    raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII: split 'valid' and "
-                     'annot/gt_valid.mat)')
+    raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII has them for "
+                     "split 'valid', in annot/gt_valid.mat); choose 'pck'")
   if metric == 'pck' and not pck.torso_diagonal(source.keypoints, source.visibility,
                                                 source.skeleton).any():
     raise ValueError(f"metric 'pck' needs people with shoulders and hips, which {where} lacks; "

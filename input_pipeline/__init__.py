@@ -13,6 +13,7 @@ import zlib
 import cv2
 import grain
 import numpy as np
+from absl import flags
 
 from input_pipeline import top_down
 from input_pipeline.occlusion import Person, covered_joints, paste, recipe
@@ -135,6 +136,8 @@ def _iterate(dataset, num_workers):
   threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
   iterable = dataset.to_iter_dataset(threads)
   if num_workers:
+    if not flags.FLAGS.is_parsed():  # grain asks for its flags, also where no script parsed any
+      flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
     iterable = iterable.mp_prefetch(options, worker_init_fn=functools.partial(_start_worker))
   return iter(iterable)

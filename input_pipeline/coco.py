@@ -33,8 +33,9 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
     raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
   folder = _picture_folder(root, images, split)
   truth = read_json(path, ('images', 'annotations', 'categories'))
-  category = next((c for c in truth['categories'] if c.get('keypoints')), {})
-  if not isinstance(category.get('id'), int):
+  category = next((c for c in truth['categories']
+                   if c.get('keypoints') and isinstance(c.get('id'), int)), None)
+  if category is None:
     raise ValueError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
                      'a keypoint set')
   try:
@@ -74,10 +75,10 @@ def read_json(path, keys=()):
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
-  if not isinstance(data, dict if keys else list):
-    raise ValueError(f'{path}: holds a {type(data).__name__}, not a '
-                     f'{"dict with the lists " + ", ".join(keys) if keys else "list"}; is it '
-                     'another kind of file?')
+  if type(data) is not (dict if keys else list):
+    wanted = f'dict with the lists {", ".join(keys)}' if keys else 'list'
+    raise ValueError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
+                     'another file')
   missing = [k for k in keys if not isinstance(data.get(k), list)]
   if missing:
     raise ValueError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
@@ -189,8 +190,8 @@ def _check_image(image, before, path):
     raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number the '
                      'pictures anew')
   if not isinstance(name, str) or not name:
-    raise ValueError(f"{path}: picture {number} has the file_name {name!r}; give it the file's path "
-                     'below the picture folder')
+    raise ValueError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
+                     'the file below the picture folder')
   sides = [image.get(side) or 0 for side in ('width', 'height')]
   if not all(isinstance(side, int) and side >= 0 for side in sides) or (0 in sides and any(sides)):
     raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
@@ -269,7 +270,7 @@ def _mask(segmentations, sizes, path, row):
     return None
   try:
     mask = _draw(segmentation, width, height)
-  except (cv2.error, KeyError, TypeError, ValueError):
+  except (cv2.error, AttributeError, IndexError, KeyError, TypeError, ValueError):
     mask = None
   if mask is None or mask.shape != (height, width):
     raise ValueError(f'{path}: annotation {number}: its segmentation is neither polygons nor run '
@@ -282,10 +283,25 @@ def _draw(segmentation, width, height):
     mask = np.zeros((height, width), np.uint8)
     polygons = [np.round(np.reshape(p, (-1, 2))).astype(np.int32) for p in segmentation]
     return cv2.fillPoly(mask, polygons, 1).astype(bool)
-  from pycocotools import mask as coco_mask
-  if isinstance(segmentation['counts'], list):
-    segmentation = coco_mask.frPyObjects(segmentation, height, width)
-  return coco_mask.decode(segmentation).astype(bool)
+  counts = segmentation['counts']
+  runs = counts if isinstance(counts, list) else _unpack(counts.encode('ascii'))
+  filled = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # column by column, empty ones first
+  return filled.reshape(segmentation['size'][::-1]).T
+
+
+def _unpack(text):
+  """COCO's packed run lengths: 5 bits a character, lowest first, then a sign bit and a bit that
+  says that more follow; from the fourth on they are differences to the one before the last."""
+  counts, value, shift = [], 0, 0
+  for code in text:
+    bits = code - 48
+    value |= (bits & 31) << shift
+    shift += 5
+    if not bits & 32:
+      value -= (bits & 16) and 1 << shift
+      counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+      value = shift = 0
+  return counts
 
 
 def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=0.5):
@@ -321,8 +337,9 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
       boxes.append(box)
       scores.append(score)
   if not boxes:
-    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and on '
-                     f'a picture of {source.name} {source.split}; is it the file of another split?')
+    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
+                     f'on a picture of {source.name} {source.split}; is it the file of another '
+                     'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
                                     strict=True))

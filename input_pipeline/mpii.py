@@ -78,7 +78,7 @@ def _head_sizes(path, count):
     return np.zeros(count, np.float32)
   try:
     boxes = scipy.io.loadmat(path)['headboxes_src']  # (corner, xy, person)
-  except Exception as error:  # noqa: BLE001 - scipy raises all kinds for a broken file
+  except Exception as error:  # scipy raises all kinds for a broken file
     raise ValueError(f'{path}: not a mat file with headboxes_src '
                      f'({type(error).__name__}: {error}); get the file again') from None
   if boxes.shape != (2, 2, count):

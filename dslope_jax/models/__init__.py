@@ -3,7 +3,7 @@ import importlib
 
 
 def build(name: str, **kwargs):
-  """The Linen module `Model` of dslope_jax/models/<name>.py; ValueError if there is no such file."""
+  """The Linen module `Model` of dslope_jax/models/<name>.py; ValueError without such a file."""
   try:
     module = importlib.import_module(f'{__name__}.{name}')
   except ImportError as error:

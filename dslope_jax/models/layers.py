@@ -59,8 +59,9 @@ class BatchNorm(nn.Module):
       var = jnp.square(wide - mean).mean((0, 1, 2))
       if not self.is_initializing():
         n = x.size // x.shape[-1]
-        running_mean.value = 0.9 * running_mean.value + 0.1 * mean
-        running_var.value = 0.9 * running_var.value + 0.1 * var * (n / max(n - 1, 1))
+        for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
+          old = running.value
+          running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
     else:
       mean, var = running_mean.value, running_var.value
     out = (wide - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias

@@ -1,0 +1,102 @@
+"""Tiny data sets in the forms that the loaders read, written to a folder for a test."""
+import json
+import pathlib
+
+import cv2
+import numpy as np
+import scipy.io
+
+from dslope_jax.skeletons import COCO
+
+# A person who stands, as shares of the box; in the order of COCO's and of MPII's joints.
+_COCO_POSE = np.array([
+  (.50, .08), (.54, .06), (.46, .06), (.58, .08), (.42, .08), (.70, .22), (.30, .22), (.82, .38),
+  (.18, .38), (.86, .52), (.14, .52), (.62, .55), (.38, .55), (.64, .75), (.36, .75), (.65, .95),
+  (.35, .95)])
+_MPII_POSE = np.array([
+  (.35, .95), (.36, .75), (.38, .55), (.62, .55), (.64, .75), (.65, .95), (.50, .55), (.50, .25),
+  (.50, .18), (.50, .03), (.14, .52), (.18, .38), (.30, .22), (.70, .22), (.82, .38), (.86, .52)])
+
+
+def write_coco(root, num_images=4, size=(96, 128), edit=None):
+  """A COCO folder with splits 'train' and 'val', one person a picture; returns its path.
+
+  size: (W, H) of the pictures. edit: changes the dict of each split before it is written.
+  """
+  root = pathlib.Path(root)
+  (root / 'annotations').mkdir(parents=True)
+  for number, split in enumerate(('train', 'val')):
+    rng = np.random.default_rng(number)
+    images, annotations = [], []
+    for i in range(num_images):
+      image_id, box = 100 * number + i + 1, _box(rng, size)
+      name = f'{image_id:06d}.jpg'
+      _draw(root / split / name, rng, size)
+      images.append({'id': image_id, 'file_name': name, 'width': size[0], 'height': size[1]})
+      annotations.append(_person(image_id, box, rng))
+    category = {'id': 1, 'name': 'person', 'keypoints': list(COCO.names),
+                'skeleton': [[a + 1, b + 1] for a, b in COCO.limbs]}
+    truth = {'images': images, 'annotations': annotations, 'categories': [category]}
+    if edit:
+      edit(truth)
+    path = root / 'annotations' / f'person_keypoints_{split}.json'
+    path.write_text(json.dumps(truth))
+  return str(root)
+
+
+def write_mpii(root, num_images=4, size=(96, 128), edit=None):
+  """An MPII folder with splits 'train' and 'valid', head boxes for 'valid'; returns its path.
+
+  edit: changes the list of entries of each split before it is written.
+  """
+  root = pathlib.Path(root)
+  (root / 'annot').mkdir(parents=True)
+  for number, split in enumerate(('train', 'valid')):
+    rng = np.random.default_rng(number)
+    entries = []
+    for i in range(num_images):
+      name = f'{100 * number + i + 1:06d}.jpg'
+      _draw(root / 'images' / name, rng, size)
+      x, y, w, h = _box(rng, size)
+      joints = np.round(_MPII_POSE * (w, h) + (x, y) + 1, 2)  # MPII counts from 1
+      entries.append({'image': name, 'center': [x + w / 2 + 1, y + h / 2 + 1], 'scale': h / 200,
+                      'joints': joints.tolist(), 'joints_vis': [1] * 16})
+    if split == 'valid':
+      _write_heads(root / 'annot' / 'gt_valid.mat', entries)
+    if edit:
+      edit(entries)
+    (root / 'annot' / f'{split}.json').write_text(json.dumps(entries))
+  return str(root)
+
+
+def _box(rng, size):
+  """x, y, width, height of a person who fills most of the picture; whole numbers."""
+  w, h = round(size[0] * 0.5), round(size[1] * 0.8)
+  return [int(rng.integers(2, size[0] - w - 2)), int(rng.integers(2, size[1] - h - 2)), w, h]
+
+
+def _person(number, box, rng):
+  x, y, w, h = box
+  joints = _COCO_POSE * (w, h) + (x, y)
+  visibility = np.full(17, 2)
+  visibility[rng.integers(17)] = 1
+  polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+  return {'id': 10 * number, 'image_id': number, 'category_id': 1, 'bbox': box, 'iscrowd': 0,
+          'area': w * h, 'num_keypoints': 17, 'segmentation': [polygon],
+          'keypoints': np.column_stack([joints, visibility]).ravel().tolist()}
+
+
+def _draw(path, rng, size):
+  """A picture of soft random colours."""
+  path.parent.mkdir(exist_ok=True)
+  coarse = rng.uniform(0, 255, (size[1] // 8, size[0] // 8, 3)).astype(np.float32)
+  picture = cv2.resize(coarse, size) + rng.normal(0, 8, (size[1], size[0], 3))
+  assert cv2.imwrite(str(path), np.clip(picture, 0, 255).astype(np.uint8))
+
+
+def _write_heads(path, entries):
+  joints = np.array([e['joints'] for e in entries]).transpose(1, 2, 0)  # (joint, xy, person)
+  neck, top = joints[8], joints[9]
+  boxes = np.stack([np.minimum(neck, top) - 3, np.maximum(neck, top) + 3])
+  scipy.io.savemat(path, {'headboxes_src': boxes, 'pos_gt_src': joints,
+                          'jnt_missing': np.zeros((16, len(entries)), np.uint8)})

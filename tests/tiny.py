@@ -1,0 +1,30 @@
+"""The smallest run there is: a world of few people and a network of few channels."""
+from configs import common
+
+
+def config(kind='mse', steps=6, batch_size=4, **data):
+  """A D-Slope config that trains in seconds; a kind of None gives the plain system."""
+  c = common.dslope(kind) if kind else common.base(('net',))
+  c.duration, c.batch_size = f'{steps} steps', batch_size
+  c.system.name = 'dslope' if kind else 'heatmap'
+  c.system.model.update(dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  c.data.update(dict(name='synthetic', size=(32, 64)) | data)
+  if c.data.name == 'synthetic':
+    del c.data.root
+    c.data.loader.update(dict(num_people=30, size=(64, 96)))
+  c.data.bank.num_people = 10
+  c.evals.val.update(common.evaluation('val', 'pck') | dict(
+    batch_size=8, loader=dict(num_people=10)))
+  for spec in c.optim.values():
+    spec.schedule = 'constant'
+  c.log_every, c.save_every, c.eval_every = '2 steps', '2 steps', f'{steps} steps'
+  return c
+
+
+def get_config(argument=''):
+  """'exact' computes in float64 (with JAX_ENABLE_X64) and evaluates nothing."""
+  c = config(steps=24, batch_size=8)
+  if argument == 'exact':
+    c.system.model.dtype = 'float64'
+    c.evals = {}
+  return c
