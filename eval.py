@@ -16,7 +16,7 @@ from ml_collections import config_flags
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
 from input_pipeline import coco, occlusion, patches
-from startup import checked, default_workdir, run
+from startup import checked, default_workdir, start
 
 
 def load_source(config, split, **options):
@@ -109,4 +109,4 @@ if __name__ == '__main__':
   flags.DEFINE_string('workdir', None, 'of the training run; default runs/<config name>')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
   flags.mark_flag_as_required('config')
-  run(main)
+  start(main)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import sys
+import traceback
 
 import jax
 from absl import app, flags
@@ -23,17 +24,31 @@ def checked():
     yield
   except (OSError, ValueError, FloatingPointError) as error:
     _stop(error)
+  except BaseException:
+    if jax.process_count() > 1:  # leave at once, or the others wait for this process for ever
+      traceback.print_exc()
+      os._exit(1)
+    raise
 
 
 def _stop(text):
   if os.environ.get('DSLOPE_TRACEBACK'):
     raise  # always called while an exception is handled
-  print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr)
+  print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
+  if jax.process_count() > 1:
+    os._exit(1)
   sys.exit(1)
 
 
-def run(main):
-  """`app.run`, but what is wrong with the command line or the config file is one line too."""
+def start(main):
+  """`app.run`, but what is wrong with the command line or the config file is one line too.
+
+  Compiled programs are kept from run to run, so a resumed one starts at once; JAX's own variable
+  JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
+  """
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update('jax_compilation_cache_dir',
+                      os.path.expanduser('~/.cache/dslope_jax/compiled'))
   app.run(main, flags_parser=_parse)
 
 

@@ -10,18 +10,31 @@ import os
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import optax
 from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, optimizers, sharding, train_state
 from dslope_jax.metric_writer import MetricWriter
+from dslope_jax.systems.base import System
 from dslope_jax.train_step import make_train_step
 from eval import build_system, load_bank, load_source, make_evaluators
+from input_pipeline.patches import PatchBank
+from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation
-from startup import check_config, checked, claim_workdir, default_workdir, define_process_flags, run
+from startup import (
+  check_config,
+  checked,
+  claim_workdir,
+  default_workdir,
+  define_process_flags,
+  start,
+)
 
 _IN_FLIGHT = 2  # steps handed to the device before the host waits for the oldest of them
 
@@ -36,9 +49,22 @@ def train(config, workdir, allow_config_change=False):
     return _train(config, workdir)
 
 
-def _train(config, workdir):
-  mesh = sharding.make_mesh()
+class _Run(NamedTuple):
+  """What a run is made of, besides its state."""
+  mesh: jax.sharding.Mesh
+  source: Source
+  bank: PatchBank | None
+  system: System
+  optimizer: optax.GradientTransformation
+  schedules: dict
+  evaluators: dict
+  total: int  # steps
+  due: Callable  # (step, 'log_every' ...) -> bool
+
+
+def _set_up(config, workdir):
   _check_batch(config)
+  mesh = sharding.make_mesh()
   source = load_source(config, config.data.train_split)
   bank = load_bank(config, workdir, source)
   system = build_system(config, source.skeleton)
@@ -48,39 +74,42 @@ def _train(config, workdir):
     raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                      f'of {len(source)} people')
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch)
-  due = _due_steps(config, per_epoch, total)
   evaluators = make_evaluators(config, system, mesh, bank)
+  return _Run(mesh, source, bank, system, optimizer, schedules, evaluators, total,
+              _due_steps(config, per_epoch, total))
+
+
+def _train(config, workdir):
+  run = _set_up(config, workdir)
   checkpoints = checkpointing.Checkpoints(workdir, config.keep)
-  state = _first_state(config, system, optimizer, mesh, checkpoints)
+  state = _first_state(config, run.system, run.optimizer, run.mesh, checkpoints)
   start = int(state.step)
-  stream = _data_stream(config, source, bank, start)
-  writer = MetricWriter(workdir, total, start, config.batch_size, schedules)
-  results = {}
+  stream = _data_stream(config, run.source, run.bank, start)
+  writer = MetricWriter(workdir, run.total, start, config.batch_size, run.schedules)
+  step_fn, results, in_flight, unreadable = None, {}, deque(), set()
   try:
-    step_fn = None
     with _StopSignal() as stopped:
-      in_flight, unreadable = deque(), set()
-      for step in range(start + 1, total + 1):
+      for step in range(start + 1, run.total + 1):
         before = time.perf_counter()
         batch = next(stream)
-        _count_unreadable(batch, source, unreadable, config.data.max_unreadable)
-        batch = sharding.to_global(_device_fields(batch), mesh)
+        _count_unreadable(batch, run.source, unreadable, config.data.max_unreadable)
+        batch = sharding.to_global(_device_fields(batch), run.mesh)
         waited = time.perf_counter() - before
         if step_fn is None:
-          step_fn = _compile(config, system, optimizer, schedules, mesh, state, batch)
+          step_fn = _compile(config, run, state, batch)
           writer.resume_clock(step - 1)
         state, terms = step_fn(state, batch)
         in_flight.append(terms)
         if len(in_flight) > _IN_FLIGHT:
           jax.block_until_ready(in_flight.popleft())
         writer.step(step, terms, waited)
-        if due(step, 'log_every'):
+        if run.due(step, 'log_every'):
           writer.log(step)
         leave = _reached_stop(stopped, step)
-        if due(step, 'eval_every') and not leave:
+        if run.due(step, 'eval_every') and not leave:
           writer.flush()
-          results = _evaluate(evaluators, state, step, workdir, writer)
-        if due(step, 'save_every') or leave:
+          results = _evaluate(run.evaluators, state, step, workdir, writer)
+        if run.due(step, 'save_every') or leave:
           writer.flush()  # a state after a loss that is not finite is never saved
           checkpoints.save(state, step)
           writer.resume_clock(step)
@@ -88,7 +117,6 @@ def _train(config, workdir):
           checkpoints.wait()
           _say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
           break
-    writer.flush()
   finally:
     stream.close()
     writer.close()
@@ -168,14 +196,16 @@ def _count_unreadable(batch, source, unreadable, limit):
                   f'{limit}; mend the files named above')
 
 
-def _compile(config, system, optimizer, schedules, mesh, state, batch):
+def _compile(config, run, state, batch):
   """The step, compiled once for the whole run: another shape would be an error, not a stall."""
-  step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=config.seed,
-                         accumulate=config.accumulate, ema_decay=config.ema_decay)
+  step = make_train_step(run.system, run.optimizer, trainable=tuple(run.schedules),
+                         seed=config.seed, accumulate=config.accumulate,
+                         ema_decay=config.ema_decay)
   before = time.perf_counter()
-  everywhere, split = sharding.replicated(mesh), sharding.by_sample(mesh)
+  everywhere, split = sharding.replicated(run.mesh), sharding.by_sample(run.mesh)
   compiled = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, split),
                      out_shardings=everywhere).lower(state, batch).compile()
+  sharding.wait_for_all()
   _say(_describe(config, state, compiled, time.perf_counter() - before))
   return compiled
 
@@ -264,4 +294,4 @@ if __name__ == '__main__':
   flags.DEFINE_bool('allow_config_change', False, 'go on in a workdir made with another config')
   define_process_flags()
   flags.mark_flag_as_required('config')
-  run(main)
+  start(main)

@@ -3,7 +3,7 @@
 Paper: D-Slope / MoEPose; HRNet (Sun et al., 2019).
 Command: python train.py --config configs/cmpii_hrnet.py --config.data.root=MPII
   arguments after a colon: w48, kl / mse / distill / none
-MPII holds images/, annot/train.json, annot/valid.json and annot/gt_valid.mat (published with HRNet).
+MPII holds images/ and HRNet's annot/train.json, annot/valid.json and annot/gt_valid.mat.
 Expected: GNet on clean val, PCKh@0.5: HRNet-W32 alone reaches 90.3 (published). C-MPII: not known.
 Time: not measured.
 """

@@ -1,4 +1,4 @@
-"""Sections and defaults that every config starts from; durations read '10 epochs' or '500 steps'."""
+"""Sections and defaults of every config; durations read '10 epochs' or '500 steps'."""
 from ml_collections import ConfigDict
 
 
@@ -62,6 +62,6 @@ def hrnet_arguments(config, argument):
       config.system.mutual = dslope(word).system.mutual
       config.optim.gnet.frozen = word == 'distill'
     else:
-      raise ValueError(f"config argument '{word}' is none of w32, w48, {', '.join(sizes)}, mse, kl, "
-                       'distill, none')
+      raise ValueError(f"config argument '{word}' is none of w32, w48, {', '.join(sizes)}, mse, "
+                       'kl, distill, none')
   return config

@@ -68,6 +68,7 @@ class Evaluator:
         self._collect(in_flight, found)
       in_flight = result
       if sample is None:
+        sharding.wait_for_all()  # the first call compiled
         sample = {k: np.array(v) for k, v in batch.items()}
     self._collect(in_flight, found)
     covered = found.pop('covered')
@@ -131,7 +132,7 @@ class Evaluator:
 
   def pckh(self, p):
     s = self.source
-    table = pck.mpii_table(p['keypoints'], s.keypoints, s.visibility > 0, s.reference)
+    table = pck.mpii_table(p['keypoints'], s.keypoints, s.visibility > 0, s.head_size)
     return table, self._all_poses(p)
 
   def pck(self, p):
@@ -171,7 +172,7 @@ def _check_fit(metric, source):
   if metric == 'coco_ap' and source.ground_truth is None:
     raise ValueError(f"metric 'coco_ap' needs annotations in COCO's form, which {where} lacks; "
                      "choose 'pck' or 'pckh'")
-  if metric == 'pckh' and not (source.reference > 0).any():
+  if metric == 'pckh' and (source.head_size is None or not (source.head_size > 0).any()):
     raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII has them for "
                      "split 'valid', in annot/gt_valid.mat); choose 'pck'")
   if metric == 'pck' and not pck.torso_diagonal(source.keypoints, source.visibility,

@@ -25,7 +25,7 @@ class MetricWriter:
     self.bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=not self.active,
                          mininterval=1, dynamic_ncols=True)
     if self.active:
-      self.lines = open(os.path.join(workdir, 'metrics.jsonl'), 'a', encoding='utf-8')
+      self.lines = open(os.path.join(workdir, 'metrics.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115
       self.board = SummaryWriter(os.path.join(workdir, 'tensorboard'))
 
   def step(self, step: int, terms: dict, waited: float):

@@ -1,9 +1,11 @@
 """Devices: one mesh axis, the batch split over it, everything else on every device."""
+import itertools
 import os
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from orbax.checkpoint import multihost
 
 
 def start(coordinator: str = '', processes: int = 0, process: int = 0):
@@ -54,6 +56,20 @@ def replicate(tree, mesh):
     value = np.asarray(x)
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
   return jax.tree.map(put, tree)
+
+
+_barriers = itertools.count()
+
+
+def wait_for_all():
+  """Returns once every process of the run has come here; a no-op for one process.
+
+  Needed where processes may take minutes of difference, as in compiling: a collective that one of
+  them enters much earlier times out.
+  """
+  if jax.process_count() > 1:
+    multihost.sync_global_processes(f'dslope_jax_{next(_barriers)}', timeout=3600,
+                                    processes=set(range(jax.process_count())))
 
 
 def to_host(tree):

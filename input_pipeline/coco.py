@@ -49,14 +49,14 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
                                     strict=True))
   keypoints = np.array([p.keypoints for p in people], np.float32)
   files = np.array([os.path.join(folder, p.image['file_name']) for p in people])
-  sizes = np.array([(p.image.get('width', 0), p.image.get('height', 0)) for p in people], np.int32)
+  sizes = _sizes([p.image for p in people])
   return Source(
     name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
     image_id=np.array([p.image['id'] for p in people], np.int64),
     annotation_id=np.array([p.annotation['id'] for p in people], np.int64),
     file=files, box=boxes.astype(np.float32), center=center, scale=scale,
     keypoints=keypoints[..., :2], visibility=keypoints[..., 2].astype(np.uint8),
-    box_score=np.ones(len(people), np.float32), reference=np.zeros(len(people), np.float32),
+    box_score=np.ones(len(people), np.float32), folder=folder,
     read=functools.partial(read_row, files, sizes),
     mask=functools.partial(_mask, [(p.annotation.get('segmentation'), p.annotation['id'])
                                    for p in people], sizes, path),
@@ -126,6 +126,11 @@ def _is_cut_jpeg(data):
     if text.rfind(b'\xff\xd9') > text.rfind(b'\xff\xda'):
       return False
   return True
+
+
+def _sizes(images):
+  """(N,2) stated width and height of picture entries, 0 where none is stated."""
+  return np.array([(e.get('width', 0), e.get('height', 0)) for e in images], np.int32)
 
 
 def read_row(files, sizes, row):
@@ -308,7 +313,8 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
 
   Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
-  they place the occluder and are never shown to a network. A box that meets nobody has none.
+  they place the occluder and are never shown to a network. A box that meets nobody has none; it
+  counts as a false alarm, also on a picture without people.
   Returns the source and the number of boxes on pictures that the source does not have.
   Raises ValueError naming the file and the entry.
   """
@@ -317,7 +323,8 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   rows_of = {}
   for row, image in enumerate(source.image_id.tolist()):
     rows_of.setdefault(image, []).append(row)
-  boxes, scores, matched, rows, elsewhere = [], [], [], [], 0
+  images = {image['id']: image for image in source.ground_truth['images']}
+  boxes, scores, entries, rows, elsewhere = [], [], [], [], 0
   for i, d in enumerate(detections):
     try:
       if d.get('category_id', category) != category:
@@ -328,14 +335,15 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
     if len(box) != 4 or not np.isfinite([*box, score]).all():
       raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
                        'height) and score; mend or remove it')
-    if image not in rows_of:
+    if image not in images:
       elsewhere += 1
     elif box[2] > 0 and box[3] > 0:
-      overlap = _iou(box, source.box[rows_of[image]])
-      rows.append(rows_of[image][int(overlap.argmax())])
-      matched.append(overlap.max() >= min_iou)
+      overlap = _iou(box, source.box[rows_of.get(image, [])])
+      near = overlap.size > 0 and overlap.max() >= min_iou
+      rows.append(rows_of[image][int(overlap.argmax())] if near else -1)
       boxes.append(box)
       scores.append(score)
+      entries.append(images[image])
   if not boxes:
     raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
                      f'on a picture of {source.name} {source.split}; is it the file of another '
@@ -343,17 +351,15 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
                                     strict=True))
-  read = functools.partial(_through, source.read, rows)
+  files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
+  met = rows >= 0
   return dataclasses.replace(
-    source, image_id=source.image_id[rows], annotation_id=source.annotation_id[rows],
-    file=source.file[rows], box=boxes, center=center, scale=scale,
-    keypoints=source.keypoints[rows], reference=source.reference[rows], read=read,
-    visibility=np.where(np.array(matched)[:, None], source.visibility[rows], 0).astype(np.uint8),
+    source, image_id=np.array([e['id'] for e in entries], np.int64), file=files, box=boxes,
+    center=center, scale=scale, annotation_id=np.where(met, source.annotation_id[rows], 0),
+    keypoints=np.where(met[:, None, None], source.keypoints[rows], 0),
+    visibility=np.where(met[:, None], source.visibility[rows], 0).astype(np.uint8),
+    read=functools.partial(read_row, files, _sizes(entries)),
     box_score=np.array(scores, np.float32), mask=lambda row: None), elsewhere
-
-
-def _through(read, rows, row):
-  return read(int(rows[row]))
 
 
 def _iou(box, boxes):

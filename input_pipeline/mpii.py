@@ -20,7 +20,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   """The people of 'train' or 'valid'.
 
   Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale
-  times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `reference`
+  times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `head_size`
   is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0.
 
   Raises FileNotFoundError or ValueError, one line naming the file, the entry and the mend.
@@ -49,7 +49,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
     keypoints=(joints - 1).astype(np.float32) * visible[..., None],
     visibility=np.where(visible, 2, 0).astype(np.uint8),
     box_score=np.ones(len(entries), np.float32),
-    reference=_head_sizes(os.path.join(root, 'annot', f'gt_{split}.mat'), len(entries)),
+    head_size=_head_sizes(os.path.join(root, 'annot', f'gt_{split}.mat'), len(entries)),
     read=functools.partial(read_row, files, np.zeros((len(entries), 2), np.int32)))
 
 

@@ -20,7 +20,7 @@ from input_pipeline.source import Source
 _PARTS = {frozenset(('shoulder', 'elbow')): 'upper_arm', frozenset(('elbow', 'wrist')): 'lower_arm',
           frozenset(('hip', 'knee')): 'upper_leg', frozenset(('knee', 'ankle')): 'lower_leg',
           frozenset(('neck', 'head_top')): 'head', frozenset(('neck', 'head')): 'head'}
-# Capsule radius as a share of the bone, wide enough for clothes; a mask trims it where there is one.
+# Capsule radius as a share of the bone, wide enough for clothes; a mask, if any, trims it.
 _RADIUS = {'upper_arm': 0.28, 'lower_arm': 0.26, 'upper_leg': 0.28, 'lower_leg': 0.24,
            'head': 0.38, 'limb': 0.25}
 _FACE = ('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear')
@@ -51,7 +51,7 @@ class PatchBank:
     end = start + self.height[i] * self.width[i] * 4
     return np.array(self._pixels[start:end]).reshape(self.height[i], self.width[i], 4)
 
-  @functools.lru_cache(maxsize=None)  # noqa: B019 - banks live as long as the process
+  @functools.cache  # noqa: B019 - banks live as long as the process
   def of_part(self, part: str) -> np.ndarray:
     """Numbers of the patches of a part; of all patches if the bank has none of that part."""
     found = np.flatnonzero(self.part == part)
@@ -132,7 +132,8 @@ def cut(image, a, b, radius, mask=None):
   corner = np.floor(np.minimum(a, b) - radius - 1).astype(int)
   end = np.ceil(np.maximum(a, b) + radius + 2).astype(int)
   w, h = end - corner
-  if min(w, h) < _MIN_SIDE or (corner < 0).any() or end[0] > image.shape[1] or end[1] > image.shape[0]:
+  outside = (corner < 0).any() or (end > image.shape[1::-1]).any()
+  if min(w, h) < _MIN_SIDE or outside:
     return None
   y, x = np.mgrid[corner[1]:end[1], corner[0]:end[0]]
   d = _distance_to_segment(np.stack([x, y], -1), a, b)

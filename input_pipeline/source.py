@@ -20,13 +20,14 @@ class Source:
   image_id, annotation_id: (N,) int64; annotation_id is unique.
   file: (N,) str, what `read` opens and what messages name.
   box: (N,4) float32 x, y, width, height.
-  center: (N,2) float32; scale: (N,2) float32, box side / 200 (HRNet's convention), padding included.
+  center: (N,2) float32; scale: (N,2) float32, padded box side / 200 (HRNet's convention).
   keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible.
   box_score: (N,) float32; 1 for ground-truth boxes.
-  reference: (N,) float32, the length that PCK-type metrics divide by; 0 where it is not defined.
   read: row -> (H,W,3) uint8 RGB; raises OSError if the picture cannot be read.
   mask: row -> (H,W) bool instance mask, or None where the person has none.
-  ground_truth: what the data set's own metric needs beyond the columns (COCO: the json as a dict).
+  ground_truth: the annotations as a COCO dict, for COCO's own metric.
+  head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
+  folder: of the pictures, where they are files.
   """
   name: str
   split: str
@@ -40,10 +41,11 @@ class Source:
   keypoints: np.ndarray
   visibility: np.ndarray
   box_score: np.ndarray
-  reference: np.ndarray
   read: Callable[[int], np.ndarray]
   mask: Callable[[int], np.ndarray | None] = lambda row: None
   ground_truth: dict | None = None
+  head_size: np.ndarray | None = None
+  folder: str = ''
 
   def __len__(self):
     return len(self.annotation_id)

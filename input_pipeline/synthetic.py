@@ -170,7 +170,7 @@ def _bodies(rng, count):
   local = _BALL_CENTER * length[:, _BALL_SEGMENT, None]
   local[rng.random(count) < 0.4, _BALL['hair_end']] += (0, -95, -28)  # long hair
   centers = origin[:, _BALL_SEGMENT] + (turn[:, _BALL_SEGMENT] @ local[..., None])[..., 0]
-  girth = np.where(_BALL_SEGMENT == head, length[:, [head]], rng.uniform(0.88, 1.2, (count, 1)))
+  girth = np.where(head == _BALL_SEGMENT, length[:, [head]], rng.uniform(0.88, 1.2, (count, 1)))
   return centers, _BALL_RADIUS[:, 0] * girth
 
 
@@ -387,7 +387,7 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 3), aspe
 
   num_people: rows. size: (W, H) of each picture in pixels. people: fewest and most persons in a
   picture. aspect: width / height of the crops. A picture is a function of seed, split and its
-  number; only geometry is computed here, pictures are drawn when read. `reference` is the longer torso diagonal in pixels.
+  number; only geometry is computed here, pictures are drawn when read.
 
   Raises ValueError, one line naming the option and what it must be.
   """
@@ -415,17 +415,13 @@ def _source(world, aspect, points, visibility, box):
   count, pictures = len(box), world.rows[:, 0]
   points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
   center, scale = zip(*(box_to_center_scale(b, aspect) for b in box), strict=True)
-  a, b = ([COCO.index(f'{side}_{part}') for side in sides] for part, sides in
-          (('shoulder', ('left', 'right')), ('hip', ('right', 'left'))))
-  diagonals = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-  diagonals *= (visibility[:, a] > 0) & (visibility[:, b] > 0)
   source = Source(
     name='synthetic', split=world.split, skeleton=COCO, image_id=pictures + 1,
     annotation_id=np.arange(1, count + 1, dtype=np.int64),
     file=np.array([f'synthetic/{world.split}/{picture:06d}' for picture in pictures]),
-    box=box.astype(np.float32), center=np.array(center), scale=np.array(scale), keypoints=points, visibility=visibility,
-    box_score=np.ones(count, np.float32), reference=diagonals.max(1), read=world.read,
-    mask=world.mask)
+    box=box.astype(np.float32), center=np.array(center), scale=np.array(scale),
+    keypoints=points, visibility=visibility, box_score=np.ones(count, np.float32),
+    read=world.read, mask=world.mask)
   return dataclasses.replace(source, ground_truth=_ground_truth(source, world.size))
 
 

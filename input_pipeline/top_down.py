@@ -86,10 +86,8 @@ def half_body(keypoints, visibility, lower_body, aspect, prefer_upper):
   """
   labelled = visibility > 0
   upper, lower = keypoints[labelled & ~lower_body], keypoints[labelled & lower_body]
-  if prefer_upper and len(upper) > 2:
-    chosen = upper
-  else:
-    chosen = lower if len(lower) > 2 else upper
+  take_lower = len(lower) > 2 and not (prefer_upper and len(upper) > 2)
+  chosen = lower if take_lower else upper
   if len(chosen) < 2:
     return None
   w, h = chosen.max(0) - chosen.min(0)

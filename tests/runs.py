@@ -44,9 +44,11 @@ def wait_for_checkpoint(workdir, step, process, timeout=200):
 
 def weights(workdir, config, step=None):
   """{'params', 'batch_stats'} of a run as NumPy arrays."""
-  system = build_system(config, load_source(config, config.data.train_split).skeleton)
-  shapes = train_state.weight_shapes(system, tuple(config.data.size))
-  return jax.device_get(checkpointing.restore_weights(workdir, shapes, step)[0])
+  exact = config.system.model.get('dtype') == 'float64'
+  with jax.enable_x64(exact):
+    system = build_system(config, load_source(config, config.data.train_split).skeleton)
+    shapes = train_state.weight_shapes(system, tuple(config.data.size))
+    return jax.device_get(checkpointing.restore_weights(workdir, shapes, step)[0])
 
 
 def largest_difference(one, other):

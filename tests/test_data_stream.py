@@ -15,7 +15,8 @@ def source():
 
 @pytest.fixture(scope='module')
 def maker(tmp_path_factory):
-  bank = patches.load_or_build(tmp_path_factory.mktemp('bank') / 'b', source(), num_people=21, seed=0)
+  folder = tmp_path_factory.mktemp('bank') / 'b'
+  bank = patches.load_or_build(folder, source(), num_people=21, seed=0)
   return input_pipeline.PairMaker(source(), (64, 96), bank, 'published', 3,
                                   top_down.Augmentation())
 

@@ -122,11 +122,15 @@ def test_ground_truth_is_what_a_metric_can_read(tmp_path):
 
 
 def test_detections(tmp_path):
-  source = coco.load('val', root=write_coco(tmp_path / 'coco'))
+  def nobody_on_the_last_picture(truth):
+    truth['annotations'].pop()
+
+  source = coco.load('val', root=write_coco(tmp_path / 'coco', edit=nobody_on_the_last_picture))
   x, y, w, h = source.box[1].tolist()
   found = [
     {'image_id': 102, 'category_id': 1, 'bbox': [x + 1, y, w, h], 'score': 0.75},
     {'image_id': 102, 'category_id': 1, 'bbox': [0, 0, 5, 5], 'score': 0.5},  # meets nobody
+    {'image_id': 104, 'category_id': 1, 'bbox': [9, 9, 30, 40], 'score': 0.4},  # false alarm
     {'image_id': 101, 'category_id': 3, 'bbox': [x, y, w, h], 'score': 0.9},  # no person
     {'image_id': 101, 'category_id': 1, 'bbox': [x, y, 0, h], 'score': 0.9},  # no area
     {'image_id': 999, 'category_id': 1, 'bbox': [x, y, w, h], 'score': 0.9}]
@@ -134,14 +138,15 @@ def test_detections(tmp_path):
   path.write_text(json.dumps(found))
   boxes, elsewhere = coco.with_detections(source, str(path))
   assert elsewhere == 1
-  assert len(boxes) == 2
-  np.testing.assert_allclose(boxes.box, [found[0]['bbox'], found[1]['bbox']])
-  np.testing.assert_allclose(boxes.box_score, [0.75, 0.5])
+  assert len(boxes) == 3
+  np.testing.assert_allclose(boxes.box, [f['bbox'] for f in found[:3]])
+  np.testing.assert_allclose(boxes.box_score, [0.75, 0.5, 0.4])
   np.testing.assert_allclose(boxes.center[1], [2.5, 2.5])
   np.testing.assert_allclose(boxes.scale[1], [5 / 200 * 1.25, 5 / 0.75 / 200 * 1.25], rtol=1e-6)
   np.testing.assert_array_equal(boxes.keypoints[0], source.keypoints[1])
   np.testing.assert_array_equal(boxes.visibility[0], source.visibility[1])
-  assert not boxes.visibility[1].any()
+  assert not boxes.visibility[1:].any()
+  assert boxes.image_id.tolist() == [102, 102, 104] and boxes.read(2).shape == (128, 96, 3)
   np.testing.assert_array_equal(boxes.read(1), source.read(1))
 
 
@@ -167,8 +172,8 @@ def test_mpii_columns(tmp_path):
   assert source.visibility[0].tolist() == [0] + [2] * 15
   # The head box is drawn 3 pixels around neck and top, which lie 0.15 of the height apart.
   height = entries[1]['scale'] * 200
-  np.testing.assert_allclose(source.reference[1], 0.6 * np.hypot(6, 0.15 * height + 6), rtol=1e-3)
-  assert not input_pipeline.load('mpii', 'train', root=root).reference.any()
+  np.testing.assert_allclose(source.head_size[1], 0.6 * np.hypot(6, 0.15 * height + 6), rtol=1e-3)
+  assert not input_pipeline.load('mpii', 'train', root=root).head_size.any()
   assert source.read(3).shape == (128, 96, 3)
   np.testing.assert_allclose(
     input_pipeline.load('mpii', 'valid', root=root, aspect=0.75).scale[0], [0.625, 0.625 / 0.75])
@@ -216,7 +221,7 @@ def test_real_mpii_file(tmp_path):
   (tmp_path / 'images').symlink_to(given)
   (tmp_path / 'annot/valid.json').write_bytes((given / 'test_mpii.json').read_bytes())
   source = input_pipeline.load('mpii', 'valid', root=str(tmp_path))
-  assert not source.reference.any()
+  assert not source.head_size.any()
   for row in range(len(source)):
     height, width = source.read(row).shape[:2]
     seen = source.keypoints[row][source.visibility[row] > 0]

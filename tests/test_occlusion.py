@@ -22,7 +22,8 @@ def world():
 
 @pytest.fixture(scope='module')
 def bank(tmp_path_factory):
-  return patches.load_or_build(tmp_path_factory.mktemp('bank') / 'b', world(), num_people=24, seed=0)
+  folder = tmp_path_factory.mktemp('bank') / 'b'
+  return patches.load_or_build(folder, world(), num_people=24, seed=0)
 
 
 def person(visibility=2):

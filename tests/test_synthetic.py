@@ -52,8 +52,7 @@ def test_columns_fit_the_form(source):
   assert len(source) == 300 and source.skeleton is COCO
   np.testing.assert_array_equal(source.annotation_id, np.arange(1, 301))
   assert source.file[0] == f'synthetic/train/{source.image_id[0] - 1:06d}'
-  shapes = {'box': (4,), 'center': (2,), 'scale': (2,), 'keypoints': (17, 2), 'box_score': (),
-            'reference': ()}
+  shapes = {'box': (4,), 'center': (2,), 'scale': (2,), 'keypoints': (17, 2), 'box_score': ()}
   for name, shape in shapes.items():
     column = getattr(source, name)
     assert column.shape == (300, *shape) and column.dtype == np.float32, name
@@ -70,15 +69,6 @@ def test_labelled_joints_lie_in_the_picture_and_others_are_zero(source):
   assert (source.keypoints[~labelled] == 0).all()
   assert set(np.unique(source.visibility)) == {0, 1, 2}
 
-
-def test_reference_is_the_longer_labelled_torso_diagonal(source):
-  joint = {n: source.keypoints[:, k] for k, n in enumerate(COCO.names)}
-  seen = {n: source.visibility[:, k] > 0 for k, n in enumerate(COCO.names)}
-  for row in range(50):
-    lengths = [np.linalg.norm(joint[a][row] - joint[b][row]) for a, b in (
-      ('left_shoulder', 'right_hip'), ('right_shoulder', 'left_hip'))
-      if seen[a][row] and seen[b][row]]
-    assert source.reference[row] == pytest.approx(max(lengths, default=0), rel=1e-5)
 
 
 def draw_ids(scene, zoom):

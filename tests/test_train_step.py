@@ -71,7 +71,8 @@ def test_parts_pass_batch_statistics_on():
   batch = {'image': rng.integers(0, 256, (4, 32, 32, 3), np.uint8),
            'keypoints': np.full((4, 3, 2), 16, np.float32),
            'visibility': np.full((4, 3), 2, np.uint8)}
-  after, terms = jax.jit(make_train_step(system, tx, trainable=('net',), accumulate=2))(state, batch)
+  step = make_train_step(system, tx, trainable=('net',), accumulate=2)
+  after, terms = jax.jit(step)(state, batch)
   stats = state.batch_stats
   for part in (slice(0, None, 2), slice(1, None, 2)):
     forward = Forward(system.networks, state.params, stats, ('net',), jax.random.key(0))

@@ -78,7 +78,7 @@ class Model(nn.Module):
   modules, blocks: exchange modules, and blocks per branch, of stages 2, 3, 4.
   stem_width: channels of the stem and of the first stage's bottlenecks (published: 64).
   dtype: of the computation, 'float32' or 'bfloat16'. Parameters, batch statistics and heatmaps
-    are float32 in either case.
+    are float32 in either case ('float64', for exact comparisons, makes them float64 too).
 
   Called with images (B,H,W,3), normalised, H and W multiples of 32. Returns a dict:
     heatmaps: (B,H/4,W/4,K).

@@ -22,18 +22,19 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x):
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param('kernel', kernel_init, shape, jnp.float32)
     dtype = self.dtype or x.dtype
+    wide = jnp.promote_types(dtype, jnp.float32)  # of parameters
+    kernel = self.param('kernel', kernel_init, shape, wide)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
     if self.size == 1 and self.stride == 1:
-      x = jnp.dot(x, kernel[0, 0])  # a matrix product: on CPU many times faster in the backward pass
+      x = jnp.dot(x, kernel[0, 0])  # a matrix product: many times faster backward on CPU
     else:
       pad = (self.size - 1) // 2
       x = jax.lax.conv_general_dilated(
         x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)),
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
     if self.use_bias:
-      x = x + self.param('bias', nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+      x = x + self.param('bias', nn.initializers.zeros, (self.features,), wide).astype(dtype)
     return x
 
 
@@ -47,12 +48,12 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x, *, train: bool):
-    shape = (x.shape[-1],)
-    scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
-    bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
-    running_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
-    running_var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    like = (x.shape[-1],), jnp.promote_types(x.dtype, jnp.float32)
+    scale = self.param('scale', nn.initializers.ones, *like)
+    bias = self.param('bias', nn.initializers.zeros, *like)
+    running_mean = self.variable('batch_stats', 'mean', jnp.zeros, *like)
+    running_var = self.variable('batch_stats', 'var', jnp.ones, *like)
+    wide = x.astype(like[1])
     if train:
       # Two passes: E[x^2] - E[x]^2 would lose digits.
       mean = wide.mean((0, 1, 2))
