@@ -97,6 +97,7 @@ def _train(config, workdir):
         waited = time.perf_counter() - before
         if step_fn is None:
           step_fn = _compile(config, run, state, batch)
+          waited = 0.0  # what came before was start-up
           writer.resume_clock(step - 1)
         state, terms = step_fn(state, batch)
         in_flight.append(terms)

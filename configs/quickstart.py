@@ -10,7 +10,7 @@ from configs import common
 
 def get_config():
   config = common.dslope()
-  config.duration = '450 steps'
+  config.duration = '400 steps'
   config.batch_size = 32
   config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
   config.system.sigma = 1.5
@@ -22,5 +22,5 @@ def get_config():
   for spec in config.optim.values():
     spec.update(dict(lr=2e-3, schedule='cosine', warmup='30 steps'))
   config.evals.val.update(common.evaluation('val', 'pck') | dict(loader=dict(num_people=400)))
-  config.log_every, config.eval_every, config.save_every = '25 steps', '150 steps', '150 steps'
+  config.log_every, config.eval_every, config.save_every = '25 steps', '200 steps', '200 steps'
   return config

@@ -76,7 +76,8 @@ class MetricWriter:
     self.lines.write(json.dumps({'step': step} | finite) + '\n')
     self.lines.flush()
     for key, value in values.items():
-      self.board.add_scalar(key, value, step)
+      if math.isfinite(value):
+        self.board.add_scalar(key, value, step)
 
   def picture(self, step: int, name: str, image):
     """image: (H,W,3) uint8."""

@@ -40,7 +40,7 @@ def draw_heatmaps(image, heatmaps):
 
 def sheet(rows, titles=()):
   """Rows of equal-sized (H,W,3) pictures as one picture, with a line of column titles."""
-  height, width = max(rows[0][0].shape[0], 96), rows[0][0].shape[1]
+  height, width = max(rows[0][0].shape[0], 192), rows[0][0].shape[1]
   factor = height / rows[0][0].shape[0]
   width = round(width * factor)
   body = np.vstack([np.hstack([cv2.resize(p, (width, height)) for p in row]) for row in rows])

@@ -43,7 +43,12 @@ def check_maps(case, got, golden, tolerance):
     assert relative_error(value.reshape(golden[name].shape), golden[name]) < tolerance, name
 
 
-@pytest.mark.parametrize('name', [n for n in CASES if n.startswith('eval')])
+# A second shape of W32 and of W48 would say nothing new, and compiling each takes a while.
+EVALS = [n for n in CASES if n.startswith('eval') and n not in (
+  'eval_w32_coco_1x3x64x64', 'eval_w48_coco_2x3x96x64')]
+
+
+@pytest.mark.parametrize('name', EVALS)
 def test_eval_outputs(name):
   case = CASES[name]
   module, variables, image = load(case)

@@ -1,0 +1,119 @@
+"""Every config family from start to table, in small."""
+import importlib
+import json
+import math
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from configs import ccoco_hrnet, cmpii_hrnet, common
+from tests import data_sets, tiny
+
+ROOT = pathlib.Path(__file__).parent.parent
+NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
+               if p.stem not in ('__init__', 'common'))
+ROWS = ('enet/clean', 'enet/occluded', 'gnet/clean', 'gnet/occluded')
+
+
+def shrink(config, root, steps=2):
+  """The same config with the smallest network, crops and number of steps."""
+  config.data.root, config.data.num_workers = root, 0
+  config.duration, config.batch_size = f'{steps} steps', 4
+  config.data.size, config.evals.val.batch_size = (32, 64), 4
+  config.system.model.update(dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  config.log_every = config.save_every = config.eval_every = '1 step'
+  return config.lock()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_sections_are_the_same_everywhere(name):
+  module = importlib.import_module(f'configs.{name}')
+  config = module.get_config()
+  assert set(config) == set(common.base(('net',)))
+  for line in ('Command: python train.py --config', 'Expected', 'ime'):
+    assert line in module.__doc__
+
+
+def test_arguments():
+  config = ccoco_hrnet.get_config('w48,384x288,kl')
+  assert config.system.model.width == 48 and config.data.size == (288, 384)
+  assert config.system.sigma == 3.0 and config.system.mutual.kind == 'kl'
+  assert ccoco_hrnet.get_config('distill').optim.gnet.frozen
+  published = ccoco_hrnet.get_config().system.mutual
+  assert (published.kind, published.weights.gnet, published.weights.enet) == ('mse', 1e-5, 1e-3)
+
+
+@pytest.fixture(scope='module')
+def coco_run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('coco')
+  root = data_sets.write_coco(folder / 'data')
+  config = ccoco_hrnet.get_config()
+  config.data.train_split, config.evals.val.split = 'train', 'val'
+  state, results = train.train(shrink(config, root), str(folder / 'run'))
+  return root, folder / 'run', state, results
+
+
+def test_coco(coco_run):
+  _, workdir, state, results = coco_run
+  assert int(state.step) == 2 and tuple(results['val']) == ROWS
+  for row in results['val'].values():
+    assert {'AP', 'AP50', 'AP75', 'AP(M)', 'AP(L)', 'AR', 'covered_joints'} <= set(row)
+    assert 0 <= row['AP'] <= 1
+  stamp = json.loads((workdir / 'eval_2/val/results.json').read_text())['stamp']
+  assert stamp['boxes'] == 'ground truth' and stamp['people'] == 4 and stamp['weights_step'] == 2
+  lines = [json.loads(x) for x in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  losses = [x for x in lines if 'loss' in x]
+  assert [x['step'] for x in losses] == [1, 2]
+  for x in losses:
+    mutual = sum(w * sum(v for k, v in x.items() if k.startswith(f'{n}/mutual'))
+                 for n, w in (('gnet', 1e-5), ('enet', 1e-3)))
+    assert math.isclose(x['loss'], x['gnet/heatmap'] + x['enet/heatmap'] + mutual, rel_tol=1e-4)
+    assert 0 <= x.get('data_wait_share', 0) <= 1 and x['enet/learning_rate'] > 0
+  assert list((workdir / 'tensorboard').iterdir())
+  assert (workdir / 'eval_2/val/pictures.jpg').stat().st_size > 1000
+
+
+def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, tmp_path):
+  root, teacher, state, _ = coco_run
+  before = jax.device_get(state.params['gnet'])
+  truth = json.loads(pathlib.Path(root, 'annotations/person_keypoints_val.json').read_text())
+  boxes = [{'image_id': a['image_id'], 'category_id': 1, 'bbox': a['bbox'], 'score': 0.9}
+           for a in truth['annotations'][:3]]
+  (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
+  config = ccoco_hrnet.get_config('distill')
+  config.data.train_split, config.evals.val.split = 'train', 'val'
+  config.init_from.gnet, config.ema_decay = str(teacher), 0.5
+  config.evals.val.boxes = str(tmp_path / 'boxes.json')
+  state, results = train.train(shrink(config, root), str(tmp_path / 'run'))
+  jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(state.params['gnet']))
+  stamp = json.loads((tmp_path / 'run/eval_2/val/results.json').read_text())['stamp']
+  assert stamp['boxes'] == 'boxes.json' and stamp['people'] == 3 and stamp['ema']
+  assert set(results['val']) == set(ROWS)
+
+
+def test_mpii(tmp_path):
+  config = cmpii_hrnet.get_config('kl')
+  root = data_sets.write_mpii(tmp_path / 'data')
+  _, results = train.train(shrink(config, root), str(tmp_path / 'run'))
+  for row in results['val'].values():
+    assert {'Head', 'Ankle', 'Mean', 'Mean@0.1', 'PCKh@0.10'} <= set(row)
+
+
+def test_plain_network_on_occluded_pictures(tmp_path):
+  """The baseline: one network, fed occluded crops; same loop, same table."""
+  config = tiny.config(None, steps=2)
+  config.system.images = 'occluded'
+  config.accumulate = 1
+  _, results = train.train(config, str(tmp_path / 'run'))
+  assert set(results['val']) == {'net/clean', 'net/occluded'}
+  assert 0 <= results['val']['net/clean']['PCK@0.2'] <= 100
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  config = tiny.config(None, steps=6)
+  config.optim.net.lr = 1e38
+  with pytest.raises(FloatingPointError, match=r"step \d+: 'net/heatmap' is (nan|inf)"):
+    train.train(config, str(tmp_path / 'run'))
