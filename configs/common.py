@@ -14,7 +14,9 @@ def base(networks):
     optim={name: adam() for name in networks},
     init_from={name: '' for name in networks},  # 'WORKDIR' or 'WORKDIR:network name there'
     data=dict(
-      name='coco', root='data/coco', train_split='train', size=(192, 256), loader=dict(),
+      name='coco', root='data/coco', train_split='train', size=(192, 256),
+      loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
+                  skip_invalid=False),
       recipe='published',  # of the occluded partner; 'none' leaves both pictures clean
       bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
       augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,

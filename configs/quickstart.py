@@ -5,6 +5,8 @@ It shows the whole path: people -> patch bank -> pairs -> GNet and ENet -> the t
 networks on clean and on occluded pictures. The numbers say nothing about real pictures.
 Expected and time: see the README.
 """
+from ml_collections import ConfigDict
+
 from configs import common
 
 
@@ -16,7 +18,7 @@ def get_config():
   config.system.sigma = 1.5
   config.data.update(dict(name='synthetic', size=(64, 96)))
   del config.data.root
-  config.data.loader.update(dict(num_people=6000, size=(128, 160), seed=0, people=(1, 2)))
+  config.data.loader = ConfigDict(dict(num_people=6000, size=(128, 160), seed=0, people=(1, 2)))
   config.data.augmentation.update(dict(scale=0.15, rotation=10.0, half_body_prob=0.0))
   config.data.bank.num_people = 300
   for spec in config.optim.values():

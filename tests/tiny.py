@@ -1,4 +1,6 @@
 """The smallest run there is: a world of few people and a network of few channels."""
+from ml_collections import ConfigDict
+
 from configs import common
 
 
@@ -11,7 +13,7 @@ def config(kind='mse', steps=6, batch_size=4, **data):
   c.data.update(dict(name='synthetic', size=(32, 64)) | data)
   if c.data.name == 'synthetic':
     del c.data.root
-    c.data.loader.update(dict(num_people=30, size=(64, 96)))
+    c.data.loader = ConfigDict(dict(num_people=30, size=(64, 96)))
   c.data.bank.num_people = 10
   c.evals.val.update(common.evaluation('val', 'pck') | dict(
     batch_size=8, loader=dict(num_people=10)))
