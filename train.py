@@ -229,9 +229,9 @@ def _describe(config, state, compiled, seconds):
 
 def _due_steps(config, per_epoch, total):
   """(step, field) -> whether a duration field such as 'save_every' falls due, also at the end."""
-  every = {f: max(1, optimizers.to_steps(config[f], per_epoch))
+  every = {f: max(1.0, optimizers.to_interval(config[f], per_epoch))
            for f in ('log_every', 'eval_every', 'save_every')}
-  return lambda step, field: step % every[field] == 0 or step == total
+  return lambda step, field: step // every[field] > (step - 1) // every[field] or step == total
 
 
 def _evaluate(evaluators, state, step, workdir, writer):

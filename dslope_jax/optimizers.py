@@ -9,11 +9,16 @@ def to_steps(duration: str, steps_per_epoch: float) -> int:
 
   Raises ValueError for any other text.
   """
+  return round(to_interval(duration, steps_per_epoch))
+
+
+def to_interval(duration: str, steps_per_epoch: float) -> float:
+  """The same, not rounded: ten intervals of '1 epoch' are as long as '10 epochs'."""
   match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*', duration)
   if not match:
     raise ValueError(f"a duration reads like '210 epochs' or '1000 steps', not '{duration}'")
   number, unit = float(match[1]), match[2]
-  return round(number * steps_per_epoch) if unit == 'epoch' else round(number)
+  return number * (steps_per_epoch if unit == 'epoch' else 1)
 
 
 def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1):

@@ -43,7 +43,7 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   except (TypeError, ValueError) as error:
     raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
   people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
-  _check_pictures([p.image for p in people], folder, path)
+  check_pictures([p.image for p in people], folder, path)
   boxes = np.array([p.box for p in people])
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
                                     strict=True))
@@ -249,7 +249,7 @@ def _check_box(annotation, image, keypoints):
   return None, _Labelled(annotation, image, clipped, keypoints)
 
 
-def _check_pictures(images, folder, path):
+def check_pictures(images, folder, path):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
   present, missing = {}, []
   for name in sorted({image['file_name'] for image in images}):

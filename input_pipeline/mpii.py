@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from dslope_jax import skeletons
-from input_pipeline.coco import _check_pictures, read_json, read_row
+from input_pipeline.coco import check_pictures, read_json, read_row
 from input_pipeline.source import Source
 
 _HOW_TO_GET = (
@@ -34,7 +34,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   people = [_check(entry, path, i) for i, entry in enumerate(entries)]
   if not any(visible.any() for _, visible, _, _ in people):
     raise ValueError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
-  _check_pictures([{'file_name': e['image']} for e in entries], folder, path)
+  check_pictures([{'file_name': e['image']} for e in entries], folder, path)
   joints, visible, center, scale = (np.array(x) for x in zip(*people, strict=True))
   center = center + np.stack([np.zeros_like(scale), 15 * scale], 1) - 1  # to 0-based
   scale = (scale[:, None] * padding * np.array([1, 1 / aspect])).astype(np.float32)
