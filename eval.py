@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
-from input_pipeline import coco, occlusion, patches
+from input_pipeline import detections, occlusion, patches
 from startup import checked, default_workdir, start
 
 
@@ -55,7 +55,7 @@ def _make_evaluator(config, entry, system, mesh, bank):
   split, boxes, batch_size = (entry.pop(k) for k in ('split', 'boxes', 'batch_size'))
   source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
   if boxes != 'gt':
-    source, elsewhere = coco.with_detections(source, boxes, aspect=config.data.size[0] /
+    source, elsewhere = detections.with_detections(source, boxes, aspect=config.data.size[0] /
                                              config.data.size[1])
     box_stamp = os.path.basename(boxes)
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "

@@ -10,7 +10,9 @@ def base(networks):
     batch_size=128,  # of all devices together
     accumulate=1,  # parts that a batch is worked off in, when memory is short
     ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
-    system=dict(name='', sigma=2.0, loss='mse', model=dict(name='hrnet', width=32)),
+    system=dict(name='', sigma=2.0, loss='mse', model=dict(
+      name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
+      dtype='float32')),
     optim={name: adam() for name in networks},
     init_from={name: '' for name in networks},  # 'WORKDIR' or 'WORKDIR:network name there'
     data=dict(

@@ -49,7 +49,7 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
                                     strict=True))
   keypoints = np.array([p.keypoints for p in people], np.float32)
   files = np.array([os.path.join(folder, p.image['file_name']) for p in people])
-  sizes = _sizes([p.image for p in people])
+  sizes = stated_sizes([p.image for p in people])
   return Source(
     name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
     image_id=np.array([p.image['id'] for p in people], np.int64),
@@ -128,7 +128,7 @@ def _is_cut_jpeg(data):
   return True
 
 
-def _sizes(images):
+def stated_sizes(images):
   """(N,2) stated width and height of picture entries, 0 where none is stated."""
   return np.array([(e.get('width', 0), e.get('height', 0)) for e in images], np.int32)
 
@@ -307,64 +307,3 @@ def _unpack(text):
       counts.append(value + (counts[-2] if len(counts) > 2 else 0))
       value = shift = 0
   return counts
-
-
-def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=0.5):
-  """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
-
-  Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
-  they place the occluder and are never shown to a network. A box that meets nobody has none; it
-  counts as a false alarm, also on a picture without people.
-  Returns the source and the number of boxes on pictures that the source does not have.
-  Raises ValueError naming the file and the entry.
-  """
-  detections = read_json(path)
-  category = source.category_id
-  rows_of = {}
-  for row, image in enumerate(source.image_id.tolist()):
-    rows_of.setdefault(image, []).append(row)
-  images = {image['id']: image for image in source.ground_truth['images']}
-  boxes, scores, entries, rows, elsewhere = [], [], [], [], 0
-  for i, d in enumerate(detections):
-    try:
-      if d.get('category_id', category) != category:
-        continue
-      box, score, image = [float(v) for v in d['bbox']], float(d['score']), int(d['image_id'])
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-      box, score, image = [], 0.0, None
-    if len(box) != 4 or not np.isfinite([*box, score]).all():
-      raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
-                       'height) and score; mend or remove it')
-    if image not in images:
-      elsewhere += 1
-    elif box[2] > 0 and box[3] > 0:
-      overlap = _iou(box, source.box[rows_of.get(image, [])])
-      near = overlap.size > 0 and overlap.max() >= min_iou
-      rows.append(rows_of[image][int(overlap.argmax())] if near else -1)
-      boxes.append(box)
-      scores.append(score)
-      entries.append(images[image])
-  if not boxes:
-    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
-                     f'on a picture of {source.name} {source.split}; is it the file of another '
-                     'split?')
-  rows, boxes = np.array(rows), np.array(boxes, np.float32)
-  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
-                                    strict=True))
-  files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
-  met = rows >= 0
-  return dataclasses.replace(
-    source, image_id=np.array([e['id'] for e in entries], np.int64), file=files, box=boxes,
-    center=center, scale=scale, annotation_id=np.where(met, source.annotation_id[rows], 0),
-    keypoints=np.where(met[:, None, None], source.keypoints[rows], 0),
-    visibility=np.where(met[:, None], source.visibility[rows], 0).astype(np.uint8),
-    read=functools.partial(read_row, files, _sizes(entries)),
-    box_score=np.array(scores, np.float32), mask=lambda row: None), elsewhere
-
-
-def _iou(box, boxes):
-  """(N,) overlaps of one box x, y, w, h with boxes (N,4)."""
-  low = np.maximum(boxes[:, :2], box[:2])
-  high = np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
-  shared = np.prod(np.clip(high - low, 0, None), 1)
-  return shared / (np.prod(boxes[:, 2:], 1) + box[2] * box[3] - shared)

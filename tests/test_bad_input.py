@@ -23,7 +23,7 @@ import train
 from configs import common
 from dslope_jax import checkpointing, optimizers
 from dslope_jax.train_state import TrainState
-from input_pipeline import coco, mpii, patches
+from input_pipeline import coco, detections, mpii, patches
 from input_pipeline.top_down import Augmentation
 from tests.data_sets import write_coco, write_mpii
 
@@ -164,7 +164,7 @@ def test_detection_file(tmp_path):
   path = tmp_path / 'boxes.json'
   def check(content, *parts):
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    _fails(lambda: coco.with_detections(source, str(path)), path, *parts)
+    _fails(lambda: detections.with_detections(source, str(path)), path, *parts)
   good = {'image_id': 101, 'category_id': 1, 'bbox': [1, 2, 30, 40], 'score': 0.5}
   check([good | {'image_id': 1}], 'none of its 1 boxes', 'another split')
   check([], 'none of its 0 boxes')
@@ -175,7 +175,7 @@ def test_detection_file(tmp_path):
   check([good, 'text'], 'entry 1 is not a detection')
   check({'annotations': []}, 'holds a dict, not a list')
   check('[{', 'not a readable json file')
-  _fails(lambda: coco.with_detections(source, str(tmp_path / 'none.json')), 'none.json',
+  _fails(lambda: detections.with_detections(source, str(tmp_path / 'none.json')), 'none.json',
          'check the path', kind=OSError)
 
 

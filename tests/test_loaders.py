@@ -10,7 +10,7 @@ import pytest
 import input_pipeline
 from dslope_jax import skeletons
 from dslope_jax.metrics import keypoint_ap
-from input_pipeline import coco
+from input_pipeline import coco, detections
 from tests.data_sets import write_coco, write_mpii
 
 _DATA = os.environ.get('DSLOPE_DATA')
@@ -136,7 +136,7 @@ def test_detections(tmp_path):
     {'image_id': 999, 'category_id': 1, 'bbox': [x, y, w, h], 'score': 0.9}]
   path = tmp_path / 'found.json'
   path.write_text(json.dumps(found))
-  boxes, elsewhere = coco.with_detections(source, str(path))
+  boxes, elsewhere = detections.with_detections(source, str(path))
   assert elsewhere == 1
   assert len(boxes) == 3
   np.testing.assert_allclose(boxes.box, [f['bbox'] for f in found[:3]])
@@ -209,7 +209,7 @@ def test_real_detections():
   root = os.path.join(_DATA, 'coco')
   source = coco.load('val', root=root, images='images')
   path = os.path.join(root, 'detections', 'COCO_val2017_detections_AP_H_56_person.json')
-  boxes, elsewhere = coco.with_detections(source, path)
+  boxes, elsewhere = detections.with_detections(source, path)
   assert len(boxes) + elsewhere == len(json.loads(pathlib.Path(path).read_text()))
   assert 0.05 < (boxes.visibility > 0).any(1).mean() < 0.6  # most boxes of a detector are weak
 

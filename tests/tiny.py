@@ -24,9 +24,10 @@ def config(kind='mse', steps=6, batch_size=4, **data):
 
 
 def get_config(argument=''):
-  """'exact' computes in float64 (with JAX_ENABLE_X64) and evaluates nothing."""
-  c = config(steps=24, batch_size=8)
-  if argument == 'exact':
+  """'exact' computes in float64 (with JAX_ENABLE_X64) and evaluates nothing; 'plain' is one
+  network instead of the pair."""
+  c = config(None if 'plain' in argument else 'mse', steps=24, batch_size=8)
+  if 'exact' in argument:
     c.system.model.dtype = 'float64'
     c.evals = {}
   return c
