@@ -66,8 +66,17 @@ def _parse(argv):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if unknown:
       _stop('the config has no field ' + '. '.join(lines))
-    _stop(lines[-1] if lines else repr(error))  # the cause; what comes before it is a traceback
+    # The last line is the cause; what comes before it is a traceback.
+    cause = lines[-1].removeprefix('ValueError: ') if lines else repr(error)
+    asks = 'No such file' in cause or '--config=None' in cause
+    _stop(cause + ('; give --config one of ' + ', '.join(_configs()) if asks else ''))
   return rest
+
+
+def _configs():
+  folder = pathlib.Path(__file__).parent / 'configs'
+  return sorted(f'configs/{p.name}' for p in folder.glob('*.py')
+                if p.stem not in ('__init__', 'common'))
 
 
 def default_workdir():

@@ -8,6 +8,7 @@ and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import optax
+import tqdm
 from absl import flags
 from ml_collections import config_flags
 
@@ -98,7 +100,7 @@ def _train(config, workdir):
         if step_fn is None:
           step_fn = _compile(config, run, state, batch)
           waited = 0.0  # what came before was start-up
-          writer.resume_clock(step - 1)
+          writer.start(step - 1)
         state, terms = step_fn(state, batch)
         in_flight.append(terms)
         if len(in_flight) > _IN_FLIGHT:
@@ -202,19 +204,21 @@ def _compile(config, run, state, batch):
   step = make_train_step(run.system, run.optimizer, trainable=tuple(run.schedules),
                          seed=config.seed, accumulate=config.accumulate,
                          ema_decay=config.ema_decay)
+  _say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   everywhere, split = sharding.replicated(run.mesh), sharding.by_sample(run.mesh)
   compiled = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, split),
                      out_shardings=everywhere).lower(state, batch).compile()
   sharding.wait_for_all()
-  _say(_describe(config, state, compiled, time.perf_counter() - before))
+  memory = compiled.memory_analysis()
+  needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0
+  seconds = time.perf_counter() - before
+  _say(f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device')
   return compiled
 
 
-def _describe(config, state, compiled, seconds):
+def _describe(config, state):
   devices = jax.devices()
-  memory = compiled.memory_analysis()
-  needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0
   counts = {n: f'{sum(x.size for x in jax.tree.leaves(p)) / 1e6:.2f} M'
             for n, p in state.params.items()}
   per_step = f'{config.batch_size // len(devices)} a device'
@@ -223,8 +227,7 @@ def _describe(config, state, compiled, seconds):
   return (f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
           f'{jax.process_count()} process(es)\n'
           f'parameters: ' + ', '.join(f'{n} {c}' for n, c in counts.items()) + '\n'
-          f'global batch {config.batch_size}, {per_step}; step needs {needed:.2f} GiB a device; '
-          f'compiled in {seconds:.0f} s')
+          f'global batch {config.batch_size}, {per_step}')
 
 
 def _due_steps(config, per_epoch, total):
@@ -236,13 +239,15 @@ def _due_steps(config, per_epoch, total):
 
 def _evaluate(evaluators, state, step, workdir, writer):
   out = {}
+  writer.say_doing('evaluating')
   for name, evaluator in evaluators.items():
     folder = os.path.join(workdir, f'eval_{step}', name)
     out[name], stamp = evaluator.run(state.weights(), step, folder)
-    _say(f'\n{name}: {evaluation.table(out[name], stamp)}')
+    _say(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}')
     writer.scalars(step, {f'{name}/{row}/{k}': v for row, values in out[name].items()
                           for k, v in values.items() if isinstance(v, float)})
     writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
+  writer.say_doing('')
   writer.resume_clock(step)
   return out
 
@@ -279,7 +284,8 @@ def _reached_stop(stopped, step):
 
 def _say(text):
   if jax.process_index() == 0:
-    print(text, flush=True)
+    tqdm.tqdm.write(text)  # above the bar, if there is one
+    sys.stdout.flush()
 
 
 def main(_):

@@ -178,7 +178,7 @@ def _check_fit(metric, source):
   if metric == 'pck' and not pck.torso_diagonal(source.keypoints, source.visibility,
                                                 source.skeleton).any():
     raise ValueError(f"metric 'pck' needs people with shoulders and hips, which {where} lacks; "
-                     "choose 'coco_ap'")
+                     "pass --config.evals.NAME.metric=coco_ap")
 
 
 METRICS = {'coco_ap': Evaluator.coco_ap, 'pckh': Evaluator.pckh, 'pck': Evaluator.pck}

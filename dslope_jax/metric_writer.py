@@ -45,6 +45,15 @@ class MetricWriter:
     self.pending = []
     self.resume_clock(step)
 
+  def start(self, step: int):
+    """Starts the clocks of samples/s and of the bar: what came before was start-up."""
+    self.bar.unpause()
+    self.resume_clock(step)
+
+  def say_doing(self, what: str):
+    """Names on the bar what keeps the next step waiting."""
+    self.bar.set_description(what)
+
   def resume_clock(self, step: int):
     """Starts the clock of samples/s anew, after work that is not training."""
     self.waited, self.since, self.since_step = 0.0, time.perf_counter(), step
@@ -92,11 +101,11 @@ class MetricWriter:
 
 
 def _line(means, speed):
-  """Short text for the bar: speed, waiting, loss, and its terms; stages are in the files only."""
+  """Short text for the bar: speed, waiting, loss and fit; the other terms are in the files."""
   parts = []
   if speed:
     parts = [f"{speed['samples_per_second']:.0f} samples/s", f"{speed['data_wait_share']:.0%} wait"]
-  terms = [k for k in means if not k.endswith('grad_norm') and '_stage' not in k]
+  terms = [k for k in means if not k.endswith('grad_norm') and '/mutual' not in k]
   return ', '.join(parts + [f'{k} {means[k]:.1e}' for k in terms])
 
 
