@@ -72,7 +72,8 @@ def _make_evaluator(config, entry, system, mesh, bank):
            'shift': entry['shift'], 'decoder': 'quarter', 'recipe': recipe,
            'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
            'ema': config.ema_decay > 0}
-  return evaluation.Evaluator(system, mesh, source, batches, size=size, stamp=stamp, **entry)
+  return evaluation.Evaluator(system, mesh, source, batches, size=size, stamp=stamp,
+                              sigma=config.system.sigma, **entry)
 
 
 def evaluate(config, workdir, checkpoint=None):

@@ -39,15 +39,16 @@ class Evaluator:
   source: rows of people. batches: () -> iterator over padded batches of this process.
   stamp: what the numbers depend on, printed with them and written to every file.
   metric: 'coco_ap', 'pckh' or 'pck'. oks_nms: threshold of the suppression of double poses.
+  sigma: of the targets shown in the sheet.
   """
 
   def __init__(self, system, mesh, source, batches, *, size, metric, flip, shift, stamp,
-               oks_nms=0.9):
+               oks_nms=0.9, sigma=2.0):
     if metric not in METRICS:
       raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
     _check_fit(metric, source)
     self.mesh, self.source, self.batches, self.size = mesh, source, batches, size
-    self.metric, self.stamp, self.oks_nms = metric, stamp, oks_nms
+    self.metric, self.stamp, self.oks_nms, self.sigma = metric, stamp, oks_nms, sigma
     split = sharding.by_sample(mesh)
     self._predict = jax.jit(
       make_predict(system, source.skeleton.flip_pairs, flip=flip, shift=shift),
@@ -149,15 +150,18 @@ class Evaluator:
                                        s.category_id)
 
   def sheet(self, predictions, sample, count=12):
-    """Pairs of the first people with the truth and every network's pose."""
-    columns = ['truth', *predictions]
+    """Pairs of the first people: truth, target heatmaps, and every network's pose."""
+    columns = ['truth', 'target', *predictions]
+    labelled = (sample['visibility'] > 0).astype(np.float32)
+    targets, _ = heatmaps.encode(sample['keypoints'], labelled, self.size, sigma=self.sigma)
     rows = []
     for i in np.flatnonzero(sample['mask'])[:count]:
       row = int(sample['row'][i])
       s = self.source
       to_crop = self.size[0] / (s.scale[row, 0] * 200)
       pictures = [visualize.draw_pose(sample['image'][i], sample['keypoints'][i],
-                                      sample['visibility'][i] > 0, s.skeleton)]
+                                      sample['visibility'][i] > 0, s.skeleton),
+                  visualize.draw_heatmaps(sample['image'][i], targets[i])]
       for name, p in predictions.items():
         crop = sample[_FIELDS[name.split('/')[1]]][i]
         keypoints = (p['keypoints'][row] - s.center[row]) * to_crop + np.array(self.size) / 2
