@@ -16,7 +16,7 @@ from ml_collections import config_flags
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
 from input_pipeline import detections, occlusion, patches
-from startup import checked, default_workdir, start
+from startup import checked, default_workdir, say, start
 
 
 def load_source(config, split, **options):
@@ -90,12 +90,16 @@ def evaluate(config, workdir, checkpoint=None):
   shapes = train_state.weight_shapes(system, tuple(config.data.size))
   weights, _ = checkpointing.restore_weights(workdir, shapes, step, ema=config.ema_decay > 0)
   weights = sharding.replicate(weights, mesh)
+  return run_evaluators(evaluators, weights, step, workdir)
+
+
+def run_evaluators(evaluators, weights, step, workdir):
+  """Runs them one after the other, prints their tables, and returns {entry: results}."""
   out = {}
   for name, evaluator in evaluators.items():
     folder = os.path.join(workdir, f'eval_{step}', name)
     out[name], stamp = evaluator.run(weights, step, folder)
-    if jax.process_index() == 0:
-      print(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}', flush=True)
+    say(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}')
   return out
 
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 
 import jax
+import tqdm
 from absl import app, flags
 
 # Fields that may differ between the sessions of one run: they change where data lies and what is
@@ -77,6 +78,13 @@ def _configs():
   folder = pathlib.Path(__file__).parent / 'configs'
   return sorted(f'configs/{p.name}' for p in folder.glob('*.py')
                 if p.stem not in ('__init__', 'common'))
+
+
+def say(text):
+  """Prints above the progress bar, if there is one; process 0 only."""
+  if jax.process_index() == 0:
+    tqdm.tqdm.write(text)
+    sys.stdout.flush()
 
 
 def default_workdir():

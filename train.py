@@ -6,9 +6,7 @@ The same command goes on with an interrupted run, from its newest checkpoint. WO
 runs/<config name>) gets checkpoints/, metrics.jsonl, tensorboard/, patches/ (the bank), config.json
 and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
-import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,16 +14,15 @@ from typing import NamedTuple
 
 import jax
 import optax
-import tqdm
 from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
-from dslope_jax import checkpointing, evaluation, optimizers, sharding, train_state
+from dslope_jax import checkpointing, optimizers, sharding, train_state
 from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.systems.base import System
 from dslope_jax.train_step import make_train_step
-from eval import build_system, load_bank, load_source, make_evaluators
+from eval import build_system, load_bank, load_source, make_evaluators, run_evaluators
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation
@@ -35,6 +32,7 @@ from startup import (
   claim_workdir,
   default_workdir,
   define_process_flags,
+  say,
   start,
 )
 
@@ -118,7 +116,7 @@ def _train(config, workdir):
           writer.resume_clock(step)
         if leave:
           checkpoints.wait()
-          _say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
+          say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
           break
   finally:
     stream.close()
@@ -147,9 +145,9 @@ def _first_state(config, system, optimizer, mesh, checkpoints):
   state = sharding.replicate(state, mesh)
   if steps:
     restored = checkpoints.restore(state)
-    _say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
+    say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
     return restored
-  _say('starting from step 0')
+  say('starting from step 0')
   return state
 
 
@@ -165,7 +163,7 @@ def _init_from(paths, state):
     wanted = {'params': {there: state.params[name]},
               'batch_stats': {there: state.batch_stats[name]}}
     weights, step = checkpointing.restore_weights(workdir, wanted)
-    _say(f"{name} starts from '{there}' of '{workdir}', step {step}")
+    say(f"{name} starts from '{there}' of '{workdir}', step {step}")
     weights = {kind: {name: weights[kind][there]} for kind in weights}
     state = state.replace(params=state.params | weights['params'],
                           batch_stats=state.batch_stats | weights['batch_stats'])
@@ -204,7 +202,7 @@ def _compile(config, run, state, batch):
   step = make_train_step(run.system, run.optimizer, trainable=tuple(run.schedules),
                          seed=config.seed, accumulate=config.accumulate,
                          ema_decay=config.ema_decay)
-  _say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
+  say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   everywhere, split = sharding.replicated(run.mesh), sharding.by_sample(run.mesh)
   compiled = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, split),
@@ -213,7 +211,7 @@ def _compile(config, run, state, batch):
   memory = compiled.memory_analysis()
   needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0
   seconds = time.perf_counter() - before
-  _say(f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device')
+  say(f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device')
   return compiled
 
 
@@ -238,12 +236,9 @@ def _due_steps(config, per_epoch, total):
 
 
 def _evaluate(evaluators, state, step, workdir, writer):
-  out = {}
   writer.say_doing('evaluating')
+  out = run_evaluators(evaluators, state.weights(), step, workdir)
   for name, evaluator in evaluators.items():
-    folder = os.path.join(workdir, f'eval_{step}', name)
-    out[name], stamp = evaluator.run(state.weights(), step, folder)
-    _say(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}')
     writer.scalars(step, {f'{name}/{row}/{k}': v for row, values in out[name].items()
                           for k, v in values.items() if isinstance(v, float)})
     writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
@@ -280,12 +275,6 @@ def _reached_stop(stopped, step):
     return stopped.raised
   from jax.experimental import multihost_utils
   return multihost_utils.reached_preemption_sync_point(step)
-
-
-def _say(text):
-  if jax.process_index() == 0:
-    tqdm.tqdm.write(text)  # above the bar, if there is one
-    sys.stdout.flush()
 
 
 def main(_):

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
+from dslope_jax import sharding
 from dslope_jax.train_state import TrainState
 
 # Orbax warns of every choice it makes itself; its errors still come through.
@@ -68,9 +69,7 @@ class Checkpoints:
       os.rename(self.folder / str(step), aside)
       print(f"checkpoint {step} cannot be read and is put aside as '{aside}' ({reason}); "
             f'checkpoint {used} is used', flush=True)
-    if jax.process_count() > 1:
-      from jax.experimental import multihost_utils
-      multihost_utils.sync_global_devices('checkpoints put aside')
+    sharding.wait_for_all()
     self._manager = self._open()
 
   def wait(self):

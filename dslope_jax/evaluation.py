@@ -72,7 +72,7 @@ class Evaluator:
         sharding.wait_for_all()  # the first call compiled
         sample = {k: np.array(v) for k, v in batch.items()}
     self._collect(in_flight, found)
-    covered = found.pop('covered')
+    covered = found.pop('picture')['covered']
     predictions = {}
     for name, p in found.items():
       keypoints = heatmaps.to_picture(p['keypoints'], self.source.center, self.source.scale,
@@ -87,15 +87,10 @@ class Evaluator:
       host = sharding.to_host(sharding.to_global(host, self.mesh))
     result = sharding.to_host(result)
     rows = host['row'][host['mask']]
-    flat = {('covered', None): host['covered']} | {
-      (name, key): value for name, p in result.items() for key, value in p.items()}
-    for (name, key), value in flat.items():
-      shape = (len(self.source), *value.shape[1:])
-      if key is None:
-        found.setdefault(name, np.zeros(shape, value.dtype))[rows] = value[host['mask']]
-      else:
-        target = found.setdefault(name, {}).setdefault(key, np.zeros(shape, value.dtype))
-        target[rows] = value[host['mask']]
+    for name, values in (result | {'picture': {'covered': host['covered']}}).items():
+      for key, value in values.items():
+        empty = np.zeros((len(self.source), *value.shape[1:]), value.dtype)
+        found.setdefault(name, {}).setdefault(key, empty)[rows] = value[host['mask']]
 
   def run(self, weights, step: int, folder=None):
     """{'network/kind': {metric: number}}; writes results and predictions to `folder` if given."""

@@ -4,7 +4,6 @@ The training stream is a pure function of (seed, step): equal batches with any n
 equal global batches on any number of hosts, and `start_step` resumes it exactly.
 """
 import dataclasses
-import functools
 import importlib
 import inspect
 import os
@@ -139,7 +138,7 @@ def _iterate(dataset, num_workers):
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, also where no script parsed any
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-    iterable = iterable.mp_prefetch(options, worker_init_fn=functools.partial(_start_worker))
+    iterable = iterable.mp_prefetch(options, worker_init_fn=_start_worker)
   return iter(iterable)
 
 
