@@ -15,30 +15,9 @@ from ml_collections import config_flags
 
 import input_pipeline
 from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
-from input_pipeline import detections, occlusion, patches
+from input_pipeline import detections
+from input_pipeline.from_config import load_bank, load_source
 from startup import checked, default_workdir, say, start
-
-
-def load_source(config, split, **options):
-  """The people of a split, as `config.data` says where and how; options go before its loader's."""
-  data = config.data
-  if len(data.size) != 2 or min(data.size) < 1:
-    raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
-  root = {'root': data.root} if 'root' in data else {}
-  return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1],
-                             **(root | data.loader.to_dict() | options))
-
-
-def load_bank(config, workdir, train_source=None):
-  """The patch bank of a run, cut from the training people if it is not there yet."""
-  occlusion.recipe(config.data.recipe)  # an unknown one is told before a bank is cut
-  if config.data.recipe == 'none':
-    return None
-  folder = config.data.bank.folder or os.path.join(workdir, 'patches')
-  if train_source is None and not os.path.exists(folder):
-    train_source = load_source(config, config.data.train_split)
-  return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
-                               seed=config.data.bank.seed)
 
 
 def build_system(config, skeleton):
@@ -52,7 +31,8 @@ def make_evaluators(config, system, mesh, bank):
 
 
 def _make_evaluator(config, entry, system, mesh, bank):
-  split, boxes, batch_size = (entry.pop(k) for k in ('split', 'boxes', 'batch_size'))
+  split, boxes, batch_size, recipe = (entry.pop(k) for k in
+                                      ('split', 'boxes', 'batch_size', 'recipe'))
   source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
   if boxes != 'gt':
     source, elsewhere = detections.with_detections(source, boxes, aspect=config.data.size[0] /
@@ -60,7 +40,7 @@ def _make_evaluator(config, entry, system, mesh, bank):
     box_stamp = os.path.basename(boxes)
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
           'this split')
-  size, recipe = tuple(config.data.size), config.data.recipe
+  size = tuple(config.data.size)
   maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0)
   processes = jax.process_count()
   local = max(1, batch_size // jax.device_count()) * jax.local_device_count()

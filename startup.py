@@ -56,7 +56,8 @@ def start(main):
 def _parse(argv):
   try:
     rest = flags.FLAGS(argv)
-    flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
+    if flags.FLAGS.config is not None:
+      flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
     if len(rest) > 1:
       raise ValueError(f"'{rest[1]}' is no --flag")
   except Exception as error:  # ml_collections passes on what the file raises

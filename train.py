@@ -22,7 +22,8 @@ from dslope_jax import checkpointing, optimizers, sharding, train_state
 from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.systems.base import System
 from dslope_jax.train_step import make_train_step
-from eval import build_system, load_bank, load_source, make_evaluators, run_evaluators
+from eval import build_system, make_evaluators, run_evaluators
+from input_pipeline.from_config import load_bank, load_source
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation

@@ -19,7 +19,7 @@ def base(networks):
       name='coco', root='data/coco', train_split='train', size=(192, 256),
       loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
                   skip_invalid=False),
-      recipe='published',  # of the occluded partner; 'none' leaves both pictures clean
+      recipe='published',  # of the occluded partner while training: see README, "Occlusion"
       bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
       augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,
                         half_body_prob=0.3, half_body_joints=8),
@@ -36,10 +36,10 @@ def adam(lr=1e-3):
 
 
 def evaluation(split, metric):
-  """boxes: 'gt' or a detector's COCO result file. shift: of the mirrored maps by one pixel.
-  loader: options of the data set that differ from `data.loader`."""
-  return dict(split=split, metric=metric, boxes='gt', batch_size=64, flip=True, shift=True,
-              oks_nms=0.9, loader=dict())
+  """recipe: of the occluded pictures. boxes: 'gt' or a detector's COCO result file. shift: of the
+  mirrored maps by one pixel. loader: options of the data set that differ from `data.loader`."""
+  return dict(split=split, metric=metric, recipe='published', boxes='gt', batch_size=64, flip=True,
+              shift=True, oks_nms=0.9, loader=dict())
 
 
 def dslope(kind='mse'):

@@ -14,13 +14,12 @@ import grain
 import numpy as np
 from absl import flags
 
-from input_pipeline import top_down
-from input_pipeline.occlusion import Person, covered_joints, paste, recipe
-from input_pipeline.patches import PatchBank
+from input_pipeline import occlusion, top_down
 from input_pipeline.source import Source
 
-# The occluded partner of a validation picture depends on this, the bank and the annotation id.
-BENCHMARK = 'c1'
+# The occluded partner of a validation picture depends on this, the recipe, the bank and the
+# annotation id.
+BENCHMARK = 'c2'
 
 
 def load(name: str, split: str, **options) -> Source:
@@ -44,13 +43,13 @@ def load(name: str, split: str, **options) -> Source:
 class PairMaker:
   """Makes the sample of one person: crop, occluded partner, keypoints. Pure and picklable.
 
-  size: (W, H) of the crops. recipe: name in `occlusion.RECIPES`. augmentation: None for evaluation.
+  size: (W, H) of the crops. recipe: see `occlusion.recipe`. augmentation: None for evaluation.
   A sample holds image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels;
   visibility (K,) uint8; covered (K,) bool; row.
   """
   source: Source
   size: tuple[int, int]
-  bank: PatchBank | None
+  bank: object  # a PatchBank, or None where the recipe needs none
   recipe: str
   seed: int
   augmentation: top_down.Augmentation | None = None
@@ -84,21 +83,35 @@ class PairMaker:
     row, real = item
     s = self.source
     matrix = top_down.affine(s.center[row], s.scale[row], 0, self.size)
-    rng = np.random.default_rng([zlib.crc32(BENCHMARK.encode()), int(s.annotation_id[row])])
-    return self._pair(s.read(row), row, matrix, False, rng) | {'mask': real}
+    return self._pair(s.read(row), row, matrix, False, benchmark_rng(s, row)) | {'mask': real}
+
+  def person(self, row, matrix, visibility) -> occlusion.Person:
+    """The person of a row as recipes see it."""
+    s = self.source
+    return occlusion.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
+                            s.scale[row], s.skeleton, matrix, self.size)
 
   def _pair(self, image, row, matrix, mirror, rng):
     s = self.source
     crop = top_down.warp(image, matrix, self.size)
-    person = Person(s.keypoints[row], s.visibility[row], s.scale[row], s.skeleton)
-    occluded, hidden = paste(crop, matrix, recipe(self.recipe)(person, self.bank, rng), self.bank)
     keypoints = top_down.transform(s.keypoints[row], matrix).astype(np.float32)
     visibility = s.visibility[row]
+    seen = visibility
+    if self.augmentation:  # hide what is left of the person, not what the crop cut off
+      inside = ((keypoints >= 0) & (keypoints < self.size)).all(1)
+      seen = np.where(inside, visibility, 0)
+    occluded = occlusion.occlude(crop, self.person(row, matrix, seen), self.bank, rng, self.recipe)
+    covered = occluded.covered
     if mirror:
-      keypoints, visibility = keypoints[s.skeleton.flip_order], visibility[s.skeleton.flip_order]
-    return {'image': crop, 'occluded_image': occluded, 'keypoints': keypoints,
-            'visibility': visibility, 'covered': covered_joints(hidden, keypoints, visibility),
-            'row': np.int32(row)}
+      order = s.skeleton.flip_order
+      keypoints, visibility, covered = keypoints[order], visibility[order], covered[order]
+    return {'image': crop, 'occluded_image': occluded.image, 'keypoints': keypoints,
+            'visibility': visibility, 'covered': covered, 'row': np.int32(row)}
+
+
+def benchmark_rng(source: Source, row: int):
+  """The generator that draws the occluded partner of a validation picture."""
+  return np.random.default_rng([zlib.crc32(BENCHMARK.encode()), int(source.annotation_id[row])])
 
 
 def train_dataset(maker: PairMaker, *, batch_size: int, start_step: int = 0, num_workers: int = 0,
@@ -128,6 +141,11 @@ def eval_dataset(maker: PairMaker, *, batch_size: int, num_workers: int = 0, pro
   dataset = (grain.MapDataset.source(items)[process::processes].map(maker.evaluate)
              .batch(batch_size, drop_remainder=True))
   return _iterate(dataset, num_workers)
+
+
+def in_order(count, work, num_workers=0):
+  """Iterator over work(0), work(1), ... work(count - 1), done by so many processes; 0: here."""
+  return _iterate(grain.MapDataset.range(count).map(work), num_workers)
 
 
 def _iterate(dataset, num_workers):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from dslope_jax import skeletons
+from input_pipeline import masks
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale, clip_box
 
@@ -19,20 +20,16 @@ _HOW_TO_GET = (
 
 def load(split, *, root, annotations='annotations/person_keypoints_{split}.json', images='',
          aspect=0.75, padding=1.25, skip_invalid=False) -> Source:
-  """The labelled people of one split.
+  """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
-  root: folder. annotations: json file below it; images: picture folder below it. '{split}' in
-  either is replaced; without `images` the folders '{split}', 'images/{split}' and 'images' are
-  tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25 for COCO.
-  skip_invalid: leave out invalid annotations and say how many, instead of stopping.
+  root: folder. annotations: json file below it; images: picture folder below it ('.': the root).
+  '{split}' in either is replaced; without `images` the folders '{split}', 'images/{split}' and
+  'images' are tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25
+  for COCO. skip_invalid: leave out invalid annotations and say how many, instead of stopping.
 
   Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
   """
-  path = os.path.join(root, annotations.format(split=split))
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
-  folder = _picture_folder(root, images, split)
-  truth = read_json(path, ('images', 'annotations', 'categories'))
+  path, folder, truth = open_set(root, annotations, images, split)
   category = next((c for c in truth['categories']
                    if c.get('keypoints') and isinstance(c.get('id'), int)), None)
   if category is None:
@@ -43,24 +40,46 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   except (TypeError, ValueError) as error:
     raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
   people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
-  check_pictures([p.image for p in people], folder, path)
-  boxes = np.array([p.box for p in people])
-  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
-                                    strict=True))
-  keypoints = np.array([p.keypoints for p in people], np.float32)
-  files = np.array([os.path.join(folder, p.image['file_name']) for p in people])
-  sizes = stated_sizes([p.image for p in people])
+  return make_source(people, split, skeleton, path, folder, aspect, padding,
+                     truth | {'annotations': scored, 'categories': [category]})
+
+
+def open_set(root, annotations, images, split):
+  """(path of the json file, picture folder, content) of a set in COCO's format."""
+  path = os.path.join(root, annotations.format(split=split))
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
+  folder = _picture_folder(root, images, split)
+  return path, folder, read_json(path, ('images', 'annotations', 'categories'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """A valid annotation: its entry, its picture's, the clipped box, (K,3) x, y, visibility."""
+  annotation: dict
+  image: dict
+  box: tuple
+  keypoints: np.ndarray
+
+
+def make_source(examples, split, skeleton, path, folder, aspect, padding, truth=None) -> Source:
+  """The Source of examples of one file; raises FileNotFoundError if a picture is missing."""
+  check_pictures([e.image for e in examples], folder, path)
+  crops = [box_to_center_scale(e.box, aspect, padding) for e in examples]
+  keypoints = np.array([e.keypoints for e in examples], np.float32)
+  files = np.array([os.path.join(folder, e.image['file_name']) for e in examples])
+  sizes = stated_sizes([e.image for e in examples])
+  annotations = [e.annotation for e in examples]
   return Source(
-    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
-    image_id=np.array([p.image['id'] for p in people], np.int64),
-    annotation_id=np.array([p.annotation['id'] for p in people], np.int64),
-    file=files, box=boxes.astype(np.float32), center=center, scale=scale,
+    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton, file=files,
+    image_id=np.array([e.image['id'] for e in examples], np.int64),
+    annotation_id=np.array([a['id'] for a in annotations], np.int64),
+    box=np.array([e.box for e in examples], np.float32), folder=folder, ground_truth=truth,
+    center=np.array([c for c, _ in crops]), scale=np.array([s for _, s in crops]),
     keypoints=keypoints[..., :2], visibility=keypoints[..., 2].astype(np.uint8),
-    box_score=np.ones(len(people), np.float32), folder=folder,
-    read=functools.partial(read_row, files, sizes),
-    mask=functools.partial(_mask, [(p.annotation.get('segmentation'), p.annotation['id'])
-                                   for p in people], sizes, path),
-    ground_truth=truth | {'annotations': scored, 'categories': [category]})
+    box_score=np.ones(len(examples), np.float32), read=functools.partial(read_row, files, sizes),
+    mask=functools.partial(masks.read_mask, annotations, sizes, path),
+    parts=functools.partial(masks.read_parts, annotations, sizes, path))
 
 
 def read_json(path, keys=()):
@@ -146,24 +165,13 @@ def _picture_folder(root, images, split):
   raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {_HOW_TO_GET}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Labelled:
-  annotation: dict
-  image: dict
-  box: tuple
-  keypoints: np.ndarray
-
-
 def _labelled_people(truth, category, skeleton, path, skip_invalid):
   """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
 
   Second, the annotations of the category that a metric must know of: the valid ones, where the
   fields that crowds and unlabelled people may lack are filled in.
   """
-  images = {}
-  for image in truth['images']:
-    _check_image(image, images, path)
-    images[image['id']] = image
+  images = index_pictures(truth, path)
   people, scored, problems, seen = [], [], [], set()
   for annotation in truth['annotations']:
     if annotation.get('category_id') != category['id']:
@@ -174,19 +182,33 @@ def _labelled_people(truth, category, skeleton, path, skip_invalid):
       continue
     if person:
       people.append(person)
-    if person or _is_box(annotation.get('bbox')):
+    if person or is_box(annotation.get('bbox')):
       empty = {} if annotation.get('keypoints') else {'keypoints': [0] * 3 * skeleton.num_keypoints}
       scored.append(annotation | empty)
-  if problems and not skip_invalid:
-    more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
-    raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
-                     'with --config.data.loader.skip_invalid=True')
-  if problems:
-    print(f'{path}: {len(problems)} invalid annotations left out; the first: {problems[0]}')
+  report(problems, path, skip_invalid)
   if not people:
     raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
                      'and a picture in this file; check category_id and image_id')
   return people, scored
+
+
+def report(problems, path, skip_invalid):
+  """Raises ValueError with the first of the problems, or says how many annotations are left out."""
+  if problems and not skip_invalid:
+    more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
+    raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
+                     'by the option skip_invalid (--config.data.loader.skip_invalid=True)')
+  if problems:
+    print(f'{path}: {len(problems)} invalid annotations left out; the first: {problems[0]}')
+
+
+def index_pictures(truth, path):
+  """{id: picture entry} of a file's content; raises ValueError for one that is not valid."""
+  images = {}
+  for image in truth['images']:
+    _check_image(image, images, path)
+    images[image['id']] = image
+  return images
 
 
 def _check_image(image, before, path):
@@ -203,8 +225,8 @@ def _check_image(image, before, path):
                      "whole numbers; mend them or leave both away")
 
 
-def _check(annotation, images, skeleton, seen):
-  """(what is wrong or None, the person or None if nothing is labelled)."""
+def check_entry(annotation, images, seen):
+  """(what is wrong with its id or picture or None, the picture's entry); `seen` gains the id."""
   number = annotation.get('id')
   if not isinstance(number, int) or not 0 <= number < 2**63 or number in seen:
     return 'its id is not a whole number, is negative or repeats', None
@@ -213,6 +235,14 @@ def _check(annotation, images, skeleton, seen):
   image = images.get(image_id) if isinstance(image_id, int) else None
   if image is None:
     return f'image_id {image_id!r} matches no picture of the file', None
+  return None, image
+
+
+def _check(annotation, images, skeleton, seen):
+  """(what is wrong or None, the person or None if nothing is labelled)."""
+  problem, image = check_entry(annotation, images, seen)
+  if problem:
+    return problem, None
   values = annotation.get('keypoints') or [0] * (3 * skeleton.num_keypoints)
   if not isinstance(values, list) or not all(isinstance(v, (int, float)) for v in values):
     return 'its keypoints are not a list of numbers', None
@@ -228,17 +258,19 @@ def _check(annotation, images, skeleton, seen):
     return 'a keypoint is not a finite number', None
   if annotation.get('iscrowd') or not keypoints[:, 2].any():
     return None, None
-  return _check_box(annotation, image, keypoints)
+  problem, box = check_box(annotation, image)
+  return problem, None if problem else Example(annotation, image, box, keypoints)
 
 
-def _is_box(box):
+def is_box(box):
   return isinstance(box, list) and len(box) == 4 and all(
     isinstance(v, (int, float)) and abs(v) < 1e9 for v in box)
 
 
-def _check_box(annotation, image, keypoints):
+def check_box(annotation, image):
+  """(what is wrong with the box or None, the box clipped to the picture)."""
   box = annotation.get('bbox')
-  if not _is_box(box):
+  if not is_box(box):
     return f'bbox {box!r} is not four finite numbers x, y, width, height', None
   if box[2] <= 0 or box[3] <= 0:
     return f'bbox {box} has no area', None
@@ -246,7 +278,7 @@ def _check_box(annotation, image, keypoints):
   clipped = clip_box(box, width, height)
   if clipped is None or clipped[2] * clipped[3] <= 0:
     return f'bbox {box} lies outside its picture of {width}x{height}', None
-  return None, _Labelled(annotation, image, clipped, keypoints)
+  return None, clipped
 
 
 def check_pictures(images, folder, path):
@@ -265,45 +297,3 @@ def check_pictures(images, folder, path):
   if missing:
     raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
                             f"is '{missing[0]}'. {_HOW_TO_GET}")
-
-
-def _mask(segmentations, sizes, path, row):
-  """`Source.mask`: polygons or run lengths as a (H,W) bool array."""
-  segmentation, number = segmentations[row]
-  width, height = sizes[row].tolist()
-  if not segmentation or not width:
-    return None
-  try:
-    mask = _draw(segmentation, width, height)
-  except (cv2.error, AttributeError, IndexError, KeyError, TypeError, ValueError):
-    mask = None
-  if mask is None or mask.shape != (height, width):
-    raise ValueError(f'{path}: annotation {number}: its segmentation is neither polygons nor run '
-                     f'lengths of a picture of {width}x{height}; mend or remove it')
-  return mask
-
-
-def _draw(segmentation, width, height):
-  if isinstance(segmentation, list):
-    mask = np.zeros((height, width), np.uint8)
-    polygons = [np.round(np.reshape(p, (-1, 2))).astype(np.int32) for p in segmentation]
-    return cv2.fillPoly(mask, polygons, 1).astype(bool)
-  counts = segmentation['counts']
-  runs = counts if isinstance(counts, list) else _unpack(counts.encode('ascii'))
-  filled = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # column by column, empty ones first
-  return filled.reshape(segmentation['size'][::-1]).T
-
-
-def _unpack(text):
-  """COCO's packed run lengths: 5 bits a character, lowest first, then a sign bit and a bit that
-  says that more follow; from the fourth on they are differences to the one before the last."""
-  counts, value, shift = [], 0, 0
-  for code in text:
-    bits = code - 48
-    value |= (bits & 31) << shift
-    shift += 5
-    if not bits & 32:
-      value -= (bits & 16) and 1 << shift
-      counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-      value = shift = 0
-  return counts

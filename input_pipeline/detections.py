@@ -60,7 +60,7 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
     keypoints=np.where(met[:, None, None], source.keypoints[rows], 0),
     visibility=np.where(met[:, None], source.visibility[rows], 0).astype(np.uint8),
     read=functools.partial(read_row, files, stated_sizes(entries)),
-    box_score=np.array(scores, np.float32), mask=lambda row: None), elsewhere
+    box_score=np.array(scores, np.float32), mask=lambda row: None, parts=lambda row: {}), elsewhere
 
 
 def _iou(box, boxes):

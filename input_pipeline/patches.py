@@ -1,43 +1,57 @@
-"""The patch bank: body parts cut out of a data set's own people, with soft edges.
+"""The patch bank: body parts, people, things and textures with soft edges, to hide joints with.
 
-A part is a capsule around a bone, intersected with the person's mask where there is one. A bank
-is a folder of two files that workers map into memory: `pixels.npy` (all RGBA bytes in a row) and
-`index.npz` (part, size, offset and source annotation of each patch).
+  python -m input_pipeline.patches --data coco,root=COCO,split=train2017 --out BANK
+    [--data coco_objects,root=COCO,split=train2017 ...] [--num_people 2000] [--seed 0]
+
+cuts a bank out of any annotated sets. It is a folder: `pixels.bin` (all RGBA bytes in a row, mapped
+into memory once and shared by all data workers), `index.npz` (a row for each patch) and
+`contact_sheet.jpg`.
 """
+import argparse
 import functools
 import hashlib
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 import zipfile
 
 import cv2
 import numpy as np
+import tqdm
 
+from input_pipeline.contact_sheet import contact_sheet
+from input_pipeline.cutting import Patch, cut_person, cut_texture
 from input_pipeline.source import Source
 
-_PARTS = {frozenset(('shoulder', 'elbow')): 'upper_arm', frozenset(('elbow', 'wrist')): 'lower_arm',
-          frozenset(('hip', 'knee')): 'upper_leg', frozenset(('knee', 'ankle')): 'lower_leg',
-          frozenset(('neck', 'head_top')): 'head', frozenset(('neck', 'head')): 'head'}
-# Capsule radius as a share of the bone, wide enough for clothes; a mask, if any, trims it.
-_RADIUS = {'upper_arm': 0.28, 'lower_arm': 0.26, 'upper_leg': 0.28, 'lower_leg': 0.24,
-           'head': 0.38, 'limb': 0.25}
-_FACE = ('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear')
-_MIN_SIDE, _MAX_SIDE = 10, 160  # pixels; smaller cut-outs show nothing, larger ones are reduced
-_MIN_MASK_SHARE = 0.4  # of the capsule; below it the part is mostly hidden or mislabelled
+PARTS = ('head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg', 'arm', 'leg',
+         'hand', 'foot', 'limb', 'upper_body', 'person', 'object', 'texture')
+_FORMAT = 2  # of the folder; raised when its files change
+_COLUMNS = ('part', 'height', 'width', 'offset', 'bone', 'stature', 'shrink', 'exact', 'origin',
+            'annotation_id')
 
 
 class PatchBank:
-  """Reads a bank folder; pickles as its path, so every data worker maps the same file."""
+  """Reads a bank folder; pickles as its path, so every data worker maps the same file.
+
+  Columns, one row a patch: part, height, width, offset (into the pixels), bone (N,2,2), stature,
+  shrink, exact (see `cutting.Patch`), origin (name and split of the source) and annotation_id.
+  digest: of all that decides where opaque pixels are. Colours are left out, since libraries
+  decode pictures with differences in the last bit.
+  """
 
   def __init__(self, folder):
     self.folder = str(folder)
     index = np.load(os.path.join(self.folder, 'index.npz'), allow_pickle=False)
-    self.part, self.height, self.width = index['part'], index['height'], index['width']
-    self.offset, self.annotation_id = index['offset'], index['annotation_id']
+    if int(index['format']) != _FORMAT:
+      raise ValueError(f'its format is {index["format"]}, this version reads {_FORMAT}')
+    for name in _COLUMNS:
+      setattr(self, name, index[name])
     self.digest = str(index['digest'])
-    self._pixels = np.load(os.path.join(self.folder, 'pixels.npy'), mmap_mode='r')
+    self._pixels = np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r')
+    if len(self._pixels) != self.offset[-1] + self.height[-1] * self.width[-1] * 4:
+      raise ValueError('pixels.bin is not as long as index.npz says')
 
   def __reduce__(self):
     return PatchBank, (self.folder,)
@@ -46,134 +60,172 @@ class PatchBank:
     return len(self.part)
 
   def patch(self, i) -> np.ndarray:
-    """(h,w,4) uint8 RGBA."""
+    """(h,w,4) uint8 RGBA, a read-only view of the file."""
     start = self.offset[i]
     end = start + self.height[i] * self.width[i] * 4
-    return np.array(self._pixels[start:end]).reshape(self.height[i], self.width[i], 4)
+    return self._pixels[start:end].reshape(self.height[i], self.width[i], 4)
 
   @functools.cache  # noqa: B019 - banks live as long as the process
-  def of_part(self, part: str) -> np.ndarray:
-    """Numbers of the patches of a part; of all patches if the bank has none of that part."""
-    found = np.flatnonzero(self.part == part)
+  def of_part(self, *parts: str) -> np.ndarray:
+    """Numbers of the patches of these parts; of all patches if the bank has none of them."""
+    found = np.flatnonzero(np.isin(self.part, parts))
     return found if len(found) else np.arange(len(self))
+
+  @functools.cached_property
+  def parts(self) -> frozenset:
+    """Names of the parts there are."""
+    return frozenset(self.part.tolist())
 
 
 def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> PatchBank:
   """The bank in `folder`, cut from `source` first where the folder does not exist.
 
-  Built beside the folder and moved there whole: an interrupted or concurrent build harms nothing.
+  Raises ValueError for a folder that is no bank, or people of whom nothing can be cut.
   """
   folder = pathlib.Path(folder)
   if not folder.exists():
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = tempfile.mkdtemp(dir=folder.parent, prefix='.bank-')
-    try:
-      _write(scratch, _cut_all(source, num_people, seed), source)
-      os.chmod(scratch, 0o755)
-      os.rename(scratch, folder)
-    except OSError:
-      if not folder.exists():  # else another process was first, with the same content
-        raise
-    finally:
-      shutil.rmtree(scratch, ignore_errors=True)
+    build(folder, [source], num_people=num_people, seed=seed)
   try:
     return PatchBank(folder)
-  except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+  except (EOFError, KeyError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
     raise ValueError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
                      'anew') from None
 
 
-def _cut_all(source, num_people, seed):
-  """(part, annotation id, RGBA) of every accepted cut-out of a random choice of people."""
-  order = np.random.default_rng([seed, 0xBA]).permutation(len(source))[:num_people]
-  unreadable = 0
-  for row in order:
-    try:
-      image = source.read(int(row))
-    except OSError:
-      unreadable += 1  # named and counted by the training stream, which meets the same picture
-      if unreadable == len(order):
-        raise
-      continue
-    for part, a, b, radius in part_capsules(source, row):
-      patch = cut(image, a, b, radius, source.mask(int(row)))
-      if patch is not None:
-        yield part, source.annotation_id[row], patch
+def build(folder, sources, *, num_people: int, seed: int, progress=False):
+  """Cuts a bank out of a random choice of rows of each source; returns {reason: refused cut-outs}.
 
-
-def part_capsules(source, row):
-  """(part, end, end, radius) of the labelled body parts of a person, picture pixels."""
-  skeleton, points = source.skeleton, source.keypoints[row]
-  seen = source.visibility[row] == 2
-  known = False
-  for a, b in skeleton.limbs:
-    bare = frozenset(skeleton.names[j].removeprefix('left_').removeprefix('right_') for j in (a, b))
-    part = _PARTS.get(bare)
-    known |= part is not None
-    if part and seen[a] and seen[b]:
-      length = np.linalg.norm(points[a] - points[b])
-      yield part, points[a], points[b], _RADIUS[part] * length
-  face = [j for j in map(skeleton.index, _FACE) if j is not None and seen[j]]
-  if len(face) >= 3:
-    middle = points[face].mean(0)
-    radius = 1.3 * np.linalg.norm(points[face] - middle, axis=1).max()
-    yield 'head', middle, middle, radius
-  if not known and not face:  # not a human skeleton: every limb is a part
-    for a, b in skeleton.limbs:
-      if seen[a] and seen[b]:
-        yield 'limb', points[a], points[b], _RADIUS['limb'] * np.linalg.norm(points[a] - points[b])
-
-
-def cut(image, a, b, radius, mask=None):
-  """RGBA cut-out of the capsule of `radius` pixels around the bone a-b, or None if it is bad.
-
-  Bad: shorter than 10 px, cut by the picture's border, or (with a mask) mostly off the person.
+  Built beside the folder and moved there whole: an interrupted or concurrent build harms nothing.
+  A picture or a mask that cannot be read is named and counted.
   """
-  corner = np.floor(np.minimum(a, b) - radius - 1).astype(int)
-  end = np.ceil(np.maximum(a, b) + radius + 2).astype(int)
-  w, h = end - corner
-  outside = (corner < 0).any() or (end > image.shape[1::-1]).any()
-  if min(w, h) < _MIN_SIDE or outside:
-    return None
-  y, x = np.mgrid[corner[1]:end[1], corner[0]:end[0]]
-  d = _distance_to_segment(np.stack([x, y], -1), a, b)
-  edge = max(1.0, 0.15 * radius)  # feathered over this many pixels
-  alpha = np.clip((radius - d) / edge + 0.5, 0, 1)
-  if mask is not None:
-    inside = mask[corner[1]:end[1], corner[0]:end[0]].astype(np.float32)
-    if (inside * (alpha > 0.5)).sum() < _MIN_MASK_SHARE * (alpha > 0.5).sum():
-      return None
-    alpha = alpha * cv2.blur(inside, (3, 3))
-  pixels = image[corner[1]:end[1], corner[0]:end[0]]
-  patch = np.dstack([pixels, np.round(alpha * 255).astype(np.uint8)])
-  factor = _MAX_SIDE / max(w, h)
-  return patch if factor >= 1 else cv2.resize(patch, None, fx=factor, fy=factor,
-                                              interpolation=cv2.INTER_AREA)
+  folder = pathlib.Path(folder)
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  scratch = tempfile.mkdtemp(dir=folder.parent, prefix='.bank-')
+  rejected = {}
+  try:
+    _write(scratch, sources, _cut_all(sources, num_people, seed, rejected, progress))
+    os.chmod(scratch, 0o755)
+    os.rename(scratch, folder)
+  except OSError:
+    if not folder.exists():  # else another process was first, with the same content
+      raise
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+  return rejected
 
 
-def _distance_to_segment(points, a, b):
-  direction = b - a
-  length2 = max(float(direction @ direction), 1e-9)
-  t = np.clip((points - a) @ direction / length2, 0, 1)
-  return np.linalg.norm(points - a - t[..., None] * direction, axis=-1)
+def _cut_all(sources, num_people, seed, rejected, progress):
+  """(origin, annotation id, Patch) of every accepted cut-out."""
+  for source in sources:
+    order = np.random.default_rng([seed, 0xBA]).permutation(len(source))[:num_people]
+    boxes = _boxes_of_pictures(source)
+    broken = 0
+    for row in tqdm.tqdm(order.tolist(), f'cutting {source.name}', disable=not progress):
+      number = int(source.annotation_id[row])
+      try:
+        image = source.read(row)
+        patches = list(cut_person(source, row, image, rejected))
+      except (OSError, ValueError) as error:
+        broken += 1
+        rejected['broken annotation or picture'] = broken
+        tqdm.tqdm.write(f'{source.name}: annotation {number} left out of the bank: {error}')
+        if broken == len(order):
+          raise
+        continue
+      texture = cut_texture(image, boxes[int(source.image_id[row])],
+                            np.random.default_rng([seed, 0x7E, number]))
+      for patch in [*patches, *([texture] if texture else [])]:
+        yield f'{source.name} {source.split}', number, patch
 
 
-def _write(folder, patches, source):
-  parts, ids, shapes, pixels = [], [], [], []
-  for part, annotation_id, patch in patches:
-    parts.append(part)
-    ids.append(annotation_id)
-    shapes.append(patch.shape[:2])
-    pixels.append(patch.reshape(-1))
-  if not parts:
-    raise ValueError(f'no body part could be cut out of {source.name} {source.split}: nobody has '
-                     'two neighbouring visible joints inside the picture; check the keypoints and '
-                     'the limbs (skeleton) of the category')
-  flat = np.concatenate(pixels)
-  sizes = np.array([len(p) for p in pixels])
-  shapes = np.array(shapes)
-  digest = hashlib.sha256(flat.tobytes() + shapes.tobytes() + ''.join(parts).encode()).hexdigest()
-  np.save(os.path.join(folder, 'pixels.npy'), flat)
-  np.savez(os.path.join(folder, 'index.npz'), part=np.array(parts), annotation_id=np.array(ids),
-           height=shapes[:, 0], width=shapes[:, 1], offset=np.cumsum(sizes) - sizes,
-           digest=digest[:12])
+def _boxes_of_pictures(source):
+  """{image id: (P,4) boxes of the people in it}."""
+  order = np.argsort(source.image_id, kind='stable')
+  ids, starts = np.unique(source.image_id[order], return_index=True)
+  return dict(zip(ids.tolist(), np.split(source.box[order], starts[1:]), strict=True))
+
+
+def _write(folder, sources, cut_outs):
+  rows, digest, offset = [], hashlib.sha256(), 0
+  with open(os.path.join(folder, 'pixels.bin'), 'wb') as f:
+    for origin, number, p in cut_outs:
+      h, w = p.pixels.shape[:2]
+      rows.append((p.part, h, w, offset, p.bone, p.stature, p.shrink, p.exact, origin, number))
+      # Rounded, so that the last bit of a computed place does not count.
+      place = np.round(np.nan_to_num(np.append(p.bone, p.stature), nan=-1e6) * 16).astype(np.int64)
+      digest.update(f'{p.part} {h} {w} {p.shrink} {number} {place.tolist()} {origin}'.encode())
+      digest.update(p.pixels[..., 3].tobytes())
+      f.write(p.pixels.tobytes())
+      offset += p.pixels.size
+  if not any(row[0] not in ('texture', 'object') for row in rows):
+    names = ', '.join(f'{s.name} {s.split}' for s in sources)
+    raise ValueError(f'no body part could be cut out of {names}: nobody has two neighbouring '
+                     'visible joints inside the picture; check the keypoints and the limbs '
+                     '(skeleton) of the category')
+  columns = {name: np.array(values)
+             for name, values in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
+  np.savez(os.path.join(folder, 'index.npz'), format=_FORMAT, digest=digest.hexdigest()[:12],
+           **columns)
+  _write_sheet(folder, columns)
+
+
+def _write_sheet(folder, columns):
+  """Contact sheet of a random choice of each part."""
+  pixels = np.memmap(os.path.join(folder, 'pixels.bin'), np.uint8, 'r')
+  rng, shown = np.random.default_rng(0), []
+  for part in PARTS:
+    found = np.flatnonzero(columns['part'] == part)
+    chosen = []
+    for i in rng.permutation(found)[:28]:
+      h, w, start = (int(columns[k][i]) for k in ('height', 'width', 'offset'))
+      chosen.append(Patch(part, pixels[start:start + h * w * 4].reshape(h, w, 4),
+                          columns['bone'][i], 0, 1, True))
+    if chosen:
+      shown.append((f'{part} ({len(found)})', chosen))
+  sheet = cv2.cvtColor(contact_sheet(shown), cv2.COLOR_RGB2BGR)
+  if not cv2.imwrite(os.path.join(folder, 'contact_sheet.jpg'), sheet):
+    raise OSError(f"cannot write the contact sheet to '{folder}'")
+
+
+def parse_source(text: str) -> Source:
+  """The source that 'NAME,option=value,...' names; split is 'train' unless given."""
+  from input_pipeline import load
+  name, *options = text.split(',')
+  pairs = dict(option.partition('=')[::2] for option in options)
+  return load(name, pairs.pop('split', 'train'), **{k: _number(v) for k, v in pairs.items()})
+
+
+def _number(text):
+  for kind in (int, float):
+    try:
+      return kind(text)
+    except ValueError:
+      pass
+  return text
+
+
+def main():
+  parser = argparse.ArgumentParser(prog='python -m input_pipeline.patches', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--data', action='append', required=True, metavar='NAME,option=value,...',
+                      help='a loader of input_pipeline/ and its options; may be repeated')
+  parser.add_argument('--out', required=True, help='folder that becomes the bank')
+  parser.add_argument('--num_people', type=int, default=2000, help='rows cut of each set')
+  parser.add_argument('--seed', type=int, default=0, help='of the choice of rows')
+  given = parser.parse_args()
+  try:
+    if os.path.exists(given.out):
+      raise ValueError(f"'{given.out}' exists; remove it or choose another --out")
+    rejected = build(given.out, [parse_source(text) for text in given.data],
+                     num_people=given.num_people, seed=given.seed, progress=True)
+    bank = PatchBank(given.out)
+  except (OSError, ValueError) as error:
+    sys.exit(f'error: {error}')
+  counts = {part: int((bank.part == part).sum()) for part in PARTS if part in bank.parts}
+  print(f'{len(bank)} patches: ' + ', '.join(f'{n} {part}' for part, n in counts.items()))
+  print('refused: ' + (', '.join(f'{n} {why}' for why, n in sorted(rejected.items())) or 'none'))
+  print(f'digest {bank.digest}; look at {os.path.join(given.out, "contact_sheet.jpg")}')
+
+
+if __name__ == '__main__':
+  main()

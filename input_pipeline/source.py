@@ -8,6 +8,14 @@ import numpy as np
 from dslope_jax.skeletons import Skeleton
 
 
+def _no_mask(row):
+  return None
+
+
+def _no_parts(row):
+  return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
   """N people, one row each; columns are arrays so that data workers share them cheaply.
@@ -25,6 +33,8 @@ class Source:
   box_score: (N,) float32; 1 for ground-truth boxes.
   read: row -> (H,W,3) uint8 RGB; raises OSError if the picture cannot be read.
   mask: row -> (H,W) bool instance mask, or None where the person has none.
+  parts: row -> {part: (H,W) bool}, masks of body parts where the set has them; a part's name is
+    one of `patches.PARTS`, with left_ or right_ before it if the side is known.
   ground_truth: the annotations as a COCO dict, for COCO's own metric.
   head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
   folder: of the pictures, where they are files.
@@ -42,7 +52,8 @@ class Source:
   visibility: np.ndarray
   box_score: np.ndarray
   read: Callable[[int], np.ndarray]
-  mask: Callable[[int], np.ndarray | None] = lambda row: None
+  mask: Callable[[int], np.ndarray | None] = _no_mask
+  parts: Callable[[int], dict[str, np.ndarray]] = _no_parts
   ground_truth: dict | None = None
   head_size: np.ndarray | None = None
   folder: str = ''

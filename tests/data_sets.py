@@ -5,6 +5,7 @@ import pathlib
 import cv2
 import numpy as np
 import scipy.io
+from pycocotools import mask as coco_mask
 
 from dslope_jax.skeletons import COCO
 
@@ -67,6 +68,60 @@ def write_mpii(root, num_images=4, size=(96, 128), edit=None):
       edit(entries)
     (root / 'annot' / f'{split}.json').write_text(json.dumps(entries))
   return str(root)
+
+
+def write_objects(root, edit=None):
+  """A folder whose json names pictures from the root: people, a crowd, things; returns its path."""
+  def make(truth):
+    truth['categories'] = [{'id': 1, 'name': 'person'}, {'id': 7, 'name': 'cat'},
+                           {'id': 9, 'name': 'chair'}]
+    for image in truth['images']:
+      image['file_name'] = 'train/' + image['file_name']
+    first, second, third, fourth = truth['annotations']
+    for annotation in truth['annotations']:
+      del annotation['keypoints']
+    second['category_id'] = fourth['category_id'] = 9
+    third['category_id'] = 7
+    third['segmentation'] = packed(disc((96, 128), (40, 50), 20))
+    third['bbox'] = [21, 31, 39, 39]
+    crowd = dict(id=50, image_id=1, category_id=7, iscrowd=1, bbox=[0, 0, 9, 9],
+                 segmentation={'counts': [0, 96 * 128], 'size': [128, 96]})
+    thin = dict(id=51, image_id=1, category_id=7, bbox=[0, 0, 9, 0],
+                segmentation=[[0, 0, 9, 0, 9, 0]])
+    bare = dict(id=52, image_id=1, category_id=7, bbox=[0, 0, 9, 9])
+    truth['annotations'] += [crowd, thin, bare]
+    if edit:
+      edit(truth)
+  path = pathlib.Path(write_coco(root))
+  truth = json.loads((path / 'annotations/person_keypoints_train.json').read_text())
+  make(truth)
+  (path / 'annotations/instances_train.json').write_text(json.dumps(truth))
+  return str(path)
+
+
+def write_maps(root, maps, folder, images, ending='.png'):
+  """Label maps and pictures as CCP or CIHP have them; maps: {name: (H,W) numbers}."""
+  root = pathlib.Path(root)
+  for below in (folder, images):
+    (root / below).mkdir(parents=True, exist_ok=True)
+  for i, (name, numbers) in enumerate(maps.items()):
+    if ending == '.mat':
+      scipy.io.savemat(root / folder / f'{name}.mat', {'groundtruth': numbers})
+    else:
+      assert cv2.imwrite(str(root / folder / f'{name}.png'), numbers)
+    picture = np.full((*numbers.shape, 3), 10 * i, np.uint8)
+    assert cv2.imwrite(str(root / images / f'{name}.jpg'), picture)
+  return str(root)
+
+
+def disc(size, center, radius):
+  y, x = np.mgrid[:size[1], :size[0]]
+  return np.hypot(x - center[0], y - center[1]) < radius
+
+
+def packed(mask):
+  encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+  return {'size': list(encoded['size']), 'counts': encoded['counts'].decode('ascii')}
 
 
 def _box(rng, size):

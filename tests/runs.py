@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from dslope_jax import checkpointing, train_state
-from eval import build_system, load_source
+from eval import build_system
+from input_pipeline.from_config import load_source
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -393,7 +393,7 @@ _BAD_CONFIG = {
   'save_every': ({'save_every': '1'}, "not '1'", "'210 epochs'"),
   'schedule': ({'optim.net.schedule': 'linear'}, "'multistep' or 'cosine', not 'linear'"),
   'warmup': ({'optim.net.warmup': 'short'}, "not 'short'"),
-  'recipe': ({'data.recipe': 'blobs'}, 'data.recipe', "['none', 'published'], not 'blobs'"),
+  'recipe': ({'data.recipe': 'blobs'}, 'a recipe is one of none, published, ', "not 'blobs'"),
   'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'input_pipeline/cocoo.py'),
   'not a loader': ({'data.name': 'patches'}, "data.name 'patches'", 'function load'),
   'loader option': ({'data.loader': dict(skip=True)}, "not 'skip'", 'skip_invalid'),

@@ -10,7 +10,7 @@ import pytest
 import input_pipeline
 from dslope_jax import skeletons
 from dslope_jax.metrics import keypoint_ap
-from input_pipeline import coco, detections
+from input_pipeline import coco, coco_objects, detections, label_maps
 from tests.data_sets import write_coco, write_mpii
 
 _DATA = os.environ.get('DSLOPE_DATA')
@@ -227,3 +227,62 @@ def test_real_mpii_file(tmp_path):
     seen = source.keypoints[row][source.visibility[row] > 0]
     assert (seen >= -1).all()
     assert (seen <= (width, height)).all()
+
+
+def _check_masks(source, rows, slack):
+  """Every part lies on the mask, the mask in the box, which may be `slack` pixels too small."""
+  for row in rows:
+    mask, parts = source.mask(row), source.parts(row)
+    assert mask.any()
+    assert mask.shape == source.read(row).shape[:2]
+    for part, of_part in parts.items():
+      assert of_part.any(), part
+      assert not (of_part & ~mask).any(), part
+    x, y, w, h = source.box[row]
+    found = np.argwhere(mask)[:, ::-1]
+    assert (found.min(0) >= (x - slack, y - slack)).all()
+    assert (found.max(0) <= (x + w + slack, y + h + slack)).all()
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_coco_objects():
+  root = os.path.join(_DATA, 'coco')
+  file = 'annotations/instances_all_categories.json'
+  source = coco_objects.load('train', root=root, annotations=file, images='.')
+  truth = json.loads(pathlib.Path(root, file).read_text())
+  assert len(source) == sum(a['category_id'] != 1 and not a['iscrowd']
+                            for a in truth['annotations'])
+  assert {pathlib.Path(f).parent.name for f in source.file.tolist()} == {'images', 'backgrounds'}
+  _check_masks(source, range(0, len(source), 50), slack=2)
+  assert list(source.parts(0)) == ['object']
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_label_maps_of_ccp():
+  root = os.path.join(_DATA, 'ccp')
+  source = label_maps.load('train', root=root, labels_of='ccp', names='label_names.json')
+  same = label_maps.load('train', root=root, labels_of='ccp')
+  assert len(source) == len(os.listdir(os.path.join(root, 'annotations/pixel-level')))
+  rows = range(0, len(source), 14)
+  _check_masks(source, rows, slack=0)
+  parts = [source.parts(row) for row in rows]
+  assert [set(p) for p in parts] == [set(same.parts(row)) for row in rows]
+  for part, share in (('head', 0.6), ('foot', 0.8), ('object', 0.3)):
+    assert np.mean([part in p for p in parts]) >= share, part
+  for p in parts:  # a head is above, shoes are below
+    middle = {part: np.argwhere(mask)[:, 0].mean() for part, mask in p.items()}
+    assert middle.get('head', 0) < middle['person'] < middle.get('foot', np.inf)
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_label_maps_of_cihp():
+  root = os.path.join(_DATA, 'cihp')
+  source = label_maps.load('train', root=root, labels_of='cihp')
+  assert np.bincount(source.image_id).tolist() == [0, 1, 1, 2, 1, 1]  # who touch are one
+  _check_masks(source, range(len(source)), slack=0)
+  assert all('head' in source.parts(row) for row in range(len(source)))
+  mirrored = label_maps.load('train', root=root, labels_of='cihp', labels='labels_rev')
+  assert len(mirrored) == len(source)
+  _, left, _, _ = cv2.boundingRect(source.parts(0)['right_arm'].astype(np.uint8))
+  _, right, _, _ = cv2.boundingRect(mirrored.parts(0)['left_arm'].astype(np.uint8))
+  assert left == right

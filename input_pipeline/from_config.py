@@ -1,0 +1,29 @@
+"""The data that a config names; the only place here that knows a config."""
+import os
+
+import input_pipeline
+from input_pipeline import occlusion, patches
+from input_pipeline.source import Source
+
+
+def load_source(config, split, **options) -> Source:
+  """The people of a split, as `config.data` says where and how; options go before its loader's."""
+  data = config.data
+  if len(data.size) != 2 or min(data.size) < 1:
+    raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
+  root = {'root': data.root} if 'root' in data else {}
+  return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1],
+                             **(root | data.loader.to_dict() | options))
+
+
+def load_bank(config, workdir, train_source=None):
+  """The patch bank of a run, cut from the training people if it is not there yet; None where no
+  recipe of the config needs one. Raises ValueError for an unknown recipe."""
+  recipes = [config.data.recipe, *(entry.recipe for entry in config.evals.values())]
+  if not any([occlusion.needs_bank(name) for name in recipes]):  # a list: all names are checked
+    return None
+  folder = config.data.bank.folder or os.path.join(workdir, 'patches')
+  if train_source is None and not os.path.exists(folder):
+    train_source = load_source(config, config.data.train_split)
+  return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
+                               seed=config.data.bank.seed)
