@@ -30,7 +30,7 @@ def _cell(patch, side):
   x, y = (side - size[0]) // 2, (side - size[1]) // 2
   alpha = rgba[..., 3:] / 255
   place = cell[y:y + size[1], x:x + size[0]]
-  place[:] = place * (1 - alpha) + rgba[..., :3] * alpha
+  place[:] = place * (1 - alpha) + rgba[..., :3]
   cell = cell.astype(np.uint8)
   if np.isfinite(patch.bone).all():
     a, b = (tuple(np.round(end * zoom + (x, y)).astype(int).tolist()) for end in patch.bone)

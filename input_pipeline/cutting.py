@@ -37,7 +37,7 @@ _MIN_JOINTS = 6  # labelled, for a whole person
 class Patch(NamedTuple):
   """A cut-out with soft edges.
 
-  pixels: (h,w,4) uint8 RGBA. bone: (2,2) its two ends x, y in patch pixels (for a person or a torso
+  pixels: (h,w,4) uint8 RGBA, colours weighted by opacity. bone: (2,2) its two ends x, y in patch pixels (for a person or a torso
   hips and shoulders, for a head neck and top), NaN where there is none. stature: height of the
   standing person it is from, in patch pixels; 0 where it is not known. shrink: picture pixels per
   patch pixel. exact: cut along a mask, not only along a capsule.
@@ -223,7 +223,9 @@ def _cut(part, image, mask, capsules, bone, height):
     if (inside * core).sum() < _MIN_MASK_SHARE * core.sum() and capsules:
       return None, 'mostly hidden'
     alpha = alpha * _soften(inside)
-  pixels = np.dstack([image[y1:y2, x1:x2], np.round(alpha * 255).astype(np.uint8)])
+  alpha = np.round(alpha * 255).astype(np.uint16)
+  weighted = (image[y1:y2, x1:x2] * alpha[..., None] + 127) // 255
+  pixels = np.dstack([weighted, alpha]).astype(np.uint8)
   if min(np.ptp(np.nonzero(pixels[..., 3] > 127), axis=1), default=0) < _MIN_SIDE / 2:
     return None, 'too small'
   shrink = -(-max(pixels.shape[:2]) // _MAX_SIDE)
@@ -254,20 +256,14 @@ def _soften(inside):
 
 
 def _reduce(pixels, factor):
-  """Means over factor x factor pixels, rounded to the nearest; whole-number sums, as above.
-
-  Colours are weighted by opacity, so that a reduced edge takes no colour from outside."""
+  """Means over factor x factor pixels, rounded to the nearest; whole-number sums, as above."""
   if factor == 1:
     return pixels
   h, w = (-(-n // factor) for n in pixels.shape[:2])
   padded = np.zeros((h * factor, w * factor, 4), np.int64)
   padded[:pixels.shape[0], :pixels.shape[1]] = pixels
-  padded[..., :3] *= padded[..., 3:]
-  sums = padded.reshape(h, factor, w, factor, 4).sum((1, 3))
-  alpha = sums[..., 3:]
-  colour = (sums[..., :3] + alpha // 2) // np.maximum(alpha, 1)
   n = factor * factor
-  return np.concatenate([colour, (alpha + n // 2) // n], -1).astype(np.uint8)
+  return ((padded.reshape(h, factor, w, factor, 4).sum((1, 3)) + n // 2) // n).astype(np.uint8)
 
 
 def cut_texture(image, people_boxes, rng) -> Patch | None:

@@ -3,6 +3,7 @@
 What is hidden is computed from places and opacities alone, in the picture's pixels: it depends
 neither on the size of the crop nor on how a library interpolates.
 """
+import math
 from typing import NamedTuple
 
 import cv2
@@ -24,31 +25,29 @@ class Placement(NamedTuple):
 
 def invert(matrix):
   """(2,3) map that undoes an affine (2,3) map."""
-  (a, b, tx), (c, d, ty) = matrix
-  scale = 1 / (a * d - b * c)
-  inverse = np.array([[d, -b], [-c, a]]) * scale
-  return np.column_stack([inverse, -inverse @ (tx, ty)])
+  (a, b, tx), (c, d, ty) = matrix.tolist()
+  f = 1 / (a * d - b * c)
+  return np.array([[d * f, -b * f, (b * ty - d * tx) * f], [-c * f, a * f, (c * tx - a * ty) * f]])
 
 
 def opacity(placement, points, bank) -> np.ndarray:
   """(N,) opacity, 0 to 1, of one placement over (N,2) points of the picture; bilinear."""
   back = invert(placement.matrix)
-  x, y = (points @ back[:, :2].T + back[:, 2]).T
+  x, y = back[:, :2] @ points.T + back[:, 2:]
   if placement.patch == BLACK:
     return ((x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)).astype(np.float64)
   alpha = bank.patch(placement.patch)[..., 3]
   h, w = alpha.shape
-  x, y = np.clip(x, -1, w), np.clip(y, -1, h)
-  x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
-  fx, fy = x - x0, y - y0
-
-  def at(column, row):
-    inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-    return np.where(inside, alpha[np.clip(row, 0, h - 1), np.clip(column, 0, w - 1)], 0)
-
-  top = at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx
-  bottom = at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx
-  return (top * (1 - fy) + bottom * fy) / 255
+  out = np.zeros(len(points))
+  for i in np.flatnonzero((x > -1) & (x < w) & (y > -1) & (y < h)).tolist():
+    u, v = float(x[i]), float(y[i])
+    column, row = math.floor(u), math.floor(v)
+    u, v = u - column, v - row
+    for r, share_r in ((row, 1 - v), (row + 1, v)):
+      for c, share_c in ((column, 1 - u), (column + 1, u)):
+        if 0 <= r < h and 0 <= c < w:
+          out[i] += share_r * share_c * int(alpha[r, c])
+  return out / 255
 
 
 def hidden_points(placements, points, bank) -> np.ndarray:
@@ -66,31 +65,30 @@ def paste(crop, matrix, placements, bank):
   Returns the occluded crop and a (H,W) bool mask of the pixels under at least half opacity.
   """
   out = crop.copy()
-  light = np.ones(crop.shape[:2], np.float32)
+  light = np.full(crop.shape[:2], 255, np.uint8)
   for placement in placements:
     to_crop = matrix @ np.vstack([placement.matrix, [0, 0, 1]])
-    patch = None
-    w, h = 1, 1
-    if placement.patch != BLACK:
+    if placement.patch == BLACK:
+      low, high = np.zeros(2), np.ones(2)
+    else:
       patch, to_crop = _reduced(bank.patch(placement.patch), to_crop)
-      h, w = patch.shape[:2]
+      low, high = np.full(2, -1.0), np.array(patch.shape[1::-1], np.float64)
     # Only the rectangle that the patch can reach is warped and blended.
-    corners = np.array([[-1, -1], [w, -1], [-1, h], [w, h]]) if patch is not None else \
-      np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
-    corners = corners @ to_crop[:, :2].T + to_crop[:, 2]
-    x1, y1 = np.maximum(np.floor(corners.min(0)), 0).astype(int)
-    x2, y2 = np.minimum(np.ceil(corners.max(0)) + 1, crop.shape[1::-1]).astype(int)
+    middle, reach = (low + high) / 2, np.abs(to_crop[:, :2]) @ (high - low) / 2
+    middle = to_crop[:, :2] @ middle + to_crop[:, 2]
+    x1, y1 = np.maximum(np.floor(middle - reach), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(middle + reach) + 1, crop.shape[1::-1]).astype(int).tolist()
     if x1 >= x2 or y1 >= y2:
       continue
-    region, local = out[y1:y2, x1:x2], to_crop - [[0, 0, x1], [0, 0, y1]]
-    if patch is None:
-      inside = _inside_square(local, region.shape)
+    region, shade = out[y1:y2, x1:x2], light[y1:y2, x1:x2]
+    local = to_crop - [[0, 0, x1], [0, 0, y1]]
+    if placement.patch == BLACK:
+      inside = _inside_square(local, shade.shape)
       region[inside] = 0
-      light[y1:y2, x1:x2][inside] = 0
-      continue
-    opaque = _blend(region, patch, local, placement.match)
-    light[y1:y2, x1:x2] *= 1 - opaque
-  return out, light <= 0.5
+      shade[inside] = 0
+    else:
+      _blend(region, shade, patch, local, placement.match)
+  return out, light < 128
 
 
 def _inside_square(to_crop, shape):
@@ -103,27 +101,28 @@ def _inside_square(to_crop, shape):
 
 def _reduced(patch, to_crop):
   """A patch much larger than what is drawn of it is halved first, so that no pixel is skipped."""
-  while (abs(np.linalg.det(to_crop[:, :2])) < 0.25) and min(patch.shape[:2]) > 3:
-    h, w = patch.shape[0] // 2 * 2, patch.shape[1] // 2 * 2
-    quarters = patch[:h, :w].astype(np.uint16).reshape(h // 2, 2, w // 2, 2, 4)
-    patch = ((quarters.sum((1, 3)) + 2) // 4).astype(np.uint8)
+  (a, b, _), (c, d, _) = to_crop
+  while abs(a * d - b * c) < 0.25 and min(patch.shape[:2]) > 3:
+    h, w = patch.shape[0] // 2, patch.shape[1] // 2
+    patch = cv2.resize(patch[:2 * h, :2 * w], (w, h), interpolation=cv2.INTER_AREA)
     to_crop = to_crop @ np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
+    a, b, c, d = 2 * a, 2 * b, 2 * c, 2 * d
   return patch, to_crop
 
 
-def _blend(region, patch, local, match):
-  """Draws a patch into a region (h,w,3), in place; returns its opacity (h,w)."""
-  # Colour is weighted by opacity before the warp, so the edge takes no colour from outside.
-  weighted = patch.astype(np.float32)
-  weighted[..., :3] *= weighted[..., 3:] * np.float32(1 / 255)
-  weighted = cv2.warpAffine(weighted, local, region.shape[1::-1], flags=cv2.INTER_LINEAR)
-  opaque = weighted[..., 3:] * np.float32(1 / 255)
-  colour = weighted[..., :3]
+def _blend(region, shade, patch, local, match):
+  """Draws a patch, its colours weighted by opacity, into a region (h,w,3), and what is left of the
+  light (h,w) into `shade`, both in place."""
+  drawn = cv2.warpAffine(patch, local, region.shape[1::-1], flags=cv2.INTER_LINEAR)
+  colour, clear = drawn[..., :3], 255 - drawn[..., 3]
   if match:
-    total = max(float(opaque.sum()), 1e-3)
-    mine = colour.sum((0, 1), dtype=np.float64) / total + 8  # near black nothing can be matched
-    theirs = (region * opaque).sum((0, 1), dtype=np.float64) / total + 8
-    colour = np.minimum(colour * np.clip((theirs / mine) ** match, *_GAIN).astype(np.float32),
-                        255 * opaque)
-  region[:] = np.round(colour + region * (1 - opaque)).astype(np.uint8)
-  return opaque[..., 0]
+    opaque = drawn[..., 3]
+    # Near black nothing can be matched: hence the 8 of 255.
+    mine = colour.sum((0, 1), dtype=np.float64) / max(int(opaque.sum()), 1) + 8 / 255
+    theirs = np.einsum('hwc,hw->c', region, opaque, dtype=np.float64) / (
+      255 * max(int(opaque.sum()), 1)) + 8 / 255
+    gain = np.clip((theirs / mine) ** match, *_GAIN)
+    colour = np.minimum(colour * gain.astype(np.float32), opaque[..., None]).astype(np.uint8)
+  through = cv2.multiply(region, cv2.merge([clear] * 3), scale=1 / 255)
+  region[:] = cv2.add(through, np.ascontiguousarray(colour))
+  shade[:] = cv2.multiply(shade, clear, scale=1 / 255)

@@ -49,7 +49,7 @@ class PatchBank:
     for name in _COLUMNS:
       setattr(self, name, index[name])
     self.digest = str(index['digest'])
-    self._pixels = np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r')
+    self._pixels = np.asarray(np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r'))
     if len(self._pixels) != self.offset[-1] + self.height[-1] * self.width[-1] * 4:
       raise ValueError('pixels.bin is not as long as index.npz says')
 
@@ -60,7 +60,7 @@ class PatchBank:
     return len(self.part)
 
   def patch(self, i) -> np.ndarray:
-    """(h,w,4) uint8 RGBA, a read-only view of the file."""
+    """(h,w,4) uint8 RGBA, colours weighted by opacity; a read-only view of the file."""
     start = self.offset[i]
     end = start + self.height[i] * self.width[i] * 4
     return self._pixels[start:end].reshape(self.height[i], self.width[i], 4)
