@@ -37,10 +37,10 @@ _MIN_JOINTS = 6  # labelled, for a whole person
 class Patch(NamedTuple):
   """A cut-out with soft edges.
 
-  pixels: (h,w,4) uint8 RGBA, colours weighted by opacity. bone: (2,2) its two ends x, y in patch pixels (for a person or a torso
-  hips and shoulders, for a head neck and top), NaN where there is none. stature: height of the
-  standing person it is from, in patch pixels; 0 where it is not known. shrink: picture pixels per
-  patch pixel. exact: cut along a mask, not only along a capsule.
+  pixels: (h,w,4) uint8 RGBA, colours weighted by opacity. bone: (2,2) its two ends x, y in patch
+  pixels (for a person or a torso hips and shoulders, for a head neck and top), NaN where there is
+  none. stature: height of the standing person it is from, in patch pixels; 0 where it is not known.
+  shrink: picture pixels per patch pixel. exact: cut along a mask, not only along a capsule.
   """
   part: str
   pixels: np.ndarray

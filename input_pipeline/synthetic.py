@@ -82,7 +82,7 @@ def _parts(ids, scene):
 def _draw(scene, view, size):
   """(H,W,3) uint8 RGB."""
   rng, camera = scene.rng, scene.camera
-  image = surroundings.paint(rng, camera, size, scene.wall, scene.stand)
+  image = surroundings.paint(rng, camera, size, scene.wall, scene.stand, scene.things)
   hits = rendering.surface(scene.solids, camera, view)
   light = rng.normal(0, 1, 3) * (1, 0.3, 0.4) + (0, -0.9, -0.7)  # from above, behind the camera
   color = looks.color(rng, hits, scene)

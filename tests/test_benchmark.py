@@ -63,7 +63,7 @@ def test_hash_changes_with_bank_recipe_version_and_people(world, bank, folder, t
 
 
 def test_pairs_are_those_of_the_evaluation(world, bank, folder):
-  """The flags in the file, and the pixels around the joints, are what the networks are tested on."""
+  """Flags and pixels in the files are what the networks are tested on."""
   truth = pycocotools.coco.COCO(str(folder / 'annotations' / 'occluded.json'))
   maker = input_pipeline.PairMaker(world, SIZE, bank, 'severity3', 0)
   differing = 0

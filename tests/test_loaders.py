@@ -75,8 +75,8 @@ def test_masks_of_polygons_and_run_lengths(tmp_path):
   masks = [source.mask(row) for row in range(4)]
   assert masks[3] is None
   assert all(m.shape == (128, 96) and m.dtype == bool for m in masks[:3])
-  assert masks[0][20:60, 10:30].all()
-  assert masks[0].sum() == 20 * 40 + 66  # a rectangle and a triangle with legs of 11 pixels
+  assert masks[0][20:59, 10:29].all()
+  assert masks[0].sum() == 19 * 39 + 45  # a rectangle and a triangle with legs of 10 pixels
   assert not masks[1][:, :48].any()
   assert masks[1][:, 48:].all()
   np.testing.assert_array_equal(masks[2], masks[1])
