@@ -3,9 +3,10 @@
   python train.py --config FILE [--workdir DIR] [--config.x.y=VALUE ...]
 
 The same command goes on with an interrupted run, from its newest checkpoint. WORKDIR (default
-runs/<config name>) gets checkpoints/, metrics.jsonl, tensorboard/, patches/ (the bank), config.json
-and eval_STEP/ with results, predictions and pictures of each evaluation.
+runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
+patches/ (the bank) and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
+import os
 import signal
 import time
 from collections import deque
@@ -123,7 +124,18 @@ def _train(config, workdir):
     stream.close()
     writer.close()
     checkpoints.close()
+  if results:
+    say('look at\n' + '\n'.join(_to_look_at(workdir, run)))
   return state, results
+
+
+def _to_look_at(workdir, run):
+  """Names of the files that show how a finished run went."""
+  folders = [os.path.join(workdir, f'eval_{run.total}', name) for name in run.evaluators]
+  files = [os.path.join(folder, file) for folder in folders
+           for file in ('results.json', 'pictures.jpg')]
+  bank = [os.path.join(run.bank.folder, 'contact_sheet.jpg')] if run.bank else []
+  return [*files, os.path.join(workdir, 'learning_curve.png'), *bank]
 
 
 def _check_batch(config):

@@ -9,9 +9,11 @@ import numpy as np
 import tqdm
 from tensorboardX import SummaryWriter
 
+from dslope_jax import visualize
+
 
 class MetricWriter:
-  """Writes `metrics.jsonl` and `tensorboard/` in the workdir and keeps the progress bar.
+  """Writes `metrics.jsonl`, `tensorboard/` and `learning_curve.png`, and keeps the progress bar.
 
   Terms of a step stay on the device until `log` is called for the *next* log point, so nothing
   waits for the step in flight.
@@ -19,6 +21,7 @@ class MetricWriter:
 
   def __init__(self, workdir, total: int, start: int, batch_size: int, schedules: dict):
     self.active = jax.process_index() == 0
+    self.workdir = workdir
     self.batch_size, self.schedules = batch_size, schedules
     self.pending, self.previous = [], []
     self.waited, self.since, self.since_step = 0.0, time.perf_counter(), start
@@ -94,10 +97,41 @@ class MetricWriter:
       self.board.add_image(name, image, step, dataformats='HWC')
 
   def close(self):
+    """Closes the files and draws what is in them."""
     self.bar.close()
     if self.active:
       self.lines.close()
       self.board.close()
+      visualize.save(os.path.join(self.workdir, 'learning_curve.png'),
+                     learning_curve(os.path.join(self.workdir, 'metrics.jsonl')))
+
+
+def learning_curve(path):
+  """Chart of a metrics.jsonl: the losses, and the first metric of every evaluation, by step."""
+  losses, metrics = {}, {}
+  with open(path, encoding='utf-8') as f:
+    for line in f:
+      values = json.loads(line)
+      step = values.pop('step')
+      for key, value in values.items():
+        *where, name = key.split('/')
+        if value is None:
+          continue
+        if len(where) == 3:  # evaluation / network / kind of picture / metric
+          shown = metrics.setdefault(where[0], (name, {}))
+          if name == shown[0]:
+            shown[1].setdefault('/'.join(where[1:]), []).append((step, value))
+        elif _is_loss(key):
+          losses.setdefault(key, []).append((step, value))
+  panels = [('losses by step', losses, True)]
+  panels += [(f'{entry}: {name} by step', lines, False)
+             for entry, (name, lines) in metrics.items()]
+  return visualize.curves(panels)
+
+
+def _is_loss(key):
+  return not key.endswith(('grad_norm', 'learning_rate', '_share', 'samples_per_second')) and \
+    '/mutual' not in key
 
 
 def _line(means, speed):
@@ -105,7 +139,7 @@ def _line(means, speed):
   parts = []
   if speed:
     parts = [f"{speed['samples_per_second']:.0f} samples/s", f"{speed['data_wait_share']:.0%} wait"]
-  terms = [k for k in means if not k.endswith('grad_norm') and '/mutual' not in k]
+  terms = filter(_is_loss, means)
   return ', '.join(parts + [f'{k} {means[k]:.1e}' for k in terms])
 
 

@@ -1,4 +1,6 @@
 """Convolution and batch normalisation as the published PyTorch networks have them."""
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,24 +20,58 @@ class Conv(nn.Module):
   stride: int = 1
   use_bias: bool = False
   dtype: jnp.dtype | None = None
+  groups: int = 1  # equal to the channels: a depth-wise convolution
+  kernel_init: Callable = kernel_init
 
   @nn.compact
   def __call__(self, x):
-    shape = (self.size, self.size, x.shape[-1], self.features)
+    shape = (self.size, self.size, x.shape[-1] // self.groups, self.features)
     dtype = self.dtype or x.dtype
     wide = jnp.promote_types(dtype, jnp.float32)  # of parameters
-    kernel = self.param('kernel', kernel_init, shape, wide)
+    kernel = self.param('kernel', self.kernel_init, shape, wide)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    if self.size == 1 and self.stride == 1:
+    if self.size == 1 and self.stride == 1 and self.groups == 1:
       x = jnp.dot(x, kernel[0, 0])  # a matrix product: many times faster backward on CPU
     else:
       pad = (self.size - 1) // 2
       x = jax.lax.conv_general_dilated(
         x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)),
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=self.groups)
     if self.use_bias:
       x = x + self.param('bias', nn.initializers.zeros, (self.features,), wide).astype(dtype)
     return x
+
+
+class Deconv(nn.Module):
+  """Transposed convolution of size 4, stride 2, padding 1, without bias: twice the sides.
+
+  The parameter `transposed_kernel` is (4,4,in,out), PyTorch's (in,out,4,4) moved, not reversed.
+  """
+  features: int
+  kernel_init: Callable = kernel_init
+
+  @nn.compact
+  def __call__(self, x):
+    shape = (4, 4, x.shape[-1], self.features)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    kernel = self.param('transposed_kernel', self.kernel_init, shape, wide).astype(x.dtype)
+    return jax.lax.conv_general_dilated(
+      x, kernel[::-1, ::-1], (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2),
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+class DropPath(nn.Module):
+  """Stochastic depth: in training a sample's branch (B,...) is zero with this probability, and is
+  scaled up else (Huang et al., Deep Networks with Stochastic Depth, 2016)."""
+  rate: float
+
+  @nn.compact
+  def __call__(self, x, *, train: bool):
+    if not train or not self.rate:
+      return x
+    shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+    keep = jax.random.bernoulli(self.make_rng('dropout'), 1 - self.rate, shape)
+    return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)
 
 
 class BatchNorm(nn.Module):
