@@ -8,24 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dslope_jax.skeletons import Skeleton
+from input_pipeline import body_parts
+from input_pipeline.body_parts import bare
 from input_pipeline.source import Source
 
-# Share of a person's stature that a bone has: Winter, Biomechanics and Motor Control of Human
-# Movement, figure 4.1 (after Drillis & Contini 1966); head and neck are taken as one bone.
-_OF_STATURE = {'upper_arm': 0.186, 'lower_arm': 0.146, 'upper_leg': 0.245, 'lower_leg': 0.246,
-               'torso': 0.288, 'head': 0.182}
-_BONES = {frozenset(ends): part for part, *pairs in (
-  ('upper_arm', ('shoulder', 'elbow')), ('lower_arm', ('elbow', 'wrist')),
-  ('upper_leg', ('hip', 'knee')), ('lower_leg', ('knee', 'ankle')),
-  ('torso', ('shoulder', 'hip')), ('head', ('neck', 'head_top'), ('neck', 'head')))
-  for ends in pairs}
-# Radius of the capsule at the bone's first and second end, as a share of its length: wide enough
-# for clothes; a mask, if any, trims it.
-_RADII = {'upper_arm': (0.34, 0.27), 'lower_arm': (0.30, 0.30), 'upper_leg': (0.32, 0.22),
-          'lower_leg': (0.24, 0.24), 'head': (0.36, 0.42), 'torso': (0.28, 0.28),
-          'limb': (0.25, 0.25)}
-_FACE = ('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear')
 _UPPER_BODY = ('head', 'torso', 'upper_arm', 'lower_arm')
 _MIN_SIDE = 10  # pixels of the picture; smaller cut-outs show nothing
 _MAX_SIDE = 192  # pixels of the patch; larger cut-outs are reduced by a whole number
@@ -50,66 +36,37 @@ class Patch(NamedTuple):
   exact: bool
 
 
-class Shape(NamedTuple):
-  """A part as capsules (a, b, radius at a, radius at b) and its bone, picture pixels."""
-  capsules: list
-  bone: np.ndarray
-
-
-def stature(keypoints, visibility, skeleton: Skeleton, fallback: float) -> float:
-  """Height of the person if it stood upright, in the pixels of the keypoints (K,2).
-
-  From the labelled bones and their usual shares of it; the median of the three largest estimates,
-  since perspective only shortens bones. `fallback` where no such bone is labelled.
-  """
-  found = sorted(np.linalg.norm(keypoints[a] - keypoints[b]) / _OF_STATURE[part]
-                 for part, a, b in _bones(skeleton) if visibility[a] and visibility[b])
-  found = [float(x) for x in found if x > 0]
-  return float(np.median(found[-3:])) if found else float(fallback)
-
-
-def box_stature(scale) -> float:
-  """A guess for a person without labelled bones: the longer side of its box (HRNet's scale)."""
-  return float(np.max(scale) * 200 / 1.25)
-
-
-def _bones(skeleton):
-  """(part, joint, joint) of the limbs that have a name, the first end nearer to the trunk."""
-  for ends in skeleton.limbs:
-    names = [_bare(skeleton.names[j]) for j in ends]
-    part = _BONES.get(frozenset(names))
-    if part:
-      a, b = ends if names[0] in ('shoulder', 'hip', 'neck') or (
-        names[0] in ('elbow', 'knee') and names[1] in ('wrist', 'ankle')) else ends[::-1]
-      yield part, a, b
-
-
-def _bare(name):
-  return name.removeprefix('left_').removeprefix('right_')
-
-
 def cut_person(source: Source, row: int, image, rejected: dict) -> Iterator[Patch]:
   """All good cut-outs of a row; the bad ones are counted in `rejected` by their reason.
 
   Bad: under 10 pixels; cut by the picture's border; mostly hidden (a limb with an end that is not
-  visible, less than 40 % of a capsule on the person's mask, a whole person with less than 70 % of
-  its labelled joints visible or fewer than 6 of them labelled).
+  visible, less than 40 % of a capsule's core on the person's mask, a whole person with less than
+  70 % of its labelled joints visible or fewer than 6 of them labelled).
   """
   mask, exact_parts = source.mask(row), source.parts(row)
   keypoints, visibility = source.keypoints[row], source.visibility[row]
   height = 0.0
   if visibility.any():
-    height = stature(keypoints, visibility, source.skeleton, box_stature(source.scale[row]))
+    height = body_parts.stature(keypoints, visibility, source.skeleton,
+                                body_parts.box_stature(source.scale[row]))
   elif 'person' in exact_parts:  # without joints it is taken to stand
     height = float(np.linalg.norm(np.diff(_axis(exact_parts['person'], 'person'), axis=0)))
-  shapes = dict(_shapes(source.skeleton, keypoints, visibility == 2))
-  named = {_bare(name) for name in exact_parts}
+  shapes = dict(body_parts.shapes(source.skeleton, keypoints, visibility == 2))
+  named = {bare(name) for name in exact_parts}
   for name, part_mask in exact_parts.items():
-    bone = shapes[name].bone if name in shapes else _axis(part_mask, _bare(name))
-    yield from _checked(_cut(_bare(name), image, part_mask, None, bone, height), rejected)
+    if name in shapes:
+      bone = shapes[name].bone
+      hidden = _share_inside(shapes[name].capsules, part_mask) < _MIN_MASK_SHARE
+    else:
+      bone = _axis(part_mask, bare(name))
+      # Of a person with joints only parts whose bone is seen at both ends have a shape.
+      hidden = visibility.any() and bare(name) in body_parts.RADII
+    cut = (None, 'mostly hidden') if hidden else _cut(bare(name), image, part_mask, None, bone,
+                                                      height)
+    yield from _checked(cut, rejected)
   for name, shape in shapes.items():
-    if _bare(name) not in named:
-      yield from _checked(_cut(_bare(name), image, mask, shape.capsules, shape.bone, height),
+    if bare(name) not in named:
+      yield from _checked(_cut(bare(name), image, mask, shape.capsules, shape.bone, height),
                           rejected)
   labelled, visible = (visibility > 0).sum(), (visibility == 2).sum()
   if 'person' in named or not labelled:
@@ -121,7 +78,7 @@ def cut_person(source: Source, row: int, image, rejected: dict) -> Iterator[Patc
   capsules = None if mask is not None else [c for s in shapes.values() for c in s.capsules]
   if mask is not None or capsules:
     yield from _checked(_cut('person', image, mask, capsules, bone, height), rejected)
-  upper = [c for name, s in shapes.items() if _bare(name) in _UPPER_BODY for c in s.capsules]
+  upper = [c for name, s in shapes.items() if bare(name) in _UPPER_BODY for c in s.capsules]
   if 'torso' in shapes and 'head' in shapes:
     yield from _checked(_cut('upper_body', image, mask, upper, bone, height), rejected)
 
@@ -132,55 +89,6 @@ def _checked(cut, rejected):
     rejected[reason] = rejected.get(reason, 0) + 1
   else:
     yield patch
-
-
-def _shapes(skeleton, points, seen):
-  """(name with side, Shape) of every part whose ends are seen."""
-  known = False
-  for part, a, b in _bones(skeleton):
-    known = True
-    if part != 'torso' and seen[a] and seen[b]:
-      side = skeleton.names[b].partition('_')[0] + '_'
-      name = (side if side in ('left_', 'right_') else '') + part
-      yield name, _limb(part, points[a], points[b])
-  corners = [skeleton.index(f'{side}_{joint}') for joint in ('hip', 'shoulder')
-             for side in ('left', 'right')]
-  trunk = None not in corners and seen[corners].all()
-  if trunk:
-    yield 'torso', _torso(points[corners])
-  face = [j for j in map(skeleton.index, _FACE) if j is not None and seen[j]]
-  if len(face) >= 3:
-    yield 'head', _head(points[face], points[corners[2:]].mean(0) if trunk else None)
-  if not known and not face:  # not a human skeleton: every limb is a part
-    for a, b in skeleton.limbs:
-      if seen[a] and seen[b]:
-        yield f'limb{a}_{b}', _limb('limb', points[a], points[b])
-
-
-def _limb(part, a, b):
-  length = np.linalg.norm(a - b)
-  return Shape([(a, b, *(r * length for r in _RADII[part]))], np.stack([a, b]))
-
-
-def _torso(corners):
-  """corners: left and right hip, left and right shoulder. All six lines between them, thick."""
-  hips, shoulders = corners[:2].mean(0), corners[2:].mean(0)
-  widest = max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]),
-               0.4 * np.linalg.norm(hips - shoulders))
-  radius = _RADII['torso'][0] * widest
-  pairs = [(i, j) for i in range(4) for j in range(i)]
-  return Shape([(corners[i], corners[j], radius, radius) for i, j in pairs],
-               np.stack([hips, shoulders]))
-
-
-def _head(face, shoulders):
-  """A ball around the points of a face; its bone points away from the shoulders, else upwards."""
-  middle = face.mean(0)
-  radius = 1.3 * np.linalg.norm(face - middle, axis=1).max()
-  up = np.array([0.0, -1.0]) if shoulders is None else middle - shoulders
-  up = up / max(np.linalg.norm(up), 1e-6) * radius
-  return Shape([(middle - 0.2 * up, middle + 0.4 * up, radius, radius)],
-               np.stack([middle - up, middle + up]))
 
 
 def _axis(mask, part):
@@ -197,14 +105,31 @@ def _axis(mask, part):
   return np.stack([middle - down, middle + down])
 
 
+def _share_inside(capsules, mask):
+  """Share of the capsules, thinned by a third, that lies on the mask."""
+  thin = [(a, b, ra * 0.67, rb * 0.67) for a, b, ra, rb in capsules]
+  x1, y1, x2, y2 = box = _box(thin)
+  core = _capsules_alpha(thin, box) > 0.5
+  padded = np.zeros_like(core)  # what lies outside the picture is not on the mask
+  h, w = mask.shape
+  left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, w), min(y2, h)
+  if left < right and top < bottom:
+    padded[top - y1:bottom - y1, left - x1:right - x1] = mask[top:bottom, left:right]
+  return (padded & core).sum() / max(core.sum(), 1)
+
+
+def _box(capsules):
+  """Whole pixels x1, y1, x2, y2 that the capsules reach, and one more."""
+  low = np.min([np.minimum(a - ra, b - rb) for a, b, ra, rb in capsules], 0)
+  high = np.max([np.maximum(a + ra, b + rb) for a, b, ra, rb in capsules], 0)
+  return *np.floor(low - 1).astype(int).tolist(), *np.ceil(high + 2).astype(int).tolist()
+
+
 def _cut(part, image, mask, capsules, bone, height):
   """(Patch, '') or (None, reason)."""
   h, w = image.shape[:2]
   if capsules:
-    low = np.min([np.minimum(a - ra, b - rb) for a, b, ra, rb in capsules], 0)
-    high = np.max([np.maximum(a + ra, b + rb) for a, b, ra, rb in capsules], 0)
-    x1, y1 = np.floor(low - 1).astype(int)
-    x2, y2 = np.ceil(high + 2).astype(int)
+    x1, y1, x2, y2 = _box(capsules)
   else:
     ys, xs = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     if not len(xs):
@@ -218,15 +143,13 @@ def _cut(part, image, mask, capsules, bone, height):
   if capsules:
     alpha = _capsules_alpha(capsules, (x1, y1, x2, y2))
   if mask is not None:
-    inside = mask[y1:y2, x1:x2].astype(np.float64)
-    core = alpha > 0.5
-    if (inside * core).sum() < _MIN_MASK_SHARE * core.sum() and capsules:
+    if capsules and _share_inside(capsules, mask) < _MIN_MASK_SHARE:
       return None, 'mostly hidden'
-    alpha = alpha * _soften(inside)
+    alpha = alpha * _soften(mask[y1:y2, x1:x2].astype(np.float64))
   alpha = np.round(alpha * 255).astype(np.uint16)
   weighted = (image[y1:y2, x1:x2] * alpha[..., None] + 127) // 255
   pixels = np.dstack([weighted, alpha]).astype(np.uint8)
-  if min(np.ptp(np.nonzero(pixels[..., 3] > 127), axis=1), default=0) < _MIN_SIDE / 2:
+  if (alpha > 127).sum() < _MIN_SIDE ** 2 / 2:
     return None, 'too small'
   shrink = -(-max(pixels.shape[:2]) // _MAX_SIDE)
   return Patch(part, _reduce(pixels, shrink), (bone - (x1, y1) - (shrink - 1) / 2) / shrink,

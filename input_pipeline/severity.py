@@ -5,7 +5,7 @@ turn until its share of joints is hidden, so what a lower one hides, a higher on
 """
 import numpy as np
 
-from input_pipeline.cutting import box_stature, stature
+from input_pipeline.body_parts import box_stature, stature
 from input_pipeline.pasting import BLACK, Placement, opacity
 
 # Share of the labelled joints at which a severity stops adding, and above which an occluder of its

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import input_pipeline
 from dslope_jax import skeletons
 from dslope_jax.skeletons import COCO
-from input_pipeline import cutting, occlusion, pasting, patches, top_down
+from input_pipeline import body_parts, occlusion, pasting, patches, top_down
 from input_pipeline.occlusion import Person
 from input_pipeline.pasting import BLACK, Placement
 
@@ -154,7 +154,7 @@ def test_patches_are_as_large_as_the_person_and_limbs_turn_with_its_limbs(bank):
   factors, turns = [], []
   limbs = bank.of_part('upper_arm', 'lower_arm', 'upper_leg', 'lower_leg')
   for row, who in enumerate(people()):
-    height = cutting.stature(who.keypoints, who.visibility, COCO, 0)
+    height = body_parts.stature(who.keypoints, who.visibility, COCO, 0)
     directions = [who.keypoints[b] - who.keypoints[a] for a, b in COCO.limbs
                   if who.visibility[a] and who.visibility[b]]
     angles = np.array([math.atan2(d[1], d[0]) for d in directions])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import cutting, patches
+from input_pipeline import body_parts, cutting, patches
 from tests import data_sets, runs
 
 OPEN = np.full((2, 2), np.nan)
@@ -70,7 +70,7 @@ def test_truncated_bank_is_named(bank, tmp_path):
 
 def limb(a, b, mask=None, image=None, part='lower_leg'):
   image = np.full((60, 60, 3), 200, np.uint8) if image is None else image
-  shape = cutting._limb(part, np.array(a, float), np.array(b, float))
+  shape = body_parts.limb(part, np.array(a, float), np.array(b, float))
   return cutting._cut(part, image, mask, shape.capsules, shape.bone, 100.0)
 
 
@@ -98,7 +98,7 @@ def test_bad_cut_outs_are_refused_by_their_rules():
 
 
 def test_a_capsule_tapers_as_its_radii_say():
-  shape = cutting.Shape([(np.array([20., 30.]), np.array([60., 30.]), 12.0, 4.0)], OPEN)
+  shape = body_parts.Shape([(np.array([20., 30.]), np.array([60., 30.]), 12.0, 4.0)], OPEN)
   patch, _ = cutting._cut('limb', np.zeros((60, 90, 3), np.uint8), None, shape.capsules, OPEN, 0)
   alpha, left = patch.pixels[..., 3], 20 - 12 - 1
   for x in (20, 30, 40, 50, 60):
@@ -132,8 +132,8 @@ def test_stature_of_a_person_seen_from_the_side():
   for name, place in {'left_hip': (0, 0), 'left_knee': (0, 49), 'left_ankle': (0, 98.2),
                       'left_shoulder': (0, -57.6), 'left_elbow': (0, -57.6)}.items():
     points[skeleton.index(name)], visibility[skeleton.index(name)] = place, 2
-  assert abs(cutting.stature(points, visibility, skeleton, 7.0) - 200) < 1e-6
-  assert cutting.stature(points, visibility * 0, skeleton, 7.0) == 7.0
+  assert abs(body_parts.stature(points, visibility, skeleton, 7.0) - 200) < 1e-6
+  assert body_parts.stature(points, visibility * 0, skeleton, 7.0) == 7.0
 
 
 def test_textures_lie_beside_people():

@@ -9,33 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dslope_jax.models.layers import BatchNorm, Conv, upsample
-
-
-class BasicBlock(nn.Module):
-  """Two 3x3 convolutions with a skip."""
-  features: int
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    y = Conv(self.features, 3, name='conv1')(x)
-    y = nn.relu(BatchNorm(name='bn1')(y, train=train))
-    y = Conv(self.features, 3, name='conv2')(y)
-    return nn.relu(BatchNorm(name='bn2')(y, train=train) + x)
-
-
-class Bottleneck(nn.Module):
-  """1x1, 3x3, 1x1 convolutions to 4 * features channels, with a skip."""
-  features: int
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    y = nn.relu(BatchNorm(name='bn1')(Conv(self.features, name='conv1')(x), train=train))
-    y = nn.relu(BatchNorm(name='bn2')(Conv(self.features, 3, name='conv2')(y), train=train))
-    y = BatchNorm(name='bn3')(Conv(4 * self.features, name='conv3')(y), train=train)
-    if x.shape[-1] != y.shape[-1]:
-      x = Conv(4 * self.features, name='downsample_0')(x)
-      x = BatchNorm(name='downsample_1')(x, train=train)
-    return nn.relu(x + y)
+from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
 
 class ExchangeModule(nn.Module):

@@ -110,3 +110,42 @@ def upsample(x, factor: int):
   b, h, w, c = x.shape
   x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
   return x.reshape(b, h * factor, w * factor, c)
+
+
+def deconv_layers(x, filters, *, train: bool):
+  """Deconv, batch norm, ReLU for each number of filters: (B,h,w,C) grows by 2 ** len(filters).
+
+  Called in a compact method; names are those of a published PyTorch sequence `deconv_layers`, in
+  which the ReLU has a number too.
+  """
+  for i, features in enumerate(filters):
+    x = Deconv(features, name=f'deconv_layers_{3 * i}')(x)
+    x = nn.relu(BatchNorm(name=f'deconv_layers_{3 * i + 1}')(x, train=train))
+  return x
+
+
+def separable(x, features: int, name: str, stride: int = 1, *, train: bool):
+  """Depth-wise 3x3 convolution, norm, 1x1 convolution, norm: (B,h,w,C) to (B,h,w,features).
+
+  Its layers are children `<name>_0` to `<name>_3` of the module that calls it.
+  """
+  x = Conv(x.shape[-1], 3, stride, groups=x.shape[-1], name=f'{name}_0')(x)
+  x = Conv(features, name=f'{name}_2')(BatchNorm(name=f'{name}_1')(x, train=train))
+  return BatchNorm(name=f'{name}_3')(x, train=train)
+
+
+def exchange(x, i: int, j: int, features: int, enlarge: Callable, *, train: bool):
+  """Map x of branch j at the resolution and width (features) of branch i, by separable steps.
+
+  enlarge: (map, whole factor) -> map, for a branch of lower resolution. The layers are children
+  `fuse_layers_<i>_<j>...` of the module that calls it.
+  """
+  name = f'fuse_layers_{i}_{j}'
+  if j > i:
+    x = BatchNorm(name=f'{name}_1')(Conv(features, name=f'{name}_0')(x), train=train)
+    return enlarge(x, 2 ** (j - i))
+  for k in range(i - j):
+    last = k == i - j - 1
+    x = separable(x, features if last else x.shape[-1], f'{name}_{k}', 2, train=train)
+    x = x if last else nn.relu(x)
+  return x
