@@ -14,9 +14,9 @@ from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
-from dslope_jax import checkpointing, evaluation, sharding, systems, train_state
+from dslope_jax import checkpointing, evaluation, heatmaps, sharding, systems, train_state
 from input_pipeline import detections
-from input_pipeline.from_config import load_bank, load_source
+from input_pipeline.from_config import load_bank, load_source, unbiased_crops
 from startup import checked, default_workdir, say, start
 
 
@@ -31,6 +31,9 @@ def make_evaluators(config, system, mesh, bank):
 
 
 def _make_evaluator(config, entry, system, mesh, bank):
+  codec = config.system.codec
+  rule = heatmaps.codec(codec)
+  entry['shift'] &= not rule.unbiased
   split, boxes, batch_size, recipe = (entry.pop(k) for k in
                                       ('split', 'boxes', 'batch_size', 'recipe'))
   source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
@@ -41,7 +44,8 @@ def _make_evaluator(config, entry, system, mesh, bank):
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
           'this split')
   size = tuple(config.data.size)
-  maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0)
+  maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0,
+                                   unbiased=unbiased_crops(config))
   processes = jax.process_count()
   local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
   batches = functools.partial(
@@ -49,11 +53,11 @@ def _make_evaluator(config, entry, system, mesh, bank):
     process=jax.process_index(), processes=processes)
   stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
            'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
-           'shift': entry['shift'], 'decoder': 'quarter', 'recipe': recipe,
+           'shift': entry['shift'], 'decoder': rule.stamp, 'recipe': recipe,
            'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
            'ema': config.ema_decay > 0}
   return evaluation.Evaluator(system, mesh, source, batches, size=size, stamp=stamp,
-                              sigma=config.system.sigma, **entry)
+                              sigma=config.system.sigma, codec=codec, **entry)
 
 
 def evaluate(config, workdir, checkpoint=None):

@@ -19,12 +19,12 @@ from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
-from dslope_jax import checkpointing, optimizers, sharding, train_state
+from dslope_jax import checkpointing, init_from, models, optimizers, sharding, train_state
 from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.systems.base import System
 from dslope_jax.train_step import make_train_step
 from eval import build_system, make_evaluators, run_evaluators
-from input_pipeline.from_config import load_bank, load_source
+from input_pipeline.from_config import load_bank, load_source, unbiased_crops
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation
@@ -75,7 +75,10 @@ def _set_up(config, workdir):
   if total < 1:
     raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                      f'of {len(source)} people')
-  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch)
+  model = config.system.model.to_dict()
+  depths = {name: models.layer_counter(model, name) for name in system.networks}
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch,
+                                          depths)
   evaluators = make_evaluators(config, system, mesh, bank)
   return _Run(mesh, source, bank, system, optimizer, schedules, evaluators, total,
               _due_steps(config, per_epoch, total))
@@ -148,13 +151,13 @@ def _check_batch(config):
 def _first_state(config, system, optimizer, mesh, checkpoints):
   """The state to go on with: the newest checkpoint, else fresh weights and those of init_from."""
   size, steps = tuple(config.data.size), checkpoints.steps()
-  for path in config.init_from.values() if not steps else ():
-    if path:  # a wrong one is told before networks are made
-      checkpointing.find_step(path.partition(':')[0])
+  for spec in config.init_from.values() if not steps else ():
+    if spec:  # a wrong one is told before networks are made
+      init_from.check(spec)
   state = train_state.create(system, optimizer, seed=config.seed, size=size,
                              ema=config.ema_decay > 0)
   if not steps:
-    state = _init_from(config.init_from.to_dict(), state)
+    state = _init_from(config, state)
   state = sharding.replicate(state, mesh)
   if steps:
     restored = checkpoints.restore(state)
@@ -164,31 +167,30 @@ def _first_state(config, system, optimizer, mesh, checkpoints):
   return state
 
 
-def _init_from(paths, state):
-  """Weights of other runs: {network: 'WORKDIR' or 'WORKDIR:its name there'}."""
-  for name, path in paths.items():
-    if not path:
+def _init_from(config, state):
+  """The state with the weights that `config.init_from` names."""
+  for name, spec in config.init_from.items():
+    if not spec:
       continue
     if name not in state.params:
       raise ValueError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
-    workdir, _, there = path.partition(':')
-    there = there or name
-    wanted = {'params': {there: state.params[name]},
-              'batch_stats': {there: state.batch_stats[name]}}
-    weights, step = checkpointing.restore_weights(workdir, wanted)
-    say(f"{name} starts from '{there}' of '{workdir}', step {step}")
-    weights = {kind: {name: weights[kind][there]} for kind in weights}
-    state = state.replace(params=state.params | weights['params'],
-                          batch_stats=state.batch_stats | weights['batch_stats'])
+    fresh = {'params': state.params[name], 'batch_stats': state.batch_stats[name]}
+    weights, source = init_from.load(spec, name, fresh, config.system.model.to_dict(),
+                                     tuple(config.data.size), config.fresh_head)
+    say(f'{name} starts from {source}')
+    state = state.replace(params=state.params | {name: weights['params']},
+                          batch_stats=state.batch_stats | {name: weights['batch_stats']})
     if state.ema:
-      state = state.replace(ema={kind: state.ema[kind] | weights[kind] for kind in weights})
+      state = state.replace(ema={kind: state.ema[kind] | {name: weights[kind]}
+                                 for kind in weights})
   return state
 
 
 def _data_stream(config, source, bank, start):
   processes = jax.process_count()
   maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
-                                   config.seed, Augmentation(**config.data.augmentation))
+                                   config.seed, Augmentation(**config.data.augmentation),
+                                   unbiased_crops(config))
   return input_pipeline.train_dataset(
     maker, batch_size=config.batch_size // processes, start_step=start,
     num_workers=config.data.num_workers, process=jax.process_index(), processes=processes)

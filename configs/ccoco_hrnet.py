@@ -12,9 +12,5 @@ from configs import common
 
 
 def get_config(argument=''):
-  config = common.dslope()
-  config.system.model.dtype = 'bfloat16'
-  config.data.train_split = 'train2017'
-  config.data.num_workers = 8
-  config.evals.val.split = 'val2017'
-  return common.hrnet_arguments(config, argument)
+  config = common.coco_pair()
+  return common.use_arguments(config, argument, dict(w32=dict(width=32), w48=dict(width=48)))

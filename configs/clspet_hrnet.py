@@ -22,4 +22,4 @@ def get_config(argument=''):
     spec.update(dict(schedule='cosine', warmup='200 steps'))
   config.evals.val.update(common.evaluation('val', 'pck'))
   config.eval_every = '5 epochs'
-  return common.hrnet_arguments(config, argument)
+  return common.use_arguments(config, argument)

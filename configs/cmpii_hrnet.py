@@ -19,4 +19,4 @@ def get_config(argument=''):
   config.data.loader = ConfigDict(dict(padding=1.25))
   config.data.augmentation.update(dict(scale=0.25, rotation=30.0, half_body_prob=0.0))
   config.evals.val.update(common.evaluation('valid', 'pckh'))
-  return common.hrnet_arguments(config, argument)
+  return common.use_arguments(config, argument, dict(w32=dict(width=32), w48=dict(width=48)))

@@ -10,11 +10,12 @@ def base(networks):
     batch_size=128,  # of all devices together
     accumulate=1,  # parts that a batch is worked off in, when memory is short
     ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
-    system=dict(name='', sigma=2.0, loss='mse', model=dict(
+    system=dict(name='', codec='hrnet', sigma=2.0, loss='mse', model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
       dtype='float32')),
     optim={name: adam() for name in networks},
-    init_from={name: '' for name in networks},  # 'WORKDIR' or 'WORKDIR:network name there'
+    init_from={name: '' for name in networks},  # see README, "Weights in and out"
+    fresh_head=False,  # init_from takes all but the head, for other keypoints
     data=dict(
       name='coco', root='data/coco', train_split='train', size=(192, 256),
       loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
@@ -32,12 +33,13 @@ def base(networks):
 def adam(lr=1e-3):
   """Published: Adam, 1e-3, a tenth of it from epoch 170 and again from epoch 200, of 210."""
   return dict(lr=lr, schedule='multistep', boundaries=('170 epochs', '200 epochs'), factor=0.1,
-              warmup='0 steps', weight_decay=0.0, clip=0.0, frozen=False)
+              warmup='0 steps', weight_decay=0.0, clip=0.0, layer_decay=1.0, frozen=False)
 
 
 def evaluation(split, metric):
   """recipe: of the occluded pictures. boxes: 'gt' or a detector's COCO result file. shift: of the
-  mirrored maps by one pixel. loader: options of the data set that differ from `data.loader`."""
+  mirrored maps by one pixel, with codecs that ask for it (all but 'udp'). loader: options of the
+  data set that differ from `data.loader`."""
   return dict(split=split, metric=metric, recipe='published', boxes='gt', batch_size=64, flip=True,
               shift=True, oks_nms=0.9, loader=dict())
 
@@ -53,19 +55,31 @@ def dslope(kind='mse'):
   return config
 
 
-def hrnet_arguments(config, argument):
-  """Applies 'w32' / 'w48', '256x192' / '384x288' / '256x256' (height x width) and a kind of
-  mutual term, comma-separated. Sigma follows the size, as published. Raises ValueError."""
+def coco_pair():
+  """The paired system on COCO 2017, 256x192, in bfloat16."""
+  config = dslope()
+  config.system.model.dtype = 'bfloat16'
+  config.data.train_split = 'train2017'
+  config.data.num_workers = 8
+  config.evals.val.split = 'val2017'
+  return config
+
+
+def use_arguments(config, argument, models=None):
+  """Applies the comma-separated words after the config file's name: one of `models`,
+  {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
+  sigma that was published for it; a kind of mutual term. Raises ValueError."""
+  models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   for word in filter(None, argument.split(',')):
-    if word in ('w32', 'w48'):
-      config.system.model.width = int(word[1:])
+    if word in models:
+      config.system.model.update(models[word])
     elif word in sizes:
       config.data.size, config.system.sigma = sizes[word]
     elif word in ('mse', 'kl', 'distill', 'none'):
       config.system.mutual = dslope(word).system.mutual
       config.optim.gnet.frozen = word == 'distill'
     else:
-      raise ValueError(f"config argument '{word}' is none of w32, w48, {', '.join(sizes)}, mse, "
-                       'kl, distill, none')
+      known = [*models, *sizes, 'mse', 'kl', 'distill', 'none']
+      raise ValueError(f"config argument '{word}' is none of {', '.join(known)}")
   return config

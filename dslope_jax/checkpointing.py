@@ -106,6 +106,26 @@ def find_step(workdir, step: int | None = None) -> int:
   return steps[-1] if step is None else step
 
 
+def stored_weights(workdir, step: int | None = None):
+  """Shapes of all networks in a checkpoint, {'params': {network: tree}, 'batch_stats': ...}, and
+  whether it keeps a moving average of them. Raises as `restore_weights`."""
+  step = find_step(workdir, step)
+  with _read_only(workdir) as manager:
+    tree, reason = _attempt(lambda: manager.item_metadata(step).tree)
+  if reason:
+    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+                     'step')
+  shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+  return {kind: shapes.get(kind, {}) for kind in ('params', 'batch_stats')}, bool(tree.get('ema'))
+
+
+def _read_only(workdir):
+  """A manager that may look on while a run writes there."""
+  return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / 'checkpoints',
+                               item_handlers=ocp.PyTreeCheckpointHandler(),
+                               options=ocp.CheckpointManagerOptions(read_only=True))
+
+
 def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = False):
   """Weights of a finished or running training, without its optimizer.
 
@@ -116,10 +136,7 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
   """
   step = find_step(workdir, step)
   target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
-  with ocp.CheckpointManager(
-      pathlib.Path(workdir).absolute() / 'checkpoints',
-      item_handlers=ocp.PyTreeCheckpointHandler(),
-      options=ocp.CheckpointManagerOptions(read_only=True)) as manager:  # a run may write there
+  with _read_only(workdir) as manager:
     stored, reason = _attempt(lambda: _shapes(manager.item_metadata(step).tree))
     for path, shape in _shapes(target).items() if stored else ():  # orbax would leave gaps silently
       if stored.get(path) != shape:

@@ -12,11 +12,14 @@ from dslope_jax.systems.base import Forward, System
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
 
 
-def make_predict(system: System, flip_pairs, *, flip: bool, shift: bool):
+def make_predict(system: System, flip_pairs, *, flip: bool, shift: bool, codec='hrnet', sigma=2.0):
   """(weights, batch) -> {'network/kind': {keypoints (B,K,2) crop pixels, scores (B,K)}}.
 
   kind is 'clean' or 'occluded'; flip averages with the mirrored picture in the same call.
+  codec: rule of `heatmaps.codec` that reads the maps. sigma: of their targets.
   """
+  rule = heatmaps.codec(codec)
+
   def predict(weights, batch):
     forward = Forward(system.networks, weights['params'], weights['batch_stats'])
     out = {}
@@ -26,9 +29,10 @@ def make_predict(system: System, flip_pairs, *, flip: bool, shift: bool):
       for name, own in maps.items():
         if flip:
           own = heatmaps.flip_merge(own, mirrored[name], flip_pairs, shift)
-        keypoints, scores = heatmaps.decode(own)
-        stride = batch[field].shape[2] / own.shape[2]
-        out[f'{name}/{kind}'] = {'keypoints': keypoints * stride, 'scores': scores}
+        keypoints, scores = rule.decode(own, sigma)
+        map_size, size = own.shape[2:0:-1], batch[field].shape[2:0:-1]
+        keypoints = heatmaps.to_crop(keypoints, map_size, size, rule.unbiased)
+        out[f'{name}/{kind}'] = {'keypoints': keypoints, 'scores': scores}
     return out
   return predict
 
@@ -39,19 +43,21 @@ class Evaluator:
   source: rows of people. batches: () -> iterator over padded batches of this process.
   stamp: what the numbers depend on, printed with them and written to every file.
   metric: 'coco_ap', 'pckh' or 'pck'. oks_nms: threshold of the suppression of double poses.
-  sigma: of the targets shown in the sheet.
+  codec, sigma: of the targets.
   """
 
   def __init__(self, system, mesh, source, batches, *, size, metric, flip, shift, stamp,
-               oks_nms=0.9, sigma=2.0):
+               oks_nms=0.9, sigma=2.0, codec='hrnet'):
     if metric not in METRICS:
       raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
     _check_fit(metric, source)
     self.mesh, self.source, self.batches, self.size = mesh, source, batches, size
     self.metric, self.stamp, self.oks_nms, self.sigma = metric, stamp, oks_nms, sigma
+    self.codec = heatmaps.codec(codec)
     split = sharding.by_sample(mesh)
     self._predict = jax.jit(
-      make_predict(system, source.skeleton.flip_pairs, flip=flip, shift=shift),
+      make_predict(system, source.skeleton.flip_pairs, flip=flip, shift=shift, codec=codec,
+                   sigma=sigma),
       in_shardings=(sharding.replicated(mesh), split), out_shardings=split)
 
   def predict(self, weights):
@@ -76,7 +82,7 @@ class Evaluator:
     predictions = {}
     for name, p in found.items():
       keypoints = heatmaps.to_picture(p['keypoints'], self.source.center, self.source.scale,
-                                      self.size)
+                                      self.size, self.codec.unbiased)
       predictions[name] = {'keypoints': keypoints, 'scores': p['scores']}
     return predictions, covered, sample
 
@@ -148,18 +154,18 @@ class Evaluator:
     """Pairs of the first people: truth, target heatmaps, and every network's pose."""
     columns = ['truth', 'target', *predictions]
     labelled = (sample['visibility'] > 0).astype(np.float32)
-    targets, _ = heatmaps.encode(sample['keypoints'], labelled, self.size, sigma=self.sigma)
+    targets, _ = self.codec.encode(sample['keypoints'], labelled, self.size, sigma=self.sigma)
     rows = []
     for i in np.flatnonzero(sample['mask'])[:count]:
       row = int(sample['row'][i])
       s = self.source
-      to_crop = self.size[0] / (s.scale[row, 0] * 200)
       pictures = [visualize.draw_pose(sample['image'][i], sample['keypoints'][i],
                                       sample['visibility'][i] > 0, s.skeleton),
                   visualize.draw_heatmaps(sample['image'][i], targets[i])]
       for name, p in predictions.items():
         crop = sample[_FIELDS[name.split('/')[1]]][i]
-        keypoints = (p['keypoints'][row] - s.center[row]) * to_crop + np.array(self.size) / 2
+        keypoints = heatmaps.from_picture(p['keypoints'][[row]], s.center[[row]], s.scale[[row]],
+                                          self.size, self.codec.unbiased)[0]
         pictures.append(visualize.draw_pose(crop, keypoints, p['scores'][row] > 0.1, s.skeleton))
       rows.append(pictures)
     return visualize.sheet(rows, columns)

@@ -1,6 +1,7 @@
 """Durations, learning-rate schedules, and one optax transformation per network."""
 import re
 
+import jax
 import optax
 
 
@@ -41,13 +42,16 @@ def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1):
   return optax.join_schedules([optax.linear_schedule(lr / 100, lr, warmup), main], [warmup])
 
 
-def build(specs: dict, networks, total: int, steps_per_epoch: float):
+def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None):
   """One transformation over {network: params}, and {network: schedule} for the log.
 
-  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip, frozen)},
-  times as durations; a network without a spec is frozen too. weight_decay > 0 makes Adam AdamW;
-  clip > 0 clips the network's own gradient norm.
-  Raises ValueError for a spec of a network that the system does not have.
+  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip, layer_decay,
+  frozen)}, times as durations; a network without a spec is frozen too. weight_decay > 0 makes Adam
+  AdamW, for kernels only (not biases, norms, position embeddings); clip > 0 clips the network's own
+  gradient norm; layer_decay < 1 slows every layer below the head by that factor more.
+  depths: {network: function (path, number of blocks) -> layer number, or None}, for layer_decay.
+  Raises ValueError for a spec of a network that the system does not have, or a layer_decay of a
+  model that counts no layers.
   """
   unknown = set(specs) - set(networks)
   if unknown:
@@ -60,9 +64,33 @@ def build(specs: dict, networks, total: int, steps_per_epoch: float):
     schedules[name] = make_schedule(
       spec['lr'], spec['schedule'], total, to_steps(spec['warmup'], steps_per_epoch),
       [to_steps(b, steps_per_epoch) for b in spec['boundaries']], spec['factor'])
-    adam = (optax.adamw(schedules[name], weight_decay=spec['weight_decay'])
+    adam = (optax.adamw(schedules[name], weight_decay=spec['weight_decay'], mask=_is_kernel)
             if spec['weight_decay'] else optax.adam(schedules[name]))
     clip = optax.clip_by_global_norm(spec['clip']) if spec['clip'] else optax.identity()
-    transforms[name] = optax.chain(clip, adam)
+    slow = _slow_layers(name, spec.get('layer_decay', 1.0), depths)
+    transforms[name] = optax.chain(clip, adam, slow)
   labels = {name: name if name in specs else 'frozen' for name in networks}
   return optax.partition(transforms, labels), schedules
+
+
+def _is_kernel(params):
+  return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith('kernel'), params)
+
+
+def _slow_layers(name, decay, depths):
+  """Scales updates by decay ** (layers between the parameter and the head)."""
+  if decay == 1:
+    return optax.identity()
+  depth_of = (depths or {}).get(name)
+  if depth_of is None:
+    raise ValueError(f'optim.{name}.layer_decay is {decay}, but its model counts no layers; set it '
+                     'to 1')
+
+  def scale(updates, params=None):
+    paths = [[k.key for k in path][1:] for path, _ in
+             jax.tree_util.tree_leaves_with_path(updates)]  # without the network's name
+    blocks = len({path[0] for path in paths if path[0].startswith('blocks_')})
+    below = lambda path: blocks + 1 - depth_of([k.key for k in path][1:], blocks)
+    return jax.tree_util.tree_map_with_path(lambda p, u: u * decay ** below(p), updates)
+
+  return optax.stateless(scale)

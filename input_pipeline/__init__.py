@@ -44,6 +44,7 @@ class PairMaker:
   """Makes the sample of one person: crop, occluded partner, keypoints. Pure and picklable.
 
   size: (W, H) of the crops. recipe: see `occlusion.recipe`. augmentation: None for evaluation.
+  unbiased: crops are cut by `top_down.udp_affine`.
   A sample holds image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels;
   visibility (K,) uint8; covered (K,) bool; row.
   """
@@ -53,6 +54,7 @@ class PairMaker:
   recipe: str
   seed: int
   augmentation: top_down.Augmentation | None = None
+  unbiased: bool = False
 
   def train(self, index: int, row: int):
     """Sample number `index` of the endless stream. An unreadable picture becomes a black one
@@ -71,7 +73,8 @@ class PairMaker:
               'row': np.int32(row), 'unreadable': True}
     matrix, mirror = top_down.draw_crop(
       np.random.default_rng([*key, 0]), self.augmentation, s.center[row], s.scale[row],
-      s.keypoints[row], s.visibility[row], s.skeleton.lower_body, image.shape[1], self.size)
+      s.keypoints[row], s.visibility[row], s.skeleton.lower_body, image.shape[1], self.size,
+      self.unbiased)
     sample = self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
     return sample | {'unreadable': False}
 
@@ -82,8 +85,13 @@ class PairMaker:
     """
     row, real = item
     s = self.source
-    matrix = top_down.affine(s.center[row], s.scale[row], 0, self.size)
-    return self._pair(s.read(row), row, matrix, False, benchmark_rng(s, row)) | {'mask': real}
+    sample = self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row))
+    return sample | {'mask': real}
+
+  def upright(self, row):
+    """(2,3) map from the picture of a row to its crop for evaluation."""
+    cut = top_down.udp_affine if self.unbiased else top_down.affine
+    return cut(self.source.center[row], self.source.scale[row], 0, self.size)
 
   def person(self, row, matrix, visibility) -> occlusion.Person:
     """The person of a row as recipes see it."""

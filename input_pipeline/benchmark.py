@@ -22,7 +22,7 @@ import numpy as np
 import tqdm
 
 import input_pipeline
-from input_pipeline import occlusion, top_down
+from input_pipeline import occlusion
 from input_pipeline.coco import read_json, read_picture
 from input_pipeline.pasting import paste
 from input_pipeline.source import Source
@@ -31,11 +31,12 @@ _FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}
 _PICTURE = np.array([[1.0, 0, 0], [0, 1, 0]])  # the picture itself as a crop
 
 
-def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg', num_workers=0):
+def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg', num_workers=0,
+           unbiased=False):
   """Writes the benchmark of a source to the folder `out`; returns the manifest.
 
   size: (W, H) of the crops. `published` depends on their aspect, as its sizes follow the box;
-  mask_joints is drawn in the crop; the severities depend on neither.
+  mask_joints is drawn in the crop, that of `PairMaker.unbiased`; the severities depend on neither.
   Raises ValueError for a folder that holds a benchmark already, OSError for unreadable pictures.
   """
   if os.path.exists(os.path.join(out, 'MANIFEST.json')):
@@ -45,7 +46,8 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
   for folder in ('clean', 'occluded', 'annotations'):
     os.makedirs(os.path.join(out, folder), exist_ok=True)
   firsts = set(np.unique(source.image_id, return_index=True)[1].tolist())
-  maker = input_pipeline.PairMaker(source, tuple(size), bank, recipe, seed=0)
+  maker = input_pipeline.PairMaker(source, tuple(size), bank, recipe, seed=0,
+                                   unbiased=unbiased)
   work = functools.partial(_write_pair, maker, str(out), picture_format, firsts)
   records = list(tqdm.tqdm(input_pipeline.in_order(len(source), work, num_workers),
                            'writing pairs', len(source)))
@@ -60,8 +62,7 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
 def partner(maker, row):
   """The fixed occluded partner of a row: placements and (K,) covered, no picture needed."""
   s = maker.source
-  matrix = top_down.affine(s.center[row], s.scale[row], 0, maker.size)
-  person = maker.person(row, matrix, s.visibility[row])
+  person = maker.person(row, maker.upright(row), s.visibility[row])
   placements = occlusion.draw(person, maker.bank, input_pipeline.benchmark_rng(s, row),
                               maker.recipe)
   return placements, occlusion.covered_joints(person, placements, maker.bank)
@@ -236,7 +237,7 @@ def _report(manifest):
 
 
 def main(_):
-  from input_pipeline.from_config import load_bank, load_source
+  from input_pipeline.from_config import load_bank, load_source, unbiased_crops
   flag = flags.FLAGS
   if flag.verify:
     _report(verify(flag.verify))
@@ -249,7 +250,8 @@ def main(_):
   entry = config.evals[name]
   source = load_source(config, entry.split, **entry.loader)
   _report(export(source, load_bank(config, flag.workdir or default_workdir()), entry.recipe,
-                 config.data.size, flag.out, picture_format=flag.format, num_workers=flag.workers))
+                 config.data.size, flag.out, picture_format=flag.format, num_workers=flag.workers,
+                 unbiased=unbiased_crops(config)))
 
 
 if __name__ == '__main__':

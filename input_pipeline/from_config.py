@@ -16,6 +16,11 @@ def load_source(config, split, **options) -> Source:
                              **(root | data.loader.to_dict() | options))
 
 
+def unbiased_crops(config) -> bool:
+  """Whether crops are cut as the config's codec asks for: see `top_down.udp_affine`."""
+  return config.system.codec == 'udp'
+
+
 def load_bank(config, workdir, train_source=None):
   """The patch bank of a run, cut from the training people if it is not there yet; None where no
   recipe of the config needs one. Raises ValueError for an unknown recipe."""

@@ -14,6 +14,8 @@ from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
 
 _MIN_LABELLED, _MIN_VISIBLE = 6, 3  # joints a person needs to be a row; others are only drawn
+_KEPT_BYTES = 2 ** 28  # of pictures that a process keeps, so that later epochs cost no drawing
+_kept = {}
 PART_NAMES = bodies.PARTS  # part ids are places in this
 
 
@@ -121,8 +123,16 @@ class World:
       pose=scene.pose, activity=tuple(poses.STYLES[s] for s in scene.style), **truth._asdict())
 
   def read(self, row) -> np.ndarray:
-    scene = self.scene(self.rows[row, 0])
-    return _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+    number = int(self.rows[row, 0])
+    key = self.seed, self.split, self.size, self.people, self.activities, number
+    if key in _kept:
+      return _kept[key]
+    scene = self.scene(number)
+    image = _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+    image.flags.writeable = False
+    if (len(_kept) + 1) * image.nbytes <= _KEPT_BYTES:
+      _kept[key] = image
+    return image
 
   def mask(self, row) -> np.ndarray:
     return self._own_parts(row) >= 0

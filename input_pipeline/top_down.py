@@ -73,6 +73,19 @@ def affine(center, scale, rotation, size, inverse=False):
   return cv2.getAffineTransform(source, target)
 
 
+def udp_affine(center, scale, rotation, size):
+  """`affine` after UDP (Huang et al., CVPR 2020, section 3): (2,3) map, picture -> crop.
+
+  Lengths run from the first pixel's centre to the last one's: the box side becomes size - 1, for
+  width and height on their own, and the box centre (size - 1) / 2.
+  """
+  last = np.asarray(size, np.float64) - 1
+  angle = np.deg2rad(rotation)
+  turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+  linear = turn * (last / (np.asarray(scale, np.float64) * 200))[:, None]
+  return np.column_stack([linear, last / 2 - linear @ np.asarray(center, np.float64)])
+
+
 def transform(points, matrix):
   """(...,2) points through a (2,3) affine map."""
   return points @ matrix[:, :2].T + matrix[:, 2]
@@ -94,10 +107,12 @@ def half_body(keypoints, visibility, lower_body, aspect, prefer_upper):
   return chosen.mean(0).astype(np.float32), _side_to_scale(w, h, aspect) * np.float32(1.5)
 
 
-def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_body, width, size):
+def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_body, width, size,
+              unbiased=False):
   """Random crop geometry: (2,3) map from the picture to the crop, and whether it is mirrored.
 
   Order of the draws as published: half body, scale, rotation, mirror. width: of the picture.
+  unbiased: whether the crop is cut by `udp_affine`.
   """
   a = augmentation
   if (visibility > 0).sum() > a.half_body_joints and rng.random() < a.half_body_prob:
@@ -108,14 +123,15 @@ def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_bod
   rotation = np.clip(rng.normal(0, a.rotation), -2 * a.rotation, 2 * a.rotation)
   rotation = rotation if rng.random() < a.rotation_prob else 0.0
   mirror = rng.random() < a.flip_prob
-  return crop_matrix(center, scale, rotation, mirror, width, size), mirror
+  return crop_matrix(center, scale, rotation, mirror, width, size, unbiased), mirror
 
 
-def crop_matrix(center, scale, rotation, mirror, width, size):
+def crop_matrix(center, scale, rotation, mirror, width, size, unbiased=False):
   """(2,3) map from the picture to the crop; a mirrored picture is mirrored before it is cropped."""
+  cut = udp_affine if unbiased else affine
   if not mirror:
-    return affine(center, scale, rotation, size)
-  matrix = affine((width - center[0] - 1, center[1]), scale, rotation, size)
+    return cut(center, scale, rotation, size)
+  matrix = cut((width - center[0] - 1, center[1]), scale, rotation, size)
   return matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float64)
 
 

@@ -1,4 +1,5 @@
 """Durations, schedules, and which network gets which update."""
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from dslope_jax import optimizers
 
 SPEC = dict(lr=1e-3, schedule='constant', warmup='0 steps', boundaries=(), factor=0.1,
-            weight_decay=0.0, clip=0.0, frozen=False)
+            weight_decay=0.0, clip=0.0, layer_decay=1.0, frozen=False)
 
 
 @pytest.mark.parametrize('text,steps', [
@@ -84,3 +85,23 @@ def test_wrong_names_are_refused():
     optimizers.build({'gnet': SPEC | dict(frozen=True)}, {'gnet': 0}, 1, 1)
   with pytest.raises(ValueError, match="not 'cosin'"):
     optimizers.build({'gnet': SPEC | dict(schedule='cosin')}, {'gnet': 0}, 1, 1)
+
+
+def test_layer_decay_slows_what_lies_below_the_head():
+  """decay ** (depth + 1 - layer number), of a plain gradient step; weight decay spares biases."""
+  from dslope_jax.models import vitpose
+  tree = {'patch_embed': {'kernel': jnp.ones(2)}, 'blocks_0': {'kernel': jnp.ones(2)},
+          'blocks_1': {'kernel': jnp.ones(2), 'bias': jnp.ones(2)},
+          'final_layer': {'kernel': jnp.ones(2)}}
+  specs = {'net': SPEC | dict(layer_decay=0.5, weight_decay=0.1)}
+  tx, _ = optimizers.build(specs, {'net'}, 100, 10, {'net': vitpose.depth_of})
+  params = {'net': tree}
+  grads = {'net': jax.tree.map(jnp.zeros_like, tree)}
+  updates = tx.update(grads, tx.init(params), params)[0]['net']
+  want = -1e-3 * 0.1  # only the weight decay moves
+  for name, factor in (('patch_embed', 1 / 8), ('blocks_0', 1 / 4), ('blocks_1', 1 / 2),
+                       ('final_layer', 1)):
+    np.testing.assert_allclose(updates[name]['kernel'], want * factor, rtol=1e-5)
+  np.testing.assert_array_equal(updates['blocks_1']['bias'], 0)
+  with pytest.raises(ValueError, match='counts no layers'):
+    optimizers.build(specs, {'net'}, 100, 10, {'net': None})

@@ -1,11 +1,33 @@
 """Networks by name: `build('hrnet', width=32, num_keypoints=17)`; one architecture a file."""
 import importlib
+import inspect
+
+
+def module(name: str):
+  """The file dslope_jax/models/<name>.py; ValueError without such a file."""
+  try:
+    found = importlib.import_module(f'{__name__}.{name}')
+    found.Model  # noqa: B018 - layers.py and its like are no networks
+  except (AttributeError, ImportError) as error:
+    raise ValueError(f"model.name '{name}': no dslope_jax/models/{name}.py ({error})") from None
+  return found
 
 
 def build(name: str, **kwargs):
-  """The Linen module `Model` of dslope_jax/models/<name>.py; ValueError without such a file."""
-  try:
-    module = importlib.import_module(f'{__name__}.{name}')
-  except ImportError as error:
-    raise ValueError(f"model.name '{name}': no dslope_jax/models/{name}.py ({error})") from None
-  return module.Model(**kwargs)
+  """The Linen module `Model` of that file; ValueError for an argument that it does not take."""
+  model = module(name).Model
+  known = [k for k in inspect.signature(model).parameters if k not in ('parent', 'name')]
+  unknown = sorted(set(kwargs) - set(known))
+  if unknown:
+    raise ValueError(f"system.model: '{name}' takes {', '.join(known)}, not {', '.join(unknown)}")
+  return model(**kwargs)
+
+
+def of_network(model: dict, network: str) -> dict:
+  """Name and arguments of one network: `model` holds them for all, or a dict for each by name."""
+  return dict(model[network] if 'name' not in model and network in model else model)
+
+
+def layer_counter(model: dict, network: str):
+  """Function (path, number of blocks) -> layer number of a network's model; None without one."""
+  return getattr(module(of_network(model, network)['name']), 'depth_of', None)

@@ -1,7 +1,7 @@
 """HRFormer (Yuan et al., HRFormer: High-Resolution Transformer for Dense Prediction, 2021).
 
 HRNet's branches with transformer blocks: attention within windows, then an MLP with a depth-wise
-convolution that lets neighbouring windows exchange (sections 3.1, 3.2). Submodules carry the
+convolution that lets neighbouring windows exchange (section 3). Submodules carry the
 published PyTorch names without `backbone.` and `keypoint_head.`, the numbers attached by an
 underscore.
 """
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dslope_jax.models.hrnet import Bottleneck
 from dslope_jax.models.layers import BatchNorm, Conv, DropPath, exchange
+from dslope_jax.models.resnet_blocks import Bottleneck
 
-# Table 1 of the paper; the drop path rates are those of the published COCO configurations.
+# Of the published COCO configurations.
 SIZES = {'small': dict(width=32, heads=1, drop_path=0.1),
          'base': dict(width=78, heads=2, drop_path=0.2)}
 
@@ -77,10 +77,10 @@ class WindowAttention(nn.Module):
   def __call__(self, x):
     b, h, w, c = x.shape
     size = self.window
-    (top, bottom), (left, right) = pads = [(-n % size // 2, -n % size - -n % size // 2)
-                                           for n in (h, w)]
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    rows, columns = (h + top + bottom) // size, (w + left + right) // size
+    rows, columns = -(-h // size), -(-w // size)
+    missing = rows * size - h, columns * size - w
+    top, left = (n // 2 for n in missing)
+    x = jnp.pad(x, ((0, 0), (top, missing[0] - top), (left, missing[1] - left), (0, 0)))
     x = x.reshape(b, rows, size, columns, size, c).transpose(0, 1, 3, 2, 4, 5)
     tokens = x.reshape(b * rows * columns, size ** 2, c)
     tokens = Attention(self.heads, size, self.relative_bias, name='attn')(tokens)
@@ -95,13 +95,13 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x, *, train):
     c = x.shape[-1]
-    layers = {'fc1': Conv(4 * c, use_bias=True, name='fc1'),
-              'dw3x3': Conv(4 * c, 3, use_bias=True, groups=4 * c, name='dw3x3'),
-              'fc2': Conv(c, use_bias=True, name='fc2')}
-    for i, conv in enumerate(layers.values(), start=1):
-      x = BatchNorm(name=f'norm{i}')(conv(x), train=train)
-      x = jax.nn.gelu(x, approximate=False)
-    return x
+
+    def normalised(name, x):
+      return jax.nn.gelu(BatchNorm(name=name)(x, train=train), approximate=False)
+
+    x = normalised('norm1', Conv(4 * c, use_bias=True, name='fc1')(x))
+    x = normalised('norm2', Conv(4 * c, 3, use_bias=True, groups=4 * c, name='dw3x3')(x))
+    return normalised('norm3', Conv(c, use_bias=True, name='fc2')(x))
 
 
 class Block(nn.Module):
@@ -155,10 +155,10 @@ class ExchangeModule(nn.Module):
 
 
 class Model(nn.Module):
-  """HRFormer-S and HRFormer-B (Table 1): `size` 'small' and 'base'.
+  """HRFormer-S and HRFormer-B: `size` 'small' and 'base'.
 
   relative_bias: False adds no relative position bias to the attention logits, as the released pose
-    network; True adds it, as the paper (section 3.1) has it. The parameters are the same.
+    network; True adds it, as the paper (section 3) has it. The parameters are the same.
   width, heads, drop_path: of the size where None. Branch b has width * 2**b channels and
     heads * 2**b heads; drop_path is the rate of the last block, linear in depth from 0. In
     training it draws from the rng 'dropout'.
@@ -231,3 +231,6 @@ class Model(nn.Module):
         x = nn.relu(BatchNorm(name=f'{name}_1')(x, train=train))
       out.append(x)
     return out
+
+
+PREFIXED = True  # published with backbone. and keypoint_head. before the names

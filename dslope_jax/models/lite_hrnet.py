@@ -13,7 +13,7 @@ import numpy as np
 
 from dslope_jax.models.layers import BatchNorm, Conv, exchange, separable, upsample
 
-# Exchange modules of stages 2, 3, 4 by depth (Table 1).
+# Exchange modules of stages 2, 3, 4 by depth.
 MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
 
 
@@ -79,7 +79,7 @@ class Stem(nn.Module):
 
 
 class CrossResolutionWeighting(nn.Module):
-  """Branch maps times weights from all of them, computed at the lowest resolution (eq. 3)."""
+  """Branch maps times weights from all of them, computed at the lowest resolution."""
   reduction: int
 
   @nn.compact
@@ -95,7 +95,7 @@ class CrossResolutionWeighting(nn.Module):
 
 
 class SpatialWeighting(nn.Module):
-  """A map (B,h,w,C) times channel weights from its mean over all cells (eq. 5)."""
+  """A map (B,h,w,C) times channel weights from its mean over all cells."""
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -106,7 +106,7 @@ class SpatialWeighting(nn.Module):
 
 
 class WeightingBlock(nn.Module):
-  """Conditional channel weighting on half the channels of all branches (Figure 1b)."""
+  """Conditional channel weighting on half the channels of all branches."""
   reduction: int
 
   @nn.compact
@@ -127,7 +127,8 @@ class ExchangeModule(nn.Module):
 
   The published sums run in place and count the first branch twice: output 0 is
   relu(s) with s = 2 x0 + sum of the others, and s, not x0, is what the other branches receive
-  from the first, twice again. Trained weights rely on it.
+  from the first, twice again. Trained weights rely on it. (Published, the layers in between run
+  twice, so that their running statistics move by 0.19 a step; here they run once: by 0.1.)
   """
   blocks: int
   reduction: int
@@ -175,7 +176,7 @@ class SeparableBlock(nn.Module):
 
 
 class Model(nn.Module):
-  """Lite-HRNet-18 and Lite-HRNet-30 (Table 1): `depth` 18 and 30.
+  """Lite-HRNet-18 and Lite-HRNet-30: `depth` 18 and 30.
 
   modules: exchange modules of stages 2, 3, 4; of the depth where None.
   blocks: weighting blocks of each module. width: channels of the first branch; branch b has
@@ -231,3 +232,6 @@ class Model(nn.Module):
         x = nn.relu(separable(x, features, name, 2 if new else 1, train=train))
       out.append(x)
     return out
+
+
+PREFIXED = True  # published with backbone. and keypoint_head. before the names

@@ -14,7 +14,7 @@ import numpy as np
 from dslope_jax.models.layers import Conv, DropPath, deconv_layers
 
 # (width, depth, heads, drop path), as in the authors' configurations.
-SIZES = {'small': (384, 12, 12, 0.1), 'base': (768, 12, 12, 0.3),
+SIZES = {'small': (384, 12, 12, 0.3), 'base': (768, 12, 12, 0.3),
          'large': (1024, 24, 16, 0.5), 'huge': (1280, 32, 16, 0.55)}
 PATCH = 16
 
@@ -180,6 +180,9 @@ _HUGGINGFACE = {
   'head.conv': 'final_layer'}
 
 
+PREFIXED = True  # published with backbone. and keypoint_head. before the names
+
+
 def from_huggingface(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """The state dict of transformers' VitPose under the published names, without prefixes.
 
@@ -196,4 +199,25 @@ def from_huggingface(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     elif split[2] == 'query':
       out[f'{split[1]}qkv{split[3]}'] = np.concatenate(
         [given[split[1] + part + split[3]] for part in ('query', 'key', 'value')])
+  return out
+
+
+# mmpose 1.x names the trunk as mmpretrain does.
+_MMPRETRAIN = {
+  r'^backbone\.patch_embed\.projection': 'patch_embed.proj', r'^backbone\.layers\.': 'blocks.',
+  r'^backbone\.ln1\.': 'last_norm.', r'\.ln1\.': '.norm1.', r'\.ln2\.': '.norm2.',
+  r'\.ffn\.layers\.0\.0\.': '.mlp.fc1.', r'\.ffn\.layers\.1\.': '.mlp.fc2.'}
+
+
+def from_other_layouts(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Names of transformers, and of mmpose 1.x, as the published ones; others stay as they are."""
+  if any(key.startswith('backbone.encoder.') for key in state_dict):
+    return from_huggingface(state_dict)
+  if not any(key.startswith('backbone.layers.') for key in state_dict):
+    return state_dict
+  out = {}
+  for key, value in state_dict.items():
+    for pattern, name in _MMPRETRAIN.items():
+      key = re.sub(pattern, name, key)
+    out[key] = value
   return out

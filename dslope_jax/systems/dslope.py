@@ -7,10 +7,13 @@ _PARTNER = {'gnet': 'enet', 'enet': 'gnet'}
 _KINDS = ('kl', 'mse', 'distill', 'none')
 
 
-def build(num_keypoints, model, mutual, sigma=2.0, loss='mse', joint_weights=None):
-  """Two networks of one architecture under one loss.
+def build(num_keypoints, model, mutual, sigma=2.0, loss='mse', joint_weights=None,
+          codec='hrnet'):
+  """Two networks under one loss.
 
-  model: name and arguments of `models.build`. sigma, loss, joint_weights: as in the plain system.
+  model: name and arguments of `models.build`, or {'gnet': ..., 'enet': ...} with those of each; of
+    two architectures only the heatmaps can be compared, so 'kl' without features, or 'none'.
+  sigma, loss, joint_weights, codec: as in the plain system.
   mutual: a dict with
     kind: 'mse' (published: squared distance of features and heatmaps), 'kl' (KL divergence of the
       heatmaps as spatial distributions), 'distill' (smooth L1 from a frozen GNet to ENet), 'none'.
@@ -21,8 +24,14 @@ def build(num_keypoints, model, mutual, sigma=2.0, loss='mse', joint_weights=Non
   kind = mutual['kind']
   if kind not in _KINDS:
     raise ValueError(f"system.mutual.kind is one of {_KINDS}, not '{kind}'")
-  networks = {name: models.build(**model, num_keypoints=num_keypoints) for name in _PARTNER}
-  fit = make_fit(loss, sigma, joint_weights)
+  each = {name: models.of_network(model, name) for name in _PARTNER}
+  if each['gnet'] != each['enet'] and (kind in ('mse', 'distill') or
+                                       kind == 'kl' and mutual['features']):
+    raise ValueError(f"system.mutual.kind '{kind}' compares the features of two networks of one "
+                     "architecture; for gnet and enet of different ones choose 'kl' without "
+                     "features, or 'none'")
+  networks = {name: models.build(**each[name], num_keypoints=num_keypoints) for name in _PARTNER}
+  fit = make_fit(loss, sigma, joint_weights, codec)
   learners = ('enet',) if kind == 'distill' else ('gnet', 'enet')
 
   def loss_fn(forward, batch, step):
