@@ -1,7 +1,11 @@
 """Evaluates the networks of a run on clean and on occluded pictures.
 
   python eval.py --config configs/ccoco_hrnet.py --workdir runs/ccoco_hrnet [--checkpoint STEP]
+                 [--stress] [--report]
                  [--config.data.root=FOLDER] [--config.evals.val.boxes=DETECTIONS.json]
+
+  python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER \
+                 --predictions RESULTS.json [--report]
 
 Prints one table per entry of `config.evals` and writes results, predictions in COCO's format and
 a sheet of pictures to WORKDIR/eval_STEP/<entry>.
@@ -14,9 +18,20 @@ from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
-from dslope_jax import checkpointing, evaluation, heatmaps, sharding, systems, train_state
+from dslope_jax import (
+  checkpointing,
+  evaluation,
+  evaluation_report,
+  heatmaps,
+  scoring,
+  sharding,
+  stress_test,
+  systems,
+  train_state,
+  weight_files,
+)
 from input_pipeline import detections
-from input_pipeline.from_config import load_bank, load_source, unbiased_crops
+from input_pipeline.from_config import load_bank, load_source, load_train, unbiased_crops
 from startup import checked, default_workdir, say, start
 
 
@@ -24,16 +39,13 @@ def build_system(config, skeleton):
   return systems.build(**config.system.to_dict(), num_keypoints=skeleton.num_keypoints)
 
 
-def make_evaluators(config, system, mesh, bank):
-  """{name: Evaluator} of the entries of `config.evals`."""
-  return {name: _make_evaluator(config, entry.to_dict(), system, mesh, bank)
+def make_evaluators(config, system, mesh, bank, held=None):
+  """{name: Evaluator} of the entries of `config.evals`; held: people to calibrate on, or None."""
+  return {name: _make_evaluator(config, entry.to_dict(), system, mesh, bank, held)
           for name, entry in config.evals.items()}
 
 
-def _make_evaluator(config, entry, system, mesh, bank):
-  codec = config.system.codec
-  rule = heatmaps.codec(codec)
-  entry['shift'] &= not rule.unbiased
+def _make_evaluator(config, entry, system, mesh, bank, held):
   split, boxes, batch_size, recipe = (entry.pop(k) for k in
                                       ('split', 'boxes', 'batch_size', 'recipe'))
   source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
@@ -43,25 +55,35 @@ def _make_evaluator(config, entry, system, mesh, bank):
     box_stamp = os.path.basename(boxes)
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
           'this split')
-  size = tuple(config.data.size)
-  maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0,
-                                   unbiased=unbiased_crops(config))
-  processes = jax.process_count()
-  local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
-  batches = functools.partial(
-    input_pipeline.eval_dataset, maker, batch_size=local, num_workers=config.data.num_workers,
-    process=jax.process_index(), processes=processes)
+  size, rule = tuple(config.data.size), heatmaps.codec(config.system.codec)
+  entry['shift'] &= not rule.unbiased
   stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
            'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
            'shift': entry['shift'], 'decoder': rule.stamp, 'recipe': recipe,
            'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
            'ema': config.ema_decay > 0}
-  return evaluation.Evaluator(system, mesh, source, batches, size=size, stamp=stamp,
-                              sigma=config.system.sigma, codec=codec, **entry)
+  batches = functools.partial(make_batches, config, source, bank, batch_size)
+  return evaluation.Evaluator(
+    system, mesh, source, batches, size=size, stamp=stamp, sigma=config.system.sigma,
+    codec=config.system.codec, recipe=recipe, **entry,
+    held=held and (held, functools.partial(make_batches, config, held, bank, batch_size)))
 
 
-def evaluate(config, workdir, checkpoint=None):
-  """Evaluates a checkpoint of a run; returns {entry: {'network/kind': {metric: number}}}."""
+def make_batches(config, source, bank, batch_size, recipe):
+  """Iterator over padded batches of this process, occluded by a recipe."""
+  maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, recipe, seed=0,
+                                   unbiased=unbiased_crops(config))
+  local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
+  return input_pipeline.eval_dataset(
+    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
+    processes=jax.process_count())
+
+
+def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
+  """Evaluates a checkpoint of a run; returns {entry: {'network/kind': {metric: number}}}.
+
+  stress: also at every severity, and with every joint hidden alone. report: write report.html.
+  """
   if not config.evals:
     raise ValueError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
@@ -70,11 +92,45 @@ def evaluate(config, workdir, checkpoint=None):
   first = next(iter(config.evals.values()))
   skeleton = load_source(config, first.split, **first.loader).skeleton
   system = build_system(config, skeleton)
-  evaluators = make_evaluators(config, system, mesh, bank)
+  held = load_train(config)[1] if config.data.holdout else None
+  evaluators = make_evaluators(config, system, mesh, bank, held)
   shapes = train_state.weight_shapes(system, tuple(config.data.size))
   weights, _ = checkpointing.restore_weights(workdir, shapes, step, ema=config.ema_decay > 0)
   weights = sharding.replicate(weights, mesh)
-  return run_evaluators(evaluators, weights, step, workdir)
+  out = run_evaluators(evaluators, weights, step, workdir)
+  for name, evaluator in evaluators.items():
+    folder = os.path.join(workdir, f'eval_{step}', name)
+    if stress:
+      say(stress_test.text(stress_test.run(evaluator, weights, folder)))
+    if report:
+      say(f'the report is {evaluation_report.write(folder, evaluator)}')
+  return out
+
+
+def evaluate_file(config, path, report=False):
+  """Scores a COCO result file of any program by every entry of `config.evals`.
+
+  Writes to the folder PATH_eval/ENTRY; returns {entry: {metric: number}}.
+  """
+  out = {}
+  for name, entry in config.evals.items():
+    source = load_source(config, entry.split, **entry.loader)
+    scoring.check_fit(entry.metric, source)
+    out[name], found = scoring.score_file(source, path, entry.metric)
+    stamp = {'data': source.name, 'split': entry.split, 'people': len(source),
+             'digest': source.digest, 'predictions': os.path.basename(path),
+             'sha256': weight_files.sha256(path)[:12], 'metric': entry.metric}
+    folder = os.path.join(os.path.splitext(path)[0] + '_eval', name)
+    os.makedirs(folder, exist_ok=True)
+    results = {'file/pictures': out[name]}
+    evaluation.write_json(os.path.join(folder, 'results.json'),
+                          {'stamp': stamp, 'results': results})
+    evaluation.write_json(os.path.join(folder, 'report.json'),
+                          {'stamp': stamp, 'report': {'file/pictures': found}})
+    say(f'{name}: {evaluation.table(results, stamp)}\nwritten to {folder}')
+    if report:
+      say(f'the report is {evaluation_report.write(folder)}')
+  return out
 
 
 def run_evaluators(evaluators, weights, step, workdir):
@@ -90,12 +146,19 @@ def run_evaluators(evaluators, weights, step, workdir):
 def main(_):
   flag = flags.FLAGS
   with checked():
-    evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint)
+    if flag.predictions:
+      evaluate_file(flag.config, flag.predictions, flag.report)
+      return
+    evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,
+             flag.report)
 
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
   flags.DEFINE_string('workdir', None, 'of the training run; default runs/<config name>')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
+  flags.DEFINE_bool('stress', False, 'also score every severity and every joint hidden alone')
+  flags.DEFINE_string('predictions', None, 'score this COCO result file instead of a run')
+  flags.DEFINE_bool('report', False, 'write report.html')
   flags.mark_flag_as_required('config')
   start(main)

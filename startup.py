@@ -15,7 +15,7 @@ from absl import app, flags
 # reported, never the parameters.
 _FREE = ('data.root', 'data.num_workers', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.',
          'data.max_unreadable')
-_OF_BANK = ('data.name', 'data.train_split', 'data.loader', 'data.bank')
+_OF_BANK = ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.systems.base import System
 from dslope_jax.train_step import make_train_step
 from eval import build_system, make_evaluators, run_evaluators
-from input_pipeline.from_config import load_bank, load_source, unbiased_crops
+from input_pipeline.from_config import load_bank, load_train, unbiased_crops
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation
@@ -67,7 +67,7 @@ class _Run(NamedTuple):
 def _set_up(config, workdir):
   _check_batch(config)
   mesh = sharding.make_mesh()
-  source = load_source(config, config.data.train_split)
+  source, held = load_train(config)
   bank = load_bank(config, workdir, source)
   system = build_system(config, source.skeleton)
   per_epoch = len(source) / config.batch_size
@@ -79,7 +79,7 @@ def _set_up(config, workdir):
   depths = {name: models.layer_counter(model, name) for name in system.networks}
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch,
                                           depths)
-  evaluators = make_evaluators(config, system, mesh, bank)
+  evaluators = make_evaluators(config, system, mesh, bank, held)
   return _Run(mesh, source, bank, system, optimizer, schedules, evaluators, total,
               _due_steps(config, per_epoch, total))
 

@@ -24,6 +24,7 @@ def base(networks):
       bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
       augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,
                         half_body_prob=0.3, half_body_joints=8),
+      holdout=0.0,  # share of the people kept from training, to calibrate confidences on
       num_workers=0,  # data processes; 0 works in threads of the training process
       max_unreadable=10),  # pictures; one more stops the run
     evals=dict(val=evaluation('val', 'coco_ap')),

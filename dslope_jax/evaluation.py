@@ -1,12 +1,13 @@
 """Evaluation: jitted prediction over padded batches, gathered to the host, scored and stamped."""
+import copy
 import json
 import os
 
 import jax
 import numpy as np
 
-from dslope_jax import heatmaps, sharding, visualize
-from dslope_jax.metrics import keypoint_ap, occlusion, pck
+from dslope_jax import heatmaps, scoring, sharding, visualize
+from dslope_jax.metrics import occlusion_report
 from dslope_jax.systems.base import Forward, System
 
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
@@ -40,19 +41,19 @@ def make_predict(system: System, flip_pairs, *, flip: bool, shift: bool, codec='
 class Evaluator:
   """Scores every network on clean and on occluded pictures of one source.
 
-  source: rows of people. batches: () -> iterator over padded batches of this process.
+  source: rows of people. batches: recipe -> iterator over padded batches of this process.
+  held: (source, batches) of people kept from training, to calibrate on; or None.
   stamp: what the numbers depend on, printed with them and written to every file.
-  metric: 'coco_ap', 'pckh' or 'pck'. oks_nms: threshold of the suppression of double poses.
+  metric: of `scoring.METRICS`. oks_nms: threshold of the suppression of double poses.
   codec, sigma: of the targets.
   """
 
-  def __init__(self, system, mesh, source, batches, *, size, metric, flip, shift, stamp,
-               oks_nms=0.9, sigma=2.0, codec='hrnet'):
-    if metric not in METRICS:
-      raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
-    _check_fit(metric, source)
+  def __init__(self, system, mesh, source, batches, *, size, metric, flip, shift, stamp, recipe,
+               oks_nms=0.9, sigma=2.0, codec='hrnet', held=None):
+    scoring.check_fit(metric, source)
     self.mesh, self.source, self.batches, self.size = mesh, source, batches, size
     self.metric, self.stamp, self.oks_nms, self.sigma = metric, stamp, oks_nms, sigma
+    self.recipe, self.held = recipe, held
     self.codec = heatmaps.codec(codec)
     split = sharding.by_sample(mesh)
     self._predict = jax.jit(
@@ -60,14 +61,24 @@ class Evaluator:
                    sigma=sigma),
       in_shardings=(sharding.replicated(mesh), split), out_shardings=split)
 
-  def predict(self, weights):
+  def fit(self, weights):
+    """Calibration by the people held out of training; None where there are none."""
+    if not self.held:
+      return None
+    other = copy.copy(self)
+    other.source, other.batches = self.held
+    predictions, covered, _ = other.predict(weights)
+    return scoring.calibrate(other.source, predictions, covered)
+
+  def predict(self, weights, recipe=None):
     """{'network/kind': {keypoints (N,K,2) picture pixels, scores (N,K)}}, covered (N,K), sample.
 
+    recipe: of the occluded pictures, if not the evaluator's own.
     sample: images and joints of the first batch with its predictions in crop pixels, for sheets.
     """
     found, sample = {}, None
     in_flight = None
-    for batch in self.batches():
+    for batch in self.batches(recipe or self.recipe):
       device = sharding.to_global({f: batch[f] for f in _FIELDS.values()}, self.mesh)
       host = {k: batch[k] for k in ('row', 'mask', 'covered')}
       result = (host, self._predict(weights, device))
@@ -99,94 +110,89 @@ class Evaluator:
         found.setdefault(name, {}).setdefault(key, empty)[rows] = value[host['mask']]
 
   def run(self, weights, step: int, folder=None):
-    """{'network/kind': {metric: number}}; writes results and predictions to `folder` if given."""
-    predictions, covered, sample = self.predict(weights)
-    results, files = {}, {}
-    for name, p in predictions.items():
-      results[name], files[name] = METRICS[self.metric](self, p)
-      results[name] |= self._by_visibility(p, covered)
-    stamp = self.stamp | {'weights_step': step}
-    self.last_sheet = self.sheet(predictions, sample)
-    if folder and jax.process_index() == 0:
+    """({'network/kind': {metric: number}}, stamp); writes everything to `folder` if given.
+
+    Rows of two networks together follow those of each.
+    """
+    fits = self.fit(weights)
+    alone, covered, sample = self.predict(weights)
+    self.last = alone, covered
+    stamp = self.stamp | {'weights_step': step,
+                          'calibrated_on': fits['people'] if fits else 'nobody'}
+    self.last_sheet = self.sheet(alone, sample)
+    write = folder and jax.process_index() == 0
+    if write:
       os.makedirs(folder, exist_ok=True)
-      _write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': results})
-      for name, rows in files.items():
-        _write_json(os.path.join(folder, f'predictions_{name.replace("/", "_")}.json'), rows)
       visualize.save(os.path.join(folder, 'pictures.jpg'), self.last_sheet)
+    results, reports, trust = {}, {}, {}
+    for name, pose in (alone | scoring.mixtures(alone, fits)).items():
+      results[name], poses, reports[name] = scoring.score(self.source, pose, self.metric, covered,
+                                                          self.oks_nms)
+      network, kind = name.split('/')
+      if fits:
+        trust[name] = scoring.calibrated(self.source, pose, covered, fits, network, kind)
+        results[name] |= {'ECE': trust[name]['right']['ece']}
+      if write:
+        self._write_poses(folder, name.replace('/', '_'), pose, poses)
+    if write:
+      write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': results})
+      write_json(os.path.join(folder, 'report.json'),
+                 {'stamp': stamp, 'report': reports, 'reliability': trust})
+      if fits:
+        write_json(os.path.join(folder, 'calibration.json'), fits)
     return results, stamp
 
-  def _by_visibility(self, p, covered):
-    """Share of right joints among visible, hidden (v = 1) and patch-covered ones, in percent."""
+  def _write_poses(self, folder, name, pose, poses):
     s = self.source
-    areas = s.scale.prod(1) * 200 ** 2 / 1.25 ** 2 * 0.53  # of the unpadded box, as CrowdPose's
-    right = occlusion.oks_correct(p['keypoints'], s.keypoints, areas, s.skeleton.sigmas)
-    groups = occlusion.split(right, occlusion.joint_groups(s.visibility, covered))
-    return {f'{k}_joints': v['share'] for k, v in groups.items()}
+    write_json(os.path.join(folder, f'predictions_{name}.json'), poses)
+    occlusion_report.save_joint_table(
+      os.path.join(folder, f'joints_{name}.npz'), s.image_id,
+      scoring.right_joints(s, pose['keypoints']), s.visibility > 0)
 
-  def coco_ap(self, p):
-    s = self.source
-    scores = keypoint_ap.rescore(p['scores'], s.box_score)
-    kept = keypoint_ap.select(s.image_id, p['keypoints'], scores, s.scale.prod(1) * 200 ** 2,
-                              s.skeleton.sigmas, self.oks_nms)
-    results = keypoint_ap.to_coco_results(s.image_id[kept], p['keypoints'][kept],
-                                          p['scores'][kept], scores[kept], s.category_id)
-    return keypoint_ap.coco_ap(s.ground_truth, results, s.skeleton.sigmas), results
+  def per_joint(self):
+    """{'network/kind': {joint: percent right}} of the last run."""
+    return {name: scoring.per_joint(self.source, pose) for name, pose in self.last[0].items()}
 
-  def pckh(self, p):
-    s = self.source
-    table = pck.mpii_table(p['keypoints'], s.keypoints, s.visibility > 0, s.head_size)
-    return table, self._all_poses(p)
-
-  def pck(self, p):
-    s = self.source
-    reference = pck.torso_diagonal(s.keypoints, s.visibility, s.skeleton)
-    table = pck.pck(p['keypoints'], s.keypoints, s.visibility > 0, reference, 0.2,
-                    s.skeleton.names)
-    return {'PCK@0.2': table.pop('PCK')} | table, self._all_poses(p)
-
-  def _all_poses(self, p):
-    s = self.source
-    return keypoint_ap.to_coco_results(s.image_id, p['keypoints'], p['scores'],
-                                       keypoint_ap.rescore(p['scores'], s.box_score),
-                                       s.category_id)
+  def worst(self, count):
+    """The people of the last run with the fewest right joints on occluded pictures, for
+    `html_report.page`: caption and pictures of every network on both kinds."""
+    predictions, s = self.last[0], self.source
+    right = np.mean([scoring.right_joints(s, p['keypoints']) & (s.visibility > 0)
+                     for n, p in predictions.items() if n.endswith('occluded')], 0).sum(1)
+    share = right / np.maximum((s.visibility > 0).sum(1), 1)
+    order = [row for row in np.argsort(share, kind='stable') if s.visibility[row].any()][:count]
+    wanted, cases = {int(row): i for i, row in enumerate(order)}, {}
+    for batch in self.batches(self.recipe):
+      for i in np.flatnonzero(batch['mask']):
+        row = int(batch['row'][i])
+        if row in wanted:
+          shown = self._pictures(batch, i, predictions)
+          cases[wanted[row]] = {
+            'caption': f'annotation {s.annotation_id[row]}, {os.path.basename(s.file[row])}: '
+                       f'{share[row]:.0%} of the joints right',
+            'pictures': [{'title': t, 'image': p} for t, p in shown.items() if t != 'target']}
+    return [cases[i] for i in sorted(cases)]
 
   def sheet(self, predictions, sample, count=12):
     """Pairs of the first people: truth, target heatmaps, and every network's pose."""
-    columns = ['truth', 'target', *predictions]
-    labelled = (sample['visibility'] > 0).astype(np.float32)
-    targets, _ = self.codec.encode(sample['keypoints'], labelled, self.size, sigma=self.sigma)
-    rows = []
-    for i in np.flatnonzero(sample['mask'])[:count]:
-      row = int(sample['row'][i])
-      s = self.source
-      pictures = [visualize.draw_pose(sample['image'][i], sample['keypoints'][i],
-                                      sample['visibility'][i] > 0, s.skeleton),
-                  visualize.draw_heatmaps(sample['image'][i], targets[i])]
-      for name, p in predictions.items():
-        crop = sample[_FIELDS[name.split('/')[1]]][i]
-        keypoints = heatmaps.from_picture(p['keypoints'][[row]], s.center[[row]], s.scale[[row]],
-                                          self.size, self.codec.unbiased)[0]
-        pictures.append(visualize.draw_pose(crop, keypoints, p['scores'][row] > 0.1, s.skeleton))
-      rows.append(pictures)
-    return visualize.sheet(rows, columns)
+    rows = [self._pictures(sample, i, predictions) for i in np.flatnonzero(sample['mask'])[:count]]
+    return visualize.sheet([list(row.values()) for row in rows], list(rows[0]))
 
-
-def _check_fit(metric, source):
-  """Raises ValueError, before anything is trained, where a metric lacks what it divides by."""
-  where = f'{source.name} {source.split}'
-  if metric == 'coco_ap' and source.ground_truth is None:
-    raise ValueError(f"metric 'coco_ap' needs annotations in COCO's form, which {where} lacks; "
-                     "choose 'pck' or 'pckh'")
-  if metric == 'pckh' and (source.head_size is None or not (source.head_size > 0).any()):
-    raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII has them for "
-                     "split 'valid', in annot/gt_valid.mat); choose 'pck'")
-  if metric == 'pck' and not pck.torso_diagonal(source.keypoints, source.visibility,
-                                                source.skeleton).any():
-    raise ValueError(f"metric 'pck' needs people with shoulders and hips, which {where} lacks; "
-                     "pass --config.evals.NAME.metric=coco_ap")
-
-
-METRICS = {'coco_ap': Evaluator.coco_ap, 'pckh': Evaluator.pckh, 'pck': Evaluator.pck}
+  def _pictures(self, batch, i, predictions):
+    """{title: (H,W,3)} of sample i of a batch: truth, target, every network's pose."""
+    row, s = int(batch['row'][i]), self.source
+    labelled = batch['visibility'][i] > 0
+    target, _ = self.codec.encode(batch['keypoints'][[i]], labelled[None].astype(np.float32),
+                                  self.size, sigma=self.sigma)
+    out = {'truth': visualize.draw_pose(batch['image'][i], batch['keypoints'][i], labelled,
+                                        s.skeleton),
+           'target': visualize.draw_heatmaps(batch['image'][i], target[0])}
+    for name, p in predictions.items():
+      keypoints = heatmaps.from_picture(p['keypoints'][[row]], s.center[[row]], s.scale[[row]],
+                                        self.size, self.codec.unbiased)[0]
+      crop = batch[_FIELDS[name.split('/')[1]]][i]
+      out[name] = visualize.draw_pose(crop, keypoints, p['scores'][row] > 0.1, s.skeleton)
+    return out
 
 
 def table(results: dict, stamp: dict) -> str:
@@ -200,7 +206,7 @@ def table(results: dict, stamp: dict) -> str:
   return '\n'.join(lines)
 
 
-def _write_json(path, value):
+def write_json(path, value):
   """Whole or not at all: a reader never sees half a file."""
   with open(path + '.part', 'w', encoding='utf-8') as f:
     json.dump(_plain(value), f)
@@ -211,6 +217,8 @@ def _plain(value):
   """NaN, which json does not know, as null."""
   if isinstance(value, dict):
     return {k: _plain(v) for k, v in value.items()}
+  if isinstance(value, list):
+    return [_plain(v) for v in value]
   if isinstance(value, float) and value != value:
     return None
   return value

@@ -10,7 +10,8 @@ import re
 import numpy as np
 
 # Standard deviations of human annotators per keypoint, relative to the square root of the person's
-# area. COCO: pycocotools. CrowdPose: the official CrowdPose evaluator.
+# area. COCO: pycocotools. CrowdPose, AIC: the official evaluators. JHMDB: COCO's, as MMPose sets
+# them. Nothing is published for faces, where every point gets 1/K.
 _COCO_SIGMAS = (
   .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089,
   .089,
@@ -141,7 +142,78 @@ LSP = Skeleton(
          (8, 12), (9, 12), (12, 13), (2, 8), (3, 9)),
   sigmas=(.089, .087, .107, .107, .087, .089, .062, .072, .079, .079, .072, .062, .079, .079))
 
-_KNOWN = (COCO, MPII, CROWDPOSE, LSP)
+AIC = Skeleton(
+  name='aic',
+  names=('right_shoulder', 'right_elbow', 'right_wrist', 'left_shoulder', 'left_elbow',
+         'left_wrist', 'right_hip', 'right_knee', 'right_ankle', 'left_hip', 'left_knee',
+         'left_ankle', 'head_top', 'neck'),
+  limbs=((2, 1), (1, 0), (0, 13), (13, 3), (3, 4), (4, 5), (8, 7), (7, 6), (6, 9), (9, 10),
+         (10, 11), (12, 13), (0, 6), (3, 9)),
+  sigmas=(.01388152, .01515228, .01057665, .01417709, .01497891, .01402144, .03909642, .03686941,
+          .01981803, .03843971, .03412318, .02415081, .01291456, .01236173))
+
+JHMDB = Skeleton(
+  name='jhmdb',
+  names=('neck', 'belly', 'head', 'right_shoulder', 'left_shoulder', 'right_hip', 'left_hip',
+         'right_elbow', 'left_elbow', 'right_knee', 'left_knee', 'right_wrist', 'left_wrist',
+         'right_ankle', 'left_ankle'),
+  limbs=((13, 9), (9, 5), (5, 1), (1, 6), (6, 10), (10, 14), (1, 0), (0, 2), (0, 3), (3, 7),
+         (7, 11), (0, 4), (4, 8), (8, 12)),
+  sigmas=(.025, .107, .025, .079, .079, .107, .107, .072, .072, .087, .087, .062, .062, .089,
+          .089))
+
+
+def _face(name, *parts):
+  names = sum(parts, ())
+  return Skeleton(names, (), (1 / len(names),) * len(names), name)
+
+
+def _arc(part, count, first='right', last='left'):
+  """Names along a line from one side of the face to the other; the middle has no side."""
+  half = range(count // 2)
+  middle = (f'{part}_middle',) * (count % 2)
+  return (*(f'{first}_{part}_{i}' for i in half), *middle,
+          *(f'{last}_{part}_{i}' for i in reversed(half)))
+
+
+def _eyes(lids):
+  """Each eye once around from the picture's left, upper lid first; `lids` points a lid."""
+  upper, lower = ([f'{lid}_{i}' for i in range(lids)] for lid in ('upper', 'lower'))
+  right = ['outer', *upper, 'inner', *lower[::-1]]
+  left = ['inner', *upper[::-1], 'outer', *lower]
+  return (*(f'right_eye_{n}' for n in right), *(f'left_eye_{n}' for n in left))
+
+
+def _middle(part, count):
+  return tuple(f'{part}_{i}' for i in range(count))
+
+
+_MOUTH = (*_arc('mouth_upper', 7), *_arc('mouth_lower', 5, 'left', 'right'),
+          *_arc('mouth_inner_upper', 5), *_arc('mouth_inner_lower', 3, 'left', 'right'))
+
+# Orders of points: the pages of the sets. Sides are the person's own.
+FACE_300W = _face('300w', _arc('jaw', 17), _arc('brow', 10), _middle('nose', 4),
+                  _arc('nostril', 5), _eyes(2), _MOUTH)
+WFLW = _face(
+  'wflw', _arc('jaw', 33),
+  tuple(f'right_brow_{p}' for p in ('upper_0', 'upper_1', 'upper_2', 'upper_3', 'upper_4',
+                                    'lower_3', 'lower_2', 'lower_1', 'lower_0')),
+  tuple(f'left_brow_{p}' for p in ('upper_4', 'upper_3', 'upper_2', 'upper_1', 'upper_0',
+                                   'lower_0', 'lower_1', 'lower_2', 'lower_3')),
+  _middle('nose', 4), _arc('nostril', 5), _eyes(3), _MOUTH, ('right_pupil', 'left_pupil'))
+COFW = _face(
+  'cofw', ('right_brow_outer', 'left_brow_outer', 'right_brow_inner', 'left_brow_inner',
+           'right_brow_upper', 'right_brow_lower', 'left_brow_upper', 'left_brow_lower',
+           'right_eye_outer', 'left_eye_outer', 'right_eye_inner', 'left_eye_inner',
+           'right_eye_upper', 'right_eye_lower', 'left_eye_upper', 'left_eye_lower',
+           'right_pupil', 'left_pupil', 'right_nostril', 'left_nostril'),
+  _middle('nose', 2), ('right_mouth', 'left_mouth'), _middle('mouth', 4), ('chin',))
+AFLW = _face(
+  'aflw', _arc('brow', 6), ('right_eye_outer', 'right_pupil', 'right_eye_inner', 'left_eye_inner',
+                            'left_pupil', 'left_eye_outer'),
+  _arc('nose', 3), _arc('mouth', 3), ('chin',))
+
+_KNOWN = (COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)
 
 
 def from_category(category: dict) -> Skeleton:

@@ -102,20 +102,17 @@ def _picture_entry(number, record, kind):
 def _clean_json(source, records):
   images = [_picture_entry(int(source.image_id[r['row']]), r, 'clean')
             for r in records if 'clean' in r]
-  if source.ground_truth:
-    known = {entry['id'] for entry in images}
-    people = [a for a in source.ground_truth['annotations'] if a['image_id'] in known]
-  else:
-    people = [_annotation(source, r['row']) for r in records]
-  return {'images': images, 'annotations': people, 'categories': [_category(source)]}
+  truth, known = source.as_coco(), {entry['id'] for entry in images}
+  people = [a for a in truth['annotations'] if a['image_id'] in known]
+  return {'images': images, 'annotations': people, 'categories': truth['categories'][:1]}
 
 
 def _occluded_json(source, records):
   others = collections.defaultdict(list)
-  clean = _clean_json(source, records)['annotations']
-  for annotation in clean:
+  clean = _clean_json(source, records)
+  for annotation in clean['annotations']:
     others[annotation['image_id']].append(annotation)
-  own = {a['id']: a for a in clean}
+  own = {a['id']: a for a in clean['annotations']}
   fresh = max(own) + 1  # ids of the others, whom the metric ignores
   images, annotations = [], []
   for r in records:
@@ -131,23 +128,7 @@ def _occluded_json(source, records):
            'bbox': other['bbox'], 'area': other.get('area', 0.0), 'num_keypoints': 0,
            'keypoints': [0] * (3 * source.skeleton.num_keypoints)})
         fresh += 1
-  return {'images': images, 'annotations': annotations, 'categories': [_category(source)]}
-
-
-def _category(source):
-  if source.ground_truth:
-    return source.ground_truth['categories'][0]
-  return {'id': 1, 'name': 'person', 'keypoints': list(source.skeleton.names),
-          'skeleton': [[a + 1, b + 1] for a, b in source.skeleton.limbs]}
-
-
-def _annotation(source, row):
-  flat = np.column_stack([source.keypoints[row], source.visibility[row]])
-  box = [round(float(v), 3) for v in source.box[row]]
-  return {'id': int(source.annotation_id[row]), 'image_id': int(source.image_id[row]),
-          'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': 0.53 * box[2] * box[3],
-          'num_keypoints': int((source.visibility[row] > 0).sum()),
-          'keypoints': [round(float(v), 3) for v in flat.ravel()]}
+  return {'images': images, 'annotations': annotations, 'categories': clean['categories']}
 
 
 def _manifest(source, bank, recipe, size, records, picture_format):

@@ -9,10 +9,18 @@ import numpy as np
 
 from dslope_jax import skeletons
 from input_pipeline import masks
+from input_pipeline.entries import (
+  check_box,
+  check_entry,
+  check_pictures,
+  index_pictures,
+  is_box,
+  report,
+)
 from input_pipeline.source import Source
-from input_pipeline.top_down import box_to_center_scale, clip_box
+from input_pipeline.top_down import box_to_center_scale
 
-_HOW_TO_GET = (
+HOW_TO_GET = (
   "COCO 2017 is train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org, "
   "unpacked into one folder; then pass --config.data.root=FOLDER. To try the project without any "
   "data: python train.py --config configs/quickstart.py")
@@ -30,27 +38,65 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
   """
   path, folder, truth = open_set(root, annotations, images, split)
-  category = next((c for c in truth['categories']
-                   if c.get('keypoints') and isinstance(c.get('id'), int)), None)
+  return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid)
+
+
+def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,
+                    how_to_get=HOW_TO_GET) -> Source:
+  """The Source of the labelled people in the content of a file.
+
+  skeleton: the keypoints of a set that is known; its category then needs to name none. Arguments
+  and errors as for `load`; how_to_get: last sentence of the message for missing pictures.
+  """
+  category = _category(truth, path, skeleton)
+  if skeleton is None:
+    try:
+      skeleton = skeletons.from_category(category)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
+  people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
+  return make_source(people, split, skeleton, path, folder, aspect, padding,
+                     truth | {'annotations': scored, 'categories': [category]}, how_to_get)
+
+
+def _category(truth, path, skeleton):
+  """The category of the people; ValueError if there is none or it lists other keypoints."""
+  category = next((c for c in truth['categories'] if isinstance(c.get('id'), int)
+                   and (c.get('keypoints') or skeleton)), None)
   if category is None:
     raise ValueError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
                      'a keypoint set')
-  try:
-    skeleton = skeletons.from_category(category)
-  except (TypeError, ValueError) as error:
-    raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
-  people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
-  return make_source(people, split, skeleton, path, folder, aspect, padding,
-                     truth | {'annotations': scored, 'categories': [category]})
+  given = category.get('keypoints')
+  if skeleton and given and [str(n).lower().replace(' ', '_') for n in given] != list(
+      skeleton.names):
+    raise ValueError(f'{path}: its category lists {len(given)} keypoints, first {given[0]!r}, '
+                     f"which are not the {skeleton.num_keypoints} of {skeleton.name}, first "
+                     f"'{skeleton.names[0]}'; is it the file of another set? data.name 'coco' "
+                     'reads any')
+  return category
+
+
+COCO_LISTS = ('images', 'annotations', 'categories')
 
 
 def open_set(root, annotations, images, split):
   """(path of the json file, picture folder, content) of a set in COCO's format."""
-  path = os.path.join(root, annotations.format(split=split))
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f"no annotation file '{path}'. {_HOW_TO_GET}")
-  folder = _picture_folder(root, images, split)
-  return path, folder, read_json(path, ('images', 'annotations', 'categories'))
+  path, folder = find_set(root, (annotations,), images, split)
+  return path, folder, read_json(path, COCO_LISTS)
+
+
+def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
+  """(path of the annotation file, picture folder): the first of several names that exists.
+
+  annotations: names below root; '{split}' in them and in `images`, which is as for `load`, is
+  replaced. Raises FileNotFoundError that ends with how_to_get.
+  """
+  paths = [os.path.join(root, name.format(split=split)) for name in annotations]
+  path = next((p for p in paths if os.path.isfile(p)), None)
+  if path is None:
+    missing = "' or '".join(paths)
+    raise FileNotFoundError(f"no annotation file '{missing}'. {how_to_get}")
+  return path, _picture_folder(root, images, split, how_to_get)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +108,10 @@ class Example:
   keypoints: np.ndarray
 
 
-def make_source(examples, split, skeleton, path, folder, aspect, padding, truth=None) -> Source:
+def make_source(examples, split, skeleton, path, folder, aspect, padding, truth=None,
+                how_to_get=HOW_TO_GET) -> Source:
   """The Source of examples of one file; raises FileNotFoundError if a picture is missing."""
-  check_pictures([e.image for e in examples], folder, path)
+  check_pictures([e.image for e in examples], folder, path, how_to_get)
   crops = [box_to_center_scale(e.box, aspect, padding) for e in examples]
   keypoints = np.array([e.keypoints for e in examples], np.float32)
   files = np.array([os.path.join(folder, e.image['file_name']) for e in examples])
@@ -87,13 +134,22 @@ def read_json(path, keys=()):
 
   Raises OSError or ValueError naming the file, the place and what is missing.
   """
+  return check_lists(parse_json(path), path, keys)
+
+
+def parse_json(path):
+  """Whatever a json file holds; raises OSError or ValueError naming the file."""
   try:
     with open(path, encoding='utf-8') as f:
-      data = json.load(f)
+      return json.load(f)
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
+
+
+def check_lists(data, path, keys):
+  """The content of a file if it has the form that `read_json` names, else ValueError."""
   if type(data) is not (dict if keys else list):
     wanted = f'dict with the lists {", ".join(keys)}' if keys else 'list'
     raise ValueError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
@@ -157,12 +213,12 @@ def read_row(files, sizes, row):
   return read_picture(str(files[row]), tuple(sizes[row].tolist()))
 
 
-def _picture_folder(root, images, split):
+def _picture_folder(root, images, split, how_to_get):
   tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
   for name in tried:
     if os.path.isdir(os.path.join(root, name)):
       return os.path.join(root, name)
-  raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {_HOW_TO_GET}")
+  raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {how_to_get}")
 
 
 def _labelled_people(truth, category, skeleton, path, skip_invalid):
@@ -192,52 +248,6 @@ def _labelled_people(truth, category, skeleton, path, skip_invalid):
   return people, scored
 
 
-def report(problems, path, skip_invalid):
-  """Raises ValueError with the first of the problems, or says how many annotations are left out."""
-  if problems and not skip_invalid:
-    more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
-    raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
-                     'by the option skip_invalid (--config.data.loader.skip_invalid=True)')
-  if problems:
-    print(f'{path}: {len(problems)} invalid annotations left out; the first: {problems[0]}')
-
-
-def index_pictures(truth, path):
-  """{id: picture entry} of a file's content; raises ValueError for one that is not valid."""
-  images = {}
-  for image in truth['images']:
-    _check_image(image, images, path)
-    images[image['id']] = image
-  return images
-
-
-def _check_image(image, before, path):
-  number, name = image.get('id'), image.get('file_name')
-  if not isinstance(number, int) or number in before:
-    raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number the '
-                     'pictures anew')
-  if not isinstance(name, str) or not name:
-    raise ValueError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
-                     'the file below the picture folder')
-  sides = [image.get(side) or 0 for side in ('width', 'height')]
-  if not all(isinstance(side, int) and side >= 0 for side in sides) or (0 in sides and any(sides)):
-    raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
-                     "whole numbers; mend them or leave both away")
-
-
-def check_entry(annotation, images, seen):
-  """(what is wrong with its id or picture or None, the picture's entry); `seen` gains the id."""
-  number = annotation.get('id')
-  if not isinstance(number, int) or not 0 <= number < 2**63 or number in seen:
-    return 'its id is not a whole number, is negative or repeats', None
-  seen.add(number)
-  image_id = annotation.get('image_id')
-  image = images.get(image_id) if isinstance(image_id, int) else None
-  if image is None:
-    return f'image_id {image_id!r} matches no picture of the file', None
-  return None, image
-
-
 def _check(annotation, images, skeleton, seen):
   """(what is wrong or None, the person or None if nothing is labelled)."""
   problem, image = check_entry(annotation, images, seen)
@@ -260,40 +270,3 @@ def _check(annotation, images, skeleton, seen):
     return None, None
   problem, box = check_box(annotation, image)
   return problem, None if problem else Example(annotation, image, box, keypoints)
-
-
-def is_box(box):
-  return isinstance(box, list) and len(box) == 4 and all(
-    isinstance(v, (int, float)) and abs(v) < 1e9 for v in box)
-
-
-def check_box(annotation, image):
-  """(what is wrong with the box or None, the box clipped to the picture)."""
-  box = annotation.get('bbox')
-  if not is_box(box):
-    return f'bbox {box!r} is not four finite numbers x, y, width, height', None
-  if box[2] <= 0 or box[3] <= 0:
-    return f'bbox {box} has no area', None
-  width, height = image.get('width', 0) or 10**9, image.get('height', 0) or 10**9
-  clipped = clip_box(box, width, height)
-  if clipped is None or clipped[2] * clipped[3] <= 0:
-    return f'bbox {box} lies outside its picture of {width}x{height}', None
-  return None, clipped
-
-
-def check_pictures(images, folder, path):
-  """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
-  present, missing = {}, []
-  for name in sorted({image['file_name'] for image in images}):
-    if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
-      raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
-                       'relative to the folder')
-    below, base = os.path.split(name)
-    if below not in present:
-      parent = os.path.join(folder, below)
-      present[below] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
-    if base not in present[below]:
-      missing.append(name)
-  if missing:
-    raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
-                            f"is '{missing[0]}'. {_HOW_TO_GET}")

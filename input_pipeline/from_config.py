@@ -1,5 +1,8 @@
 """The data that a config names; the only place here that knows a config."""
 import os
+import zlib
+
+import numpy as np
 
 import input_pipeline
 from input_pipeline import occlusion, patches
@@ -21,6 +24,19 @@ def unbiased_crops(config) -> bool:
   return config.system.codec == 'udp'
 
 
+def load_train(config):
+  """(people to train on, people held out for calibration) of the training split.
+
+  `config.data.holdout` is the share held out; who is, depends on the annotation id alone.
+  """
+  source, share = load_source(config, config.data.train_split), config.data.holdout
+  if not 0 <= share < 1:
+    raise ValueError(f'data.holdout is {share}, must be a share of the people, 0 to below 1')
+  drawn = np.array([zlib.crc32(b'holdout%d' % i) for i in source.annotation_id.tolist()]) / 2 ** 32
+  rows = np.flatnonzero(drawn >= share), np.flatnonzero(drawn < share)
+  return (source.subset(rows[0]), source.subset(rows[1])) if share else (source, None)
+
+
 def load_bank(config, workdir, train_source=None):
   """The patch bank of a run, cut from the training people if it is not there yet; None where no
   recipe of the config needs one. Raises ValueError for an unknown recipe."""
@@ -29,6 +45,6 @@ def load_bank(config, workdir, train_source=None):
     return None
   folder = config.data.bank.folder or os.path.join(workdir, 'patches')
   if train_source is None and not os.path.exists(folder):
-    train_source = load_source(config, config.data.train_split)
+    train_source, _ = load_train(config)
   return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
                                seed=config.data.bank.seed)

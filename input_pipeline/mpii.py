@@ -6,7 +6,9 @@ import numpy as np
 import scipy.io
 
 from dslope_jax import skeletons
-from input_pipeline.coco import check_pictures, read_json, read_row
+from input_pipeline.coco import read_json, read_row
+from input_pipeline.entries import check_pictures
+from input_pipeline.official_counts import check_counts
 from input_pipeline.source import Source
 
 _HOW_TO_GET = (
@@ -21,7 +23,8 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
 
   Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale
   times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `head_size`
-  is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0.
+  is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0. Other numbers of
+  people than the official 22,246 and 2,958 are printed; those of the other split are an error.
 
   Raises FileNotFoundError or ValueError, one line naming the file, the entry and the mend.
   """
@@ -31,10 +34,11 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
     if not is_there(needed):
       raise FileNotFoundError(f"no '{needed}'. {_HOW_TO_GET}")
   entries = read_json(path)
+  check_counts('mpii', split, path, people=len(entries))
   people = [_check(entry, path, i) for i, entry in enumerate(entries)]
   if not any(visible.any() for _, visible, _, _ in people):
     raise ValueError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
-  check_pictures([{'file_name': e['image']} for e in entries], folder, path)
+  check_pictures([{'file_name': e['image']} for e in entries], folder, path, _HOW_TO_GET)
   joints, visible, center, scale = (np.array(x) for x in zip(*people, strict=True))
   center = center + np.stack([np.zeros_like(scale), 15 * scale], 1) - 1  # to 0-based
   scale = (scale[:, None] * padding * np.array([1, 1 / aspect])).astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 
 from dslope_jax.skeletons import Skeleton
 from input_pipeline.pasting import BLACK, Placement, hidden_points, invert, paste
-from input_pipeline.severity import severity
+from input_pipeline.severity import hide_joint, severity
 
 
 class Person(NamedTuple):
@@ -67,8 +67,9 @@ def covered_joints(person: Person, placements, bank):
 
 @functools.cache
 def recipe(name: str):
-  """Reads a recipe: 'published', a mixture with odds 'published:2,severity3:1', or recipes one
-  after the other 'mask_joints+instance_paste'; all may be combined.
+  """Reads a recipe: 'published', 'joint=left_knee' (hides that joint alone), a mixture with odds
+  'published:2,severity3:1', or recipes one after the other 'mask_joints+instance_paste'; all may be
+  combined.
 
   Returns cumulative odds and, for each, the functions to apply. Raises ValueError.
   """
@@ -80,14 +81,19 @@ def recipe(name: str):
     except ValueError:
       raise ValueError(f"recipe '{name}': '{weight}' is no number; odds are written "
                        "'published:2,severity3:1'") from None
-    for one in names.split('+'):
-      if one not in RECIPES:
-        raise ValueError(f"a recipe is one of {', '.join(RECIPES)}, or such as "
-                         f"'published:2,mask_joints+instance_paste:1', not '{one}'")
-    chains.append([RECIPES[one] for one in names.split('+')])
+    chains.append([_function(one) for one in names.split('+')])
   if not (np.array(odds) >= 0).all() or not 0 < sum(odds) < np.inf:
     raise ValueError(f"recipe '{name}': odds must be positive")
   return np.cumsum(odds) / sum(odds), chains
+
+
+def _function(name):
+  if name.startswith('joint='):
+    return functools.partial(hide_joint, name.removeprefix('joint='))
+  if name not in RECIPES:
+    raise ValueError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
+                     f"'published:2,mask_joints+instance_paste:1', not '{name}'")
+  return RECIPES[name]
 
 
 def needs_bank(name: str) -> bool:

@@ -57,6 +57,29 @@ def severity(level: int, person, bank, rng) -> list[Placement]:
   return placements
 
 
+def hide_joint(name: str, person, bank, rng) -> list[Placement]:
+  """Hides one joint, if it is labelled, and where it can be done no other.
+
+  Of thirty occluders the first that hides this joint alone; else a small black box on it.
+  Raises ValueError for a joint that the skeleton does not have.
+  """
+  joint = person.skeleton.index(name)
+  if joint is None:
+    raise ValueError(f"recipe 'joint={name}': the skeleton has no such joint, but "
+                     f'{", ".join(person.skeleton.names)}')
+  if not person.visibility[joint]:
+    return []
+  labelled = np.flatnonzero(person.visibility > 0)
+  height = stature(person.keypoints, person.visibility, person.skeleton, box_stature(person.scale))
+  for _ in range(30):
+    placement = _occluder(_draw_kind(0, bank, rng), 0, joint, person, height, bank, rng)
+    hidden = opacity(placement, person.keypoints[labelled], bank) >= 0.5
+    if hidden.sum() == 1 and hidden[labelled == joint].all():
+      return [placement]
+  side = 0.04 * height
+  return [Placement(BLACK, np.column_stack([np.eye(2) * side, person.keypoints[joint] - side / 2]))]
+
+
 def _draw_kind(stage, bank, rng):
   kinds = {k: odds for k, odds in _KINDS[stage].items()
            if k not in _PARTS or not bank.parts.isdisjoint(_PARTS[k])}

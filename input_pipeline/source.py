@@ -1,6 +1,8 @@
 """The one form in which every annotated data set enters: people in columns."""
 import dataclasses
+import functools
 import hashlib
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -76,3 +78,36 @@ class Source:
     for column in (self.image_id, self.annotation_id, self.box, self.keypoints, self.visibility):
       h.update(np.ascontiguousarray(column).tobytes())
     return h.hexdigest()[:12]
+
+  def subset(self, rows) -> 'Source':
+    """The people of these rows, in this order; the ground truth keeps everybody."""
+    rows = np.asarray(rows, np.int64)
+    columns = {name: getattr(self, name)[rows] for name in (
+      'image_id', 'annotation_id', 'file', 'box', 'center', 'scale', 'keypoints', 'visibility',
+      'box_score')}
+    if self.head_size is not None:
+      columns['head_size'] = self.head_size[rows]
+    at = lambda function: functools.partial(_of_row, function, rows)
+    return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
+                               parts=at(self.parts))
+
+  def as_coco(self) -> dict:
+    """The annotations as a COCO dict: the set's own, or made from the columns."""
+    if self.ground_truth is not None:
+      return self.ground_truth
+    flat = np.concatenate([self.keypoints, self.visibility[..., None]], -1).reshape(len(self), -1)
+    people = [
+      {'id': number, 'image_id': image, 'category_id': 1, 'iscrowd': 0, 'bbox': box,
+       'area': 0.53 * box[2] * box[3], 'num_keypoints': count, 'keypoints': keypoints}
+      for number, image, box, count, keypoints in zip(
+        self.annotation_id.tolist(), self.image_id.tolist(), self.box.round(3).tolist(),
+        (self.visibility > 0).sum(1).tolist(), flat.round(3).tolist(), strict=True)]
+    names = dict(zip(self.image_id.tolist(), self.file.tolist(), strict=True))
+    return {'images': [{'id': i, 'file_name': os.path.basename(f)} for i, f in names.items()],
+            'annotations': people,
+            'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
+                            'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}
+
+
+def _of_row(function, rows, row):
+  return function(int(rows[row]))

@@ -70,6 +70,36 @@ def write_mpii(root, num_images=4, size=(96, 128), edit=None):
   return str(root)
 
 
+def write_keypoints(root, file, skeleton, num_images=3, size=(96, 128), folder='images', edit=None):
+  """A set in COCO's form of any skeleton, one person a picture; returns its path.
+
+  file: of the annotations, below root. The joints are drawn anywhere in the box; every second one
+  is hidden. edit: changes the dict before it is written.
+  """
+  root, rng = pathlib.Path(root), np.random.default_rng(0)
+  images, annotations = [], []
+  for number in range(1, num_images + 1):
+    name, box = f'{number:04d}.jpg', _box(rng, size)
+    _draw(root / folder / name, rng, size)
+    images.append({'id': number, 'file_name': name, 'width': size[0], 'height': size[1],
+                   'crowdIndex': 0.4 * number})
+    joints = np.round(rng.uniform(box[:2], np.add(box[:2], box[2:]), (len(skeleton.names), 2)), 2)
+    joints = np.column_stack([joints, 1 + np.arange(len(joints)) % 2])
+    annotations.append({'id': 10 * number, 'image_id': number, 'category_id': 1, 'bbox': box,
+                        'iscrowd': 0, 'keypoints': joints.ravel().tolist()})
+  truth = {'images': images, 'annotations': annotations, 'categories': [
+    {'id': 1, 'name': 'person', 'keypoints': list(skeleton.names), 'skeleton': [[16, 14]]}]}
+  if edit:
+    edit(truth)
+  write_json(root / file, truth)
+  return str(root)
+
+
+def write_json(path, value):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(value))
+
+
 def write_objects(root, edit=None):
   """A folder whose json names pictures from the root: people, a crowd, things; returns its path."""
   def make(truth):
@@ -143,7 +173,7 @@ def _person(number, box, rng):
 
 def _draw(path, rng, size):
   """A picture of soft random colours."""
-  path.parent.mkdir(exist_ok=True)
+  path.parent.mkdir(parents=True, exist_ok=True)
   coarse = rng.uniform(0, 255, (size[1] // 8, size[0] // 8, 3)).astype(np.float32)
   picture = cv2.resize(coarse, size) + rng.normal(0, 8, (size[1], size[0], 3))
   assert cv2.imwrite(str(path), np.clip(picture, 0, 255).astype(np.uint8))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
+from ml_collections import ConfigDict
 from PIL import Image
 
 import eval as evaluation_script
@@ -25,6 +26,7 @@ from dslope_jax import checkpointing, optimizers
 from dslope_jax.train_state import TrainState
 from input_pipeline import coco, detections, mpii, patches
 from input_pipeline.top_down import Augmentation
+from tests import tiny
 from tests.data_sets import write_coco, write_mpii
 
 _REPOSITORY = pathlib.Path(__file__).parent.parent
@@ -372,7 +374,7 @@ def _config(root, **changes):
   config.update(dict(batch_size=2 * jax.device_count(), duration='3 steps', save_every='1 step',
                      eval_every='99 steps', log_every='1 step'))
   config.system.name = 'heatmap'
-  config.system.model.update(dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  config.system.model = ConfigDict(tiny.MODEL)
   config.data.update(dict(root=root, size=(32, 32), recipe='none'))
   config.evals = {}
   config.update_from_flattened_dict(changes)

@@ -4,9 +4,11 @@ import json
 import math
 import pathlib
 
+import cv2
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import train
 from configs import ccoco_hrnet, cmpii_hrnet, common
@@ -15,6 +17,12 @@ from tests import data_sets, tiny
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
                if p.stem not in ('__init__', 'common'))
+SMALLEST = {
+  'hrnet': dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
+  'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
+  'vitpose': dict(width=16, depth=1, heads=2, filters=(8, 8)),
+  'hrformer': dict(width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
+  'lite_hrnet': dict(modules=(1, 1, 1), blocks=1)}
 ROWS = ('enet/clean', 'enet/occluded', 'gnet/clean', 'gnet/occluded')
 
 
@@ -23,7 +31,7 @@ def shrink(config, root, steps=2):
   config.data.root, config.data.num_workers = root, 0
   config.duration, config.batch_size = f'{steps} steps', 4
   config.data.size, config.evals.val.batch_size = (32, 64), 4
-  config.system.model.update(dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  config.system.model.update(SMALLEST[config.system.model.name])
   config.log_every = config.save_every = config.eval_every = '1 step'
   return config.lock()
 
@@ -74,6 +82,9 @@ def test_coco(coco_run):
     assert 0 <= x.get('data_wait_share', 0) <= 1 and x['enet/learning_rate'] > 0
   assert list((workdir / 'tensorboard').iterdir())
   assert (workdir / 'eval_2/val/pictures.jpg').stat().st_size > 1000
+  curve = cv2.imread(str(workdir / 'learning_curve.png'))  # losses beside the metric
+  assert curve.shape == (300, 920, 3) and (curve[:, :460] < 200).any() and (curve[:, 460:] <
+                                                                          200).any()
 
 
 def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, tmp_path):
@@ -94,8 +105,32 @@ def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, 
   assert set(results['val']) == set(ROWS)
 
 
+@pytest.mark.parametrize('name', ['simplebaseline', 'hrformer', 'vitpose', 'litehrnet'])
+def test_other_networks_on_coco(name, tmp_path):
+  """As configured, in bfloat16, with every network's own schedule, decay and codec."""
+  config = importlib.import_module(f'configs.ccoco_{name}').get_config('kl')
+  config.data.train_split, config.evals.val.split = 'train', 'val'
+  root = data_sets.write_coco(tmp_path / 'data')
+  state, results = train.train(shrink(config, root, steps=1), str(tmp_path / 'run'))
+  assert int(state.step) == 1 and set(results['val']) == set(ROWS)
+
+
+def test_two_architectures_in_one_pair(tmp_path):
+  config = tiny.config('kl', steps=1)
+  model = config.system.model.to_dict()
+  del config.system.model
+  config.system.model = ConfigDict(dict(gnet=model, enet=model | dict(width=16)))
+  state, results = train.train(config, str(tmp_path / 'run'))
+  count = {n: sum(x.size for x in jax.tree.leaves(p)) for n, p in state.params.items()}
+  assert count['enet'] > 2 * count['gnet'] and set(results['val']) == set(ROWS)
+  config.system.mutual.kind = 'mse'
+  with pytest.raises(ValueError, match='compares the features .* choose .kl. without features'):
+    train.train(config, str(tmp_path / 'other'))
+
+
 def test_mpii(tmp_path):
   config = cmpii_hrnet.get_config('kl')
+  config.system.model = ConfigDict(tiny.MODEL)
   root = data_sets.write_mpii(tmp_path / 'data')
   _, results = train.train(shrink(config, root), str(tmp_path / 'run'))
   for row in results['val'].values():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from dslope_jax import skeletons
 from dslope_jax.skeletons import Skeleton, from_category
 
-KNOWN = [skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE, skeletons.LSP]
+KNOWN = [skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE, skeletons.LSP, skeletons.AIC,
+         skeletons.JHMDB, skeletons.FACE_300W, skeletons.COFW, skeletons.WFLW, skeletons.AFLW]
 
 
 @pytest.mark.parametrize('s', KNOWN, ids=lambda s: s.name)
@@ -22,13 +23,31 @@ def test_flip_is_an_involution_and_swaps_names(s):
 
 
 def test_published_numbers():
-  assert [s.num_keypoints for s in KNOWN] == [17, 16, 14, 14]
+  assert [s.num_keypoints for s in KNOWN] == [17, 16, 14, 14, 14, 15, 68, 29, 98, 19]
   assert skeletons.COCO.flip_pairs == tuple((i, i + 1) for i in range(1, 17, 2))
   assert skeletons.MPII.flip_pairs == ((3, 2), (4, 1), (5, 0), (13, 12), (14, 11), (15, 10))
   assert np.flatnonzero(skeletons.COCO.lower_body).tolist() == [11, 12, 13, 14, 15, 16]
   assert np.flatnonzero(skeletons.MPII.lower_body).tolist() == [0, 1, 2, 3, 4, 5, 6]
   np.testing.assert_allclose(skeletons.COCO.sigmas, np.array(
     [.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1.07, 1.07, .87, .87, .89, .89]) / 10)
+
+
+def test_mirrored_points_of_faces():
+  """The numbers of the pairs as the files of the sets have them, 0-based."""
+  brows_to_chin = [*[(i, 16 - i) for i in range(8)], *[(i, 43 - i) for i in range(17, 22)]]
+  wanted = {
+    '300w': brows_to_chin + [
+      (31, 35), (32, 34), (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46), (48, 54),
+      (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67)],
+    'cofw': [(0, 1), (2, 3), (4, 6), (5, 7), (8, 9), (10, 11), (12, 14), (13, 15), (16, 17),
+             (18, 19), (22, 23)],
+    'wflw': [*[(i, 32 - i) for i in range(16)], *[(i, 79 - i) for i in range(33, 38)],
+             *[(i, 88 - i) for i in range(38, 42)], *[(i, 132 - i) for i in range(60, 65)],
+             (55, 59), (56, 58), (65, 75), (66, 74), (67, 73), (76, 82), (77, 81), (78, 80),
+             (83, 87), (84, 86), (88, 92), (89, 91), (93, 95), (96, 97)],
+    'aflw': [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)]}
+  for s in KNOWN[6:]:
+    assert {tuple(sorted(pair)) for pair in s.flip_pairs} == set(wanted[s.name]), s.name
 
 
 def test_known_sets_are_found_by_their_names():

@@ -3,13 +3,16 @@ from ml_collections import ConfigDict
 
 from configs import common
 
+# It compiles several times faster than the smallest HRNet.
+MODEL = dict(name='simple_baseline', depth=18, width=8, filters=(8, 8, 8), dtype='float32')
+
 
 def config(kind='mse', steps=6, batch_size=4, **data):
   """A D-Slope config that trains in seconds; a kind of None gives the plain system."""
   c = common.dslope(kind) if kind else common.base(('net',))
   c.duration, c.batch_size = f'{steps} steps', batch_size
   c.system.name = 'dslope' if kind else 'heatmap'
-  c.system.model.update(dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  c.system.model = ConfigDict(MODEL)
   c.data.update(dict(name='synthetic', size=(32, 64)) | data)
   if c.data.name == 'synthetic':
     del c.data.root

@@ -131,6 +131,15 @@ def coco_ap(ground_truth, results, sigmas, image_ids=None):
   Raises ValueError if nothing is annotated in these pictures, if a picture or category is unknown,
   the number of joints is wrong, or a result holds a number that is not finite.
   """
+  truth, detections = indexed(ground_truth, results, len(sigmas), image_ids)
+  return _evaluate(truth, detections, sigmas)
+
+
+def indexed(ground_truth, results, num_keypoints, image_ids=None):
+  """Ground truth and results as two pycocotools COCO objects, checked; nothing given is changed.
+
+  Arguments, filled-in fields and errors as for `coco_ap`.
+  """
   known, categories = _known_ids(ground_truth)
   chosen = known if image_ids is None else {int(i) for i in image_ids}
   _require_known('image_ids', chosen, known, 'pictures')
@@ -143,10 +152,9 @@ def coco_ap(ground_truth, results, sigmas, image_ids=None):
   _require_known('results', {r['category_id'] for r in results}, categories, 'categories')
   shared = {'images': [{'id': i} for i in sorted(chosen)],
             'categories': [{'id': c} for c in sorted(categories)]}
-  return _evaluate(
-    shared | {'annotations': _annotations(people, len(sigmas))},
-    shared | {'annotations': _detections([r for r in results if r['image_id'] in chosen],
-                                         len(sigmas))}, sigmas)
+  here = [r for r in results if r['image_id'] in chosen]
+  return (_index(shared | {'annotations': _annotations(people, num_keypoints)}),
+          _index(shared | {'annotations': _detections(here, num_keypoints)}))
 
 
 def _poses(keypoints, scores, areas, sigmas):
@@ -217,10 +225,10 @@ def _detections(results, num_keypoints):
           for number, (r, area) in enumerate(zip(results, areas, strict=True), 1)]
 
 
-def _evaluate(ground_truth, detections, sigmas):
+def _evaluate(truth, detections, sigmas):
   """The ten numbers of pycocotools, which speaks on standard output and marks nan by -1."""
   with contextlib.redirect_stdout(io.StringIO()):
-    evaluation = COCOeval(_index(ground_truth), _index(detections), 'keypoints')
+    evaluation = COCOeval(truth, detections, 'keypoints')
     evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
     evaluation.evaluate()
     evaluation.accumulate()
@@ -232,5 +240,6 @@ def _evaluate(ground_truth, detections, sigmas):
 def _index(dataset):
   coco = COCO()
   coco.dataset = dataset
-  coco.createIndex()
+  with contextlib.redirect_stdout(io.StringIO()):
+    coco.createIndex()
   return coco

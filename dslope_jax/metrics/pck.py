@@ -1,7 +1,7 @@
 """Percentage of correct keypoints: PCKh of MPII, PCK by any reference, and of heatmap peaks."""
 import numpy as np
 
-from dslope_jax.skeletons import MPII
+from dslope_jax.skeletons import JHMDB, MPII
 
 _GROUPS = {
   'Head': ('head_top',),
@@ -113,6 +113,45 @@ def torso_diagonal(keypoints, visibility, skeleton):
       length = np.linalg.norm(keypoints[:, a] - keypoints[:, b], axis=-1)
       longest = np.maximum(longest, np.where(labelled[:, a] & labelled[:, b], length, 0))
   return longest
+
+
+def box_length(boxes):
+  """The longer side of the person's box, the reference of PCK on JHMDB.
+
+  boxes: (N,4) x, y, width, height. Returns (N,) float64 pixels. Formula: Yang and Ramanan, PAMI
+  2013, as MMPose applies it to JHMDB.
+  """
+  return np.asarray(boxes, np.float64)[:, 2:].max(1)
+
+
+def jhmdb_torso(ground_truth, predictions):
+  """Left shoulder to right hip, the reference of torso-normalised PCK (tPCK) on JHMDB.
+
+  ground_truth: (N,15,2 or more) and predictions: (N,15,2 or more), JHMDB's joints in pixels.
+  Returns (N,) float64 pixels; as published (MMPose), where the annotated length is below 1 pixel
+  the predicted one takes its place.
+  """
+  shoulder, hip = JHMDB.index('left_shoulder'), JHMDB.index('right_hip')
+  annotated, predicted = (
+    np.linalg.norm(a[:, shoulder, :2] - a[:, hip, :2], axis=-1)
+    for a in (np.asarray(p, np.float64) for p in (ground_truth, predictions)))
+  return np.where(annotated < 1, predicted, annotated)
+
+
+def jhmdb_table(predictions, ground_truth, visible, reference, threshold=0.2):
+  """The table that papers print for JHMDB, in percent.
+
+  Arguments and errors as for `pck`, with JHMDB's 15 joints; reference: `box_length` for PCK,
+  `jhmdb_torso` for tPCK. Returns a dict: Head, Shoulder, Elbow, Wrist, Hip, Knee, Ankle, left and
+  right averaged as percentages, and 'Mean', the mean of the percentages of all 15 joints, as
+  published (MMPose); nan where nobody has the joints visible.
+  """
+  per_joint = pck(predictions, ground_truth, visible, reference, threshold,
+                  JHMDB.names)['per_joint']
+  groups = _GROUPS | {'Head': ('head',)}
+  table = {group: _mean(np.array([per_joint[name] for name in names]))
+           for group, names in groups.items()}
+  return table | {'Mean': _mean(np.array(list(per_joint.values())))}
 
 
 def heatmap_accuracy(pred_xy, target_xy, valid, size):

@@ -1,0 +1,115 @@
+"""One pose of several networks' poses, joint by joint.
+
+Every rule takes keypoints (M,N,K,2) in pixels, confidences (M,N,K) of M networks and what was
+fitted, and returns keypoints (N,K,2) and confidences (N,K), float64. All raise ValueError if
+shapes disagree or a number is not finite.
+"""
+import numpy as np
+
+from dslope_jax.metrics import calibration
+
+_REACHES = (0.0, 0.02, 0.05, 0.1, 0.2, np.inf)
+
+
+def average(keypoints, confidences, fits=None):
+  """Mean of the coordinates and of the confidences, every network alike. fits: list of M."""
+  keypoints, confidences = _calibrated(keypoints, confidences, fits)
+  return keypoints.mean(0), confidences.mean(0)
+
+
+def confidence(keypoints, confidences, fits=None):
+  """Mean of the coordinates weighted by the calibrated confidences.
+
+  fits: list of M fits of `calibration`, each of temperature or isotonic kind or None. The
+  confidence is the weighted mean of the confidences; where all are 0 the weights are equal.
+  """
+  keypoints, confidences = _calibrated(keypoints, confidences, fits)
+  total = confidences.sum(0)
+  weights = np.where(total > 0, confidences / np.where(total > 0, total, 1), 1 / len(confidences))
+  return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
+
+
+def pick(keypoints, confidences, fits=None):
+  """The joint of the network with the highest calibrated confidence, the first of equals.
+
+  fits: as for `confidence`.
+  """
+  keypoints, confidences = _calibrated(keypoints, confidences, fits)
+  best = confidences.argmax(0)[None]
+  return (np.take_along_axis(keypoints, best[..., None], 0)[0],
+          np.take_along_axis(confidences, best, 0)[0])
+
+
+def gate(keypoints, confidences, fit):
+  """Two networks weighted by a logistic gate, picked by it where they are far apart.
+
+  fit: from `fit_gate`. Far apart: farther than the fitted reach, in shares of the pose's extent;
+  between two distant joints lies nothing. The confidence is that of the used mixture.
+  """
+  keypoints, confidences = _calibrated(keypoints, confidences, fit['fits'])
+  features, distance = _features(keypoints, confidences)
+  second = calibration.apply(fit['gate'], features)
+  reach = np.inf if fit['reach'] is None else fit['reach']
+  second = np.where(distance > reach, second > 0.5, second)
+  weights = np.stack([1 - second, second])
+  return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
+
+
+def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
+  """Fits the gate on predictions that neither network was trained on.
+
+  keypoints: (2,N,K,2) and confidences: (2,N,K); truth: (N,K,2); labelled: (N,K) bool; is_right:
+  keypoints (N,K,2) -> (N,K) bool, such as `occlusion.oks_correct` with truth, areas and sigmas
+  bound. fits: as for `confidence`. The gate learns which network is nearer to the truth; the reach
+  is, of a few, the one with the most right joints.
+  Returns {'gate': a logistic fit, 'reach': share of the pose's extent, None for no limit, 'fits'},
+  ready for json. Raises ValueError also unless there are two networks and a labelled joint.
+  """
+  raw = np.asarray(keypoints, np.float64)
+  calibrated = _calibrated(keypoints, confidences, fits)
+  features, _ = _features(*calibrated)
+  labelled = np.asarray(labelled, bool)
+  distances = np.linalg.norm(raw - np.asarray(truth, np.float64), axis=-1)
+  decided = labelled & (distances[0] != distances[1])
+  if not decided.any():
+    raise ValueError('no labelled joint on which the two networks differ')
+  learned = calibration.fit_logistic(features[decided], (distances[1] < distances[0])[decided])
+  best, most = None, -1
+  for reach in _REACHES:
+    fit = {'gate': learned, 'reach': None if np.isinf(reach) else reach, 'fits': fits}
+    right = int((is_right(gate(raw, confidences, fit)[0]) & labelled).sum())
+    if right > most:
+      best, most = fit, right
+  return best
+
+
+RULES = {'average': average, 'confidence': confidence, 'pick': pick, 'gate': gate}
+
+
+def _features(keypoints, confidences):
+  """(N,K,4) of two networks: both logits, distance, and distance times difference; distance."""
+  if len(keypoints) != 2:
+    raise ValueError(f'the gate is for two networks, not {len(keypoints)}')
+  extent = np.ptp(keypoints, axis=2).max(-1).mean(0)  # (N,) pixels
+  gap = np.linalg.norm(keypoints[1] - keypoints[0], axis=-1)
+  distance = gap / np.where(extent > 0, extent, 1)[:, None]
+  logits = np.clip(confidences, 1e-4, 1 - 1e-4)
+  logits = np.log(logits / (1 - logits))
+  reserve = np.log1p(10 * distance)
+  return np.stack([*logits, reserve, reserve * (logits[1] - logits[0])], -1), distance
+
+
+def _calibrated(keypoints, confidences, fits):
+  """Both as float64, checked, the confidences by their fits."""
+  keypoints = np.asarray(keypoints, np.float64)
+  confidences = np.asarray(confidences, np.float64)
+  if keypoints.ndim != 4 or keypoints.shape != (*confidences.shape, 2) or not len(keypoints):
+    raise ValueError(f'keypoints have shape {keypoints.shape}, confidences {confidences.shape}; '
+                     'needed are (M,N,K,2) and (M,N,K)')
+  if not (np.isfinite(keypoints).all() and np.isfinite(confidences).all()):
+    raise ValueError('a keypoint or confidence is NaN or infinite')
+  fits = [None] * len(confidences) if fits is None else fits
+  if len(fits) != len(confidences):
+    raise ValueError(f'{len(confidences)} networks, but {len(fits)} fits')
+  return keypoints, np.stack([calibration.apply(f, c)
+                              for f, c in zip(fits, confidences, strict=True)])

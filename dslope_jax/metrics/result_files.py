@@ -1,0 +1,153 @@
+"""Reads keypoint result files in COCO's format, whichever program wrote them."""
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+_MEND = 'mend or remove it'
+_BEYOND = 0.05  # of the picture's side: further than a detector's box reaches over the border
+
+
+class Results(NamedTuple):
+  """N poses in the order of the file; keypoints in pixels as written.
+
+  image_id: (N,) int64; keypoints: (N,K,2), keypoint_scores: (N,K) and score: (N,) float64.
+  """
+  image_id: np.ndarray
+  keypoints: np.ndarray
+  keypoint_scores: np.ndarray
+  score: np.ndarray
+
+
+def read_results(path, truth, num_keypoints) -> Results:
+  """The poses of a result file, all of them checked.
+
+  truth: COCO dict of the set that was predicted, for its picture and category ids and the sizes of
+  its pictures. num_keypoints: K. Format: https://cocodataset.org/#format-results, a list of dicts
+  with image_id, category_id, keypoints (x, y, score for each joint) and score; an empty list is
+  valid, other fields are not read but for `bbox`, which must be x, y, width, height.
+
+  Raises OSError or ValueError, one line naming the file, the entry, what is wrong and the mend.
+  """
+  entries = _parse(path)
+  pictures = {image['id']: image for image in truth['images']}
+  categories = sorted({category['id'] for category in truth['categories']})
+  for i, entry in enumerate(entries):
+    problem = (_problem(entry, pictures, categories, num_keypoints) if isinstance(entry, dict)
+               else f'is {_shown(entry)}, not a dict; get or make the file again')
+    if problem:
+      raise ValueError(f'{path}: entry {i} {problem}')
+  joints = np.array([e['keypoints'] for e in entries], np.float64).reshape(-1, num_keypoints, 3)
+  results = Results(np.array([e['image_id'] for e in entries], np.int64), joints[..., :2],
+                    joints[..., 2], np.array([e['score'] for e in entries], np.float64))
+  _refuse_doubles(results, path)
+  _refuse_corners(entries, pictures, path)
+  return results
+
+
+def _parse(path):
+  try:
+    with open(path, encoding='utf-8') as f:
+      entries = json.load(f)
+  except OSError as error:
+    raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{path}: not a readable json file ({error}); was it written to its end? '
+                     'Write it again') from None
+  if isinstance(entries, list):
+    return entries
+  hint = ''
+  if isinstance(entries, dict) and 'annotations' in entries:
+    hint = '; this looks like an annotation file'
+  raise ValueError(f'{path}: holds {_shown(entries)}, not a list of results{hint}; give the path '
+                   'of the result file, or write its list alone')
+
+
+def _problem(entry, pictures, categories, num_keypoints):
+  """What is wrong with a result and its mend, None if nothing is."""
+  missing = [k for k in ('image_id', 'category_id', 'keypoints', 'score') if k not in entry]
+  if missing:
+    return f"lacks {' and '.join(missing)}; have the program write {' and '.join(missing)}"
+  number, category, score = entry['image_id'], entry['category_id'], entry['score']
+  if type(number) is not int:
+    return f'has the image_id {_shown(number)}, not a whole number; write the id as in the truth'
+  if number not in pictures:
+    return (f'is of picture {number}, which the truth does not have; is it the result of another '
+            'split?')
+  if type(category) is not int or category not in categories:
+    return (f'has the category_id {_shown(category)}, the truth has {_listed(categories)}; write '
+            'that, or leave out results of other categories')
+  if not _finite(score):
+    return f'has the score {_shown(score)}, not a finite number; {_MEND}'
+  return _joint_problem(entry['keypoints'], num_keypoints)
+
+
+def _joint_problem(joints, num_keypoints):
+  if not isinstance(joints, list):
+    return f'has {_shown(joints)} as keypoints, not a list; write x, y, score of every joint in one'
+  wanted = 3 * num_keypoints
+  if len(joints) != wanted:
+    if len(joints) == num_keypoints and isinstance(joints[0], list):
+      says = 'lists of their own for the joints; write all numbers in one list'
+    elif len(joints) == 2 * num_keypoints:
+      says = f'{len(joints)} keypoint numbers, as of x, y alone; write x, y, score of every joint'
+    elif len(joints) % 3 == 0:
+      says = (f'{len(joints) // 3} keypoints, the truth has {num_keypoints}; bring them to its '
+              'joints and their order')
+    else:
+      says = f'{len(joints)} keypoint numbers, {num_keypoints} joints need {wanted}; write x, y, ' \
+             'score of every joint'
+    return f'has {says}'
+  bad = next((j for j, v in enumerate(joints) if not _finite(v)), None)
+  if bad is not None:
+    return (f"has {_shown(joints[bad])} as {('x', 'y', 'score')[bad % 3]} of joint {bad // 3}, not "
+            f'a finite number; {_MEND}')
+  return None
+
+
+def _refuse_doubles(results, path):
+  """ValueError if one picture has the same pose twice, as when parts of a run were joined."""
+  seen = {}
+  for i, (number, pose) in enumerate(zip(results.image_id.tolist(), results.keypoints,
+                                         strict=True)):
+    first = seen.setdefault((number, pose.tobytes()), i)
+    if first != i:
+      raise ValueError(f'{path}: entries {first} and {i} are the same pose of picture {number}; '
+                       'were the parts of a run joined twice? Keep one of them')
+
+
+def _refuse_corners(entries, pictures, path):
+  """ValueError if the boxes must be two corners: most reach far out of pictures that they fit."""
+  told = out = 0
+  for i, entry in enumerate(entries):
+    box, image = entry.get('bbox'), pictures[entry['image_id']]
+    if box is None:
+      continue
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
+      raise ValueError(f'{path}: entry {i} has the bbox {_shown(box)}, not four finite numbers x, '
+                       f'y, width, height; {_MEND}')
+    x, y, a, b = box
+    w, h = image.get('width'), image.get('height')
+    if not w or not h:
+      continue
+    if a <= x or b <= y:
+      return  # no corner opposite to the first one
+    told += 1
+    reach_w, reach_h = (1 + _BEYOND) * w, (1 + _BEYOND) * h
+    out += (x + a > reach_w or y + b > reach_h) and a <= reach_w and b <= reach_h
+  if out > told / 2:
+    raise ValueError(f'{path}: {out} of {told} boxes leave their picture as x, y, width, height '
+                     'and fit it as corners x1, y1, x2, y2; write width and height as bbox[2:]')
+
+
+def _finite(value):
+  return type(value) in (int, float) and abs(value) < 1e9
+
+
+def _listed(numbers):
+  return ', '.join(map(str, numbers))
+
+
+def _shown(value):
+  text = repr(value)
+  return text if len(text) <= 40 else text[:36] + ' ...'

@@ -1,0 +1,59 @@
+"""How a network's score falls as more of the person is hidden, and which joints it needs."""
+import os
+
+import jax
+
+from dslope_jax import scoring
+from dslope_jax.evaluation import write_json
+
+
+def run(evaluator, weights, folder=None) -> dict:
+  """The metric of every network at severity 0 to 5 and with each joint hidden alone.
+
+  Severity 0 hides nothing. Returns {network: {'metric': name, 'severity': [[level, value], ...],
+  'area': mean of the curve over severity 0 to 5, 'joints': {joint: value}}}; written to
+  stress.json in `folder` if given.
+  """
+  recipes = ['none', *(f'severity{level}' for level in range(1, 6))]
+  curves, joints = {}, {}
+  for level, recipe in enumerate(recipes):
+    for network, (metric, value) in _scores(evaluator, weights, recipe).items():
+      curves.setdefault(network, (metric, []))[1].append([level, value])
+  for name in evaluator.source.skeleton.names:
+    for network, (_, value) in _scores(evaluator, weights, f'joint={name}').items():
+      joints.setdefault(network, {})[name] = value
+  out = {network: {'metric': metric, 'severity': curve, 'area': _area(curve),
+                   'joints': joints[network]} for network, (metric, curve) in curves.items()}
+  if folder and jax.process_index() == 0:
+    write_json(os.path.join(folder, 'stress.json'), {'stamp': evaluator.stamp, 'stress': out})
+  return out
+
+
+def _scores(evaluator, weights, recipe):
+  """{network: (first number of the metric, its value)} on the occluded pictures of a recipe."""
+  predictions, covered, _ = evaluator.predict(weights, recipe)
+  predictions |= scoring.mixtures(predictions)
+  out = {}
+  for name, pose in predictions.items():
+    network, kind = name.split('/')
+    if kind == 'occluded':
+      out[network] = scoring.main_number(evaluator.source, pose, evaluator.metric,
+                                         evaluator.oks_nms)
+  return out
+
+
+def _area(curve):
+  """Mean height of a polyline of (x, y), by trapezia."""
+  pairs = list(zip(curve[:-1], curve[1:], strict=True))
+  return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairs) / (curve[-1][0] - curve[0][0])
+
+
+def text(stress: dict) -> str:
+  """The curves as a table."""
+  metric = next(iter(stress.values()))['metric']
+  lines = [f'{metric} by severity' + ''.join(f'{level:>8}' for level in range(6)) + '    mean']
+  width = len(lines[0]) - 8 * 6 - 8
+  for network, found in stress.items():
+    values = ''.join(f'{value:8.4g}' for _, value in found['severity'])
+    lines.append(f'{network:<{width}}{values}{found["area"]:8.4g}')
+  return '\n'.join(lines)

@@ -1,0 +1,111 @@
+"""The whole evaluation of a small run: mixtures, calibration, stress, files, another's results."""
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import eval as evaluation_script
+from configs import common, protocols
+from dslope_jax import compare, scoring
+from dslope_jax.metrics import occlusion_report
+from input_pipeline.from_config import load_source, load_train
+from tests import tiny
+from train import train
+
+RULES = ('average', 'confidence', 'pick', 'gate')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A run of two steps with a third of the people held out, evaluated in every way."""
+  workdir = tmp_path_factory.mktemp('run')
+  config = tiny.config(steps=2, holdout=0.3)
+  train(config, str(workdir))
+  results = evaluation_script.evaluate(config, str(workdir), stress=True, report=True)
+  return config, workdir / 'eval_2' / 'val', results['val']
+
+
+def read(folder, name):
+  return json.loads((folder / f'{name}.json').read_text())
+
+
+def test_networks_and_all_their_mixtures_are_scored(run):
+  _, folder, results = run
+  names = [f'{n}/{kind}' for n in ('enet', 'gnet', *RULES) for kind in ('clean', 'occluded')]
+  assert set(results) == set(names)
+  for name in names:
+    assert 0 <= results[name]['PCK@0.2'] <= 100
+    table = occlusion_report.load_joint_table(folder / f'joints_{name.replace("/", "_")}.npz')
+    assert table['right'].shape == (10, 17)
+  assert 0 <= results['gnet/clean']['ECE'] <= 1
+  assert read(folder, 'results')['stamp']['calibrated_on'] > 0
+  fits = read(folder, 'calibration')
+  assert set(fits['right']) == set(fits['visible']) == {'gnet', 'enet'} and fits['gate']
+
+
+def test_report_counts_every_joint_once(run):
+  config, folder, _ = run
+  source = load_source(config, 'val', **config.evals.val.loader)
+  labelled = int((source.visibility > 0).sum())
+  for name, found in read(folder, 'report')['report'].items():
+    assert found['overall']['joints'] == labelled, name
+    for split, bins in found['by'].items():
+      assert sum(row['joints'] for row in bins.values()) == labelled, (name, split)
+  html = (folder / 'report.html').read_text()
+  assert 'gnet/occluded' in html and 'data:image/jpeg;base64' in html
+
+
+def test_stress_begins_at_the_clean_score(run):
+  config, folder, results = run
+  stress = read(folder, 'stress')['stress']
+  assert {'gnet', 'enet', 'average'} <= set(stress)
+  for name, found in stress.items():
+    assert [level for level, _ in found['severity']] == list(range(6))
+    if f'{name}/clean' in results and name in ('gnet', 'enet', 'average'):
+      assert found['severity'][0][1] == results[f'{name}/clean']['PCK@0.2']
+    assert len(found['joints']) == 17
+    low, high = (f(v for _, v in found['severity']) for f in (min, max))
+    assert low <= found['area'] <= high
+
+
+def test_our_predictions_as_a_file_have_the_same_score(run):
+  config, folder, results = run
+  path = str(folder / 'predictions_gnet_clean.json')
+  found = evaluation_script.evaluate_file(config, path, report=True)['val']
+  assert 0 <= found['PCK@0.2'] <= results['gnet/clean']['PCK@0.2'] + 25
+  config = config.copy_and_resolve_references()
+  config.evals.val.metric = 'coco_ap'
+  ap = evaluation_script.evaluate_file(config, path)['val']
+  source = load_source(config, 'val', **config.evals.val.loader)
+  flat = np.array([e['keypoints'] for e in json.loads(pathlib.Path(path).read_text())])
+  pose = flat.reshape(len(source), 17, 3)
+  own, _, _ = scoring.score(source, {'keypoints': pose[..., :2], 'scores': pose[..., 2]},
+                            'coco_ap', np.zeros((len(source), 17), bool), oks_nms=0)
+  for key in ('AP', 'AP50', 'AR'):
+    assert ap[key] == pytest.approx(own[key], abs=1e-9, nan_ok=True)
+
+
+def test_compare_reads_what_evaluation_writes(run):
+  text = compare.compare([str(run[1])])
+  assert 'gnet' in text and 'enet' in text
+
+
+def test_held_out_people_are_not_trained_on():
+  config = tiny.config(holdout=0.3)
+  rest, held = load_train(config)
+  everybody = load_source(config, config.data.train_split)
+  assert len(rest) + len(held) == len(everybody) and 3 <= len(held) <= 15
+  assert not set(rest.annotation_id) & set(held.annotation_id)
+  row = int(np.flatnonzero(everybody.annotation_id == held.annotation_id[1])[0])
+  np.testing.assert_array_equal(held.read(1), everybody.read(row))
+  config.data.holdout = 1.0
+  with pytest.raises(ValueError, match='data.holdout is 1.0'):
+    load_train(config)
+
+
+@pytest.mark.parametrize('word', protocols._PROTOCOLS)
+def test_every_protocol_is_one_word(word):
+  config = protocols.get_config(f'{word},kl')
+  assert config.evals.val.metric in scoring.METRICS and config.system.mutual.kind == 'kl'
+  assert set(config) == set(common.base(('net',)))
