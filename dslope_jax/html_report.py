@@ -12,6 +12,14 @@ import numpy as np
 from dslope_jax import svg_charts
 from dslope_jax.svg_charts import finite, number, text
 
+_LIGHT = ('1f5fa8 8db8e6 b9530a f2ae6b 1f7a4a 8fcfa6 7a3b9e c8a3e0 0c7489 84cbd8 5c5346 b9ae9c',
+          'paper:#fff;--ink:#1c2126;--quiet:#5b646d;--grid:#dfe3e8;--panel:#f5f7f9')
+_DARK = ('7db4f0 3a669c f0a35a 94561c 79c999 37764f c79be6 754c94 6cc5d6 2b7482 c4b8a4 756a58',
+         'paper:#14181c;--ink:#e6e9ec;--quiet:#9aa4ae;--grid:#30373e;--panel:#1d2329')
+_variables = lambda shades, rest: ''.join(
+  f'--c{i}:#{c};' for i, c in enumerate(shades.split())) + f'--{rest}'
+_THEME = (f':root{{color-scheme:light dark;{_variables(*_LIGHT)}}}'
+          f'@media screen and (prefers-color-scheme:dark){{:root{{{_variables(*_DARK)}}}}}')
 _STYLE = '''
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1240px;padding:20px;background:var(--paper);color:var(--ink);
@@ -34,12 +42,15 @@ th:first-child{position:sticky;left:0;text-align:left;background:var(--paper)}
 tbody th{font-weight:400}summary{cursor:pointer;font-size:13px;color:var(--quiet)}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:16px}
 .card{padding:10px;background:var(--panel);border-radius:8px;break-inside:avoid}
-.card figcaption{margin:0 0 6px;font-size:14px;font-weight:400}.row{display:flex;gap:6px}.row div{flex:1;min-width:0}
+.card figcaption{margin:0 0 6px;font-size:14px;font-weight:400}
+.row{display:flex;gap:6px}.row div{flex:1;min-width:0}
 .row img{display:block;width:100%;border-radius:4px}.row span{font-size:12px;color:var(--quiet)}
 @media(max-width:600px){body{padding:12px}th,td{padding:4px 7px}}
 @media print{body{max-width:none;padding:0;font-size:11px}nav{display:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}h2,h3,figcaption{break-after:avoid}
-.scroll{overflow:visible}details::details-content{content-visibility:visible;block-size:auto}}
+.scroll{overflow:visible}th,td,thead th{padding:2px 3px;font-size:7.5px}
+.grid,.cards{grid-template-columns:1fr 1fr}.grid.slim{grid-template-columns:1fr 1fr 1fr}
+svg.chart{min-width:0!important}details::details-content{content-visibility:visible;block-size:auto}}
 '''
 _SPLITS = {
   'joint': ('Joints in sight, hidden and covered', 'labelled joints'),
@@ -77,7 +88,7 @@ def page(data: dict) -> str:
   return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
           '<meta name="viewport" content="width=device-width,initial-scale=1">'
           f'<link rel="icon" href="data:,"><title>{text(data["title"])}</title>'
-          f'<style>{svg_charts.STYLE}{_STYLE}</style></head><body>{svg_charts.hatches()}'
+          f'<style>{_THEME}{svg_charts.STYLE}{_STYLE}</style></head><body>{svg_charts.hatches()}'
           f'<header><h1>{text(data["title"])}</h1><dl class="stamp">{stamp}</dl>'
           f'<nav aria-label="Contents"><ul>{links}</ul></nav></header>'
           f'<main>{body}</main></body></html>\n')
@@ -179,7 +190,7 @@ def _stress(stress, inks):
     levels = dict.fromkeys(level for row in curves.values() for level, _ in row)
     rows = {name: [*map({a: b for a, b in row}.get, levels), stress[name].get('area')]
             for name, row in curves.items()}
-    table = _table([*map(number, levels), 'area'], rows)
+    table = _table([*(f'{level:g}' for level in levels), 'area'], rows)
     out += [_figure(f'{metric} against severity', chart), _figure(f'{metric} by severity', table)]
   joints = {name: s['joints'] for name, s in stress.items() if s.get('joints')}
   if joints:
@@ -205,7 +216,7 @@ def _bars_of(values, label, inks, top=None):
   groups = _union(values.values())
   series = {name: [row.get(g) for g in groups] for name, row in values.items()}
   return (svg_charts.bars(groups, series, y_label=label, inks=inks, top=top)
-          + _fold(_table_of(values)))
+          + _fold(_table([*values], {g: [row.get(g) for row in values.values()] for g in groups})))
 
 
 def _worst(cards, inks):

@@ -1,31 +1,22 @@
 """Charts as SVG text for pages without scripts: bars, stacked bars, lines, reliability.
 
-Colours and dark mode come from `STYLE`, the hatches for readers without colours from `hatches()`;
-a page has each once. An ink is a number 0..11: pairs of a strong and a pale shade of one colour,
-the pairs told apart by hatch or dash as well.
+A page has `STYLE` and `hatches()` once, and the colours as CSS variables: --c0 to --c11 for the
+inks, --ink, --quiet, --grid and --paper. An ink is a number 0..11: pairs of a strong and a pale
+shade of one colour, the pairs told apart by hatch or dash as well.
 """
 import html
 import math
 import numbers
 import re
 
-_LIGHT = ('1f5fa8 8db8e6 b9530a f2ae6b 1f7a4a 8fcfa6 7a3b9e c8a3e0 0c7489 84cbd8 5c5346 b9ae9c',
-          'paper:#fff;--ink:#1c2126;--quiet:#5b646d;--grid:#dfe3e8;--panel:#f5f7f9')
-_DARK = ('7db4f0 3a669c f0a35a 94561c 79c999 37764f c79be6 754c94 6cc5d6 2b7482 c4b8a4 756a58',
-         'paper:#14181c;--ink:#e6e9ec;--quiet:#9aa4ae;--grid:#30373e;--panel:#1d2329')
 INKS, _SPACE = 12, 'xmlns="http://www.w3.org/2000/svg"'
-_variables = lambda shades, rest: ''.join(
-  f'--c{i}:#{c};' for i, c in enumerate(shades.split())) + f'--{rest}'
-STYLE = (f':root{{color-scheme:light dark;{_variables(*_LIGHT)}}}'
-         f'@media screen and (prefers-color-scheme:dark){{:root{{{_variables(*_DARK)}}}}}'
-         'svg.chart{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}'
+STYLE = ('svg.chart{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}'
          'svg.chart text{fill:var(--ink)}svg.chart .quiet{fill:var(--quiet)}'
-         'svg.chart .small{font-size:10px}svg.chart .end{text-anchor:end}'
+         'svg.chart .small{font-size:11px}svg.chart .end{text-anchor:end}'
          'svg.chart .mid{text-anchor:middle}svg.chart .grid{stroke:var(--grid);fill:none}'
          'svg.chart .axis{stroke:var(--quiet);fill:none}svg.chart .on{fill:var(--paper)}'
          + ''.join(f'.f{i}{{fill:var(--c{i})}}.s{i}{{stroke:var(--c{i});fill:none}}'
                    for i in range(INKS)))
-
 _HATCHES = ('', 'M-1 1l2-2M0 6l6-6M5 7l2-2', 'M0 3h6', 'M3 0v6M0 3h6', 'M-1 5l2 2M0 0l6 6M5-1l2 2',
             'M3 0v6')
 _DASHES = ('none', '7 3', '2 3', '9 3 2 3', '12 4', '4 4 1 4')
@@ -155,7 +146,8 @@ def lines(series, *, x_label, y_label, inks=None) -> str:
   for name, row in points.items():
     marks.append(_polyline([(x(a), y(b)) for a, b in row], inks[name], 2.2))
     for a, b in row:
-      marks.append(_dot(x(a), y(b), inks[name], f'{name}, {x_label} {a:g}: {number(b)} ({y_label})'))
+      tip = f'{name}, {x_label} {a:g}: {number(b)} ({y_label})'
+      marks.append(_dot(x(a), y(b), inks[name], tip))
     marks.append(_line(x(row[-1][0]) + 5, y(row[-1][1]), box[2] + 14, ends[name], 'grid'))
     marks.append(_write(_short(name), box[2] + 17, ends[name] + 4))
   return _svg(width, height, ''.join(marks), f'{y_label} against {x_label}')
@@ -264,7 +256,7 @@ def _bar(x, y, thick, zero, ink, tip, label):
   gap, high, low = min(1, thick / 8), min(y, zero), max(y, zero)
   above = _write(label, x + thick / 2, high - 3 if y <= zero else low + 10, 'small mid')
   return (_rect(x + gap, high, thick - 2 * gap, max(low - high, 0.8), ink, tip)
-          + (above if thick > 5.8 * len(label) + 1 else ''))
+          + (above if thick > 6.3 * len(label) + 1 else ''))
 
 
 def _rect(x, y, width, height, ink, tip):
@@ -301,7 +293,6 @@ def _write(label, x, y, kind='', turn=''):
 
 
 def _svg(width, height, body, label):
-  width, height = math.ceil(width), math.ceil(height)
   return (f'<svg {_SPACE} class="chart" role="img" aria-label="{text(label)}" '
-          f'viewBox="0 0 {width} {height}" '
+          f'viewBox="0 0 {math.ceil(width)} {math.ceil(height)}" '
           f'style="min-width:{0.66 * width:.0f}px;max-width:{1.3 * width:.0f}px">{body}</svg>')
