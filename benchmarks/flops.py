@@ -34,6 +34,7 @@ def _is_program(value):
 def count(jaxpr, of_weights):
   """(multiply-adds with weights, between activations); of_weights: variables made of weights."""
   total = [0, 0]
+  of_weights = of_weights | set(jaxpr.constvars)
   for eqn in jaxpr.eqns:
     for sub in filter(_is_program, jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_program)):
       sub = getattr(sub, 'jaxpr', sub)
@@ -41,7 +42,7 @@ def count(jaxpr, of_weights):
                if not hasattr(outer, 'val') and outer in of_weights}
       total = [a + b for a, b in zip(total, count(sub, known), strict=True)]
     inputs = [v for v in eqn.invars if not hasattr(v, 'val')]
-    if inputs and all(v in of_weights for v in inputs):
+    if all(v in of_weights for v in inputs):
       of_weights.update(eqn.outvars)
     if eqn.primitive.name == 'conv_general_dilated':
       kernel = eqn.invars[1].aval.shape

@@ -52,12 +52,21 @@ class Deconv(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    shape = (4, 4, x.shape[-1], self.features)
+    b, h, w, c = x.shape
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    kernel = self.param('transposed_kernel', self.kernel_init, shape, wide).astype(x.dtype)
-    return jax.lax.conv_general_dilated(
-      x, kernel[::-1, ::-1], (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2),
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    kernel = self.param('transposed_kernel', self.kernel_init, (4, 4, c, self.features), wide)
+    # Every output pixel sees 2x2 inputs, by one of four parts of the kernel according to whether
+    # its row and column are even: one matrix product for all four. Convolving an input with zeros
+    # between its pixels is the same, but many times slower in training on CPU.
+    taps = (3, 1), (2, 0)
+    parts = [kernel[jnp.array(rows)][:, jnp.array(columns)] for rows in taps for columns in taps]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    seen = jnp.concatenate([padded[:, i:h + 1 + i, j:w + 1 + j]
+                            for i in (0, 1) for j in (0, 1)], -1)
+    out = seen @ jnp.concatenate(parts, -1).reshape(4 * c, -1).astype(x.dtype)
+    out = out.reshape(b, h + 1, w + 1, 2, 2, self.features)
+    rows = jnp.stack([out[:, :h, :, 0], out[:, 1:, :, 1]], 2).reshape(b, 2 * h, w + 1, 2, -1)
+    return jnp.stack([rows[:, :, :w, 0], rows[:, :, 1:, 1]], 3).reshape(b, 2 * h, 2 * w, -1)
 
 
 class DropPath(nn.Module):
