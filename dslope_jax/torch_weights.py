@@ -182,10 +182,13 @@ def compare(torch_module, name: str, kwargs: dict, variables, size=(192, 256), s
   return float(np.abs(np.asarray(ours) - theirs).max() / max(np.abs(theirs).max(), 1e-30))
 
 
-def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=False):
+def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=False,
+              original=None):
   """(Converted, certificate) of a weight file, or of a folder with model.safetensors.
 
-  kwargs may lack num_keypoints: the file's own number is taken. The rest is as for `convert_any`.
+  kwargs may lack num_keypoints: the file's own number is taken. original: the PyTorch module that
+  the file belongs to, with its weights; the certificate then says how far our heatmaps are from
+  its own (`compare`). The rest is as for `convert_any`.
   """
   if os.path.isdir(path):
     path = os.path.join(path, 'model.safetensors')
@@ -199,6 +202,9 @@ def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=
     'model': name, 'arguments': kwargs, 'image_size': list(image_size),
     'keys_used': len(converted.used), 'keys_dropped': converted.dropped, 'fresh': converted.fresh,
     'resized': converted.resized, 'max_relative_heatmap_difference': None}
+  if original is not None:
+    certificate['max_relative_heatmap_difference'] = compare(original, name, kwargs,
+                                                             converted.variables, image_size)
   return converted, certificate
 
 
