@@ -4,14 +4,17 @@
                  [--stress] [--report]
                  [--config.data.root=FOLDER] [--config.evals.val.boxes=DETECTIONS.json]
 
-  python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER \
+  python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER
                  --predictions RESULTS.json [--report]
 
 Prints one table per entry of `config.evals` and writes results, predictions in COCO's format and
 a sheet of pictures to WORKDIR/eval_STEP/<entry>.
 """
 import functools
+import itertools
+import json
 import os
+import re
 
 import jax
 from absl import flags
@@ -99,7 +102,7 @@ def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
   weights = sharding.replicate(weights, mesh)
   out = run_evaluators(evaluators, weights, step, workdir)
   for name, evaluator in evaluators.items():
-    folder = os.path.join(workdir, f'eval_{step}', name)
+    folder = evaluation_folder(workdir, step, name, evaluator.stamp)
     if stress:
       say(stress_test.text(stress_test.run(evaluator, weights, folder)))
     if report:
@@ -107,20 +110,23 @@ def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
   return out
 
 
-def evaluate_file(config, path, report=False):
+def evaluate_file(config, path, report=False, workdir=None):
   """Scores a COCO result file of any program by every entry of `config.evals`.
 
-  Writes to the folder PATH_eval/ENTRY; returns {entry: {metric: number}}.
+  Writes to WORKDIR/ENTRY, by default PATH_eval/ENTRY; returns {entry: {metric: number}}.
   """
   out = {}
   for name, entry in config.evals.items():
     source = load_source(config, entry.split, **entry.loader)
     scoring.check_fit(entry.metric, source)
-    out[name], found = scoring.score_file(source, path, entry.metric)
+    out[name], found, missed = scoring.score_file(source, path, entry.metric)
+    if missed:
+      say(f'{name}: {missed} of {len(source)} people have no pose in the file that is like them; '
+          'their joints count as wrong')
     stamp = {'data': source.name, 'split': entry.split, 'people': len(source),
              'digest': source.digest, 'predictions': os.path.basename(path),
              'sha256': weight_files.sha256(path)[:12], 'metric': entry.metric}
-    folder = os.path.join(os.path.splitext(path)[0] + '_eval', name)
+    folder = os.path.join(workdir or os.path.splitext(path)[0] + '_eval', name)
     os.makedirs(folder, exist_ok=True)
     results = {'file/pictures': out[name]}
     evaluation.write_json(os.path.join(folder, 'results.json'),
@@ -133,11 +139,25 @@ def evaluate_file(config, path, report=False):
   return out
 
 
+def evaluation_folder(workdir, step, name, stamp):
+  """EVAL_STEP/NAME, or NAME_RECIPE, NAME_RECIPE_2 ... where another evaluation lies there."""
+  base = os.path.join(workdir, f'eval_{step}', name)
+  recipe = f"{base}_{re.sub('[^a-z0-9_]+', '-', stamp['recipe'])}"
+  for folder in itertools.chain((base, recipe), (f'{recipe}_{i}' for i in itertools.count(2))):
+    path = os.path.join(folder, 'results.json')
+    if not os.path.exists(path):
+      return folder
+    with open(path, encoding='utf-8') as f:
+      before = json.load(f)['stamp']
+    if all(before.get(k) == v for k, v in stamp.items()):
+      return folder
+
+
 def run_evaluators(evaluators, weights, step, workdir):
   """Runs them one after the other, prints their tables, and returns {entry: results}."""
   out = {}
   for name, evaluator in evaluators.items():
-    folder = os.path.join(workdir, f'eval_{step}', name)
+    folder = evaluation_folder(workdir, step, name, evaluator.stamp)
     out[name], stamp = evaluator.run(weights, step, folder)
     say(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}')
   return out
@@ -147,7 +167,7 @@ def main(_):
   flag = flags.FLAGS
   with checked():
     if flag.predictions:
-      evaluate_file(flag.config, flag.predictions, flag.report)
+      evaluate_file(flag.config, flag.predictions, flag.report, flag.workdir)
       return
     evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,
              flag.report)

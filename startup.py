@@ -26,7 +26,7 @@ def checked():
   except (OSError, ValueError, FloatingPointError) as error:
     _stop(error)
   except BaseException:
-    if jax.process_count() > 1:  # leave at once, or the others wait for this process for ever
+    if jax.distributed.is_initialized():  # leave at once, or the others wait for ever
       traceback.print_exc()
       os._exit(1)
     raise
@@ -36,7 +36,7 @@ def _stop(text):
   if os.environ.get('DSLOPE_TRACEBACK'):
     raise  # always called while an exception is handled
   print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
-  if jax.process_count() > 1:
+  if jax.distributed.is_initialized():  # asking for the count would start a backend
     os._exit(1)
   sys.exit(1)
 

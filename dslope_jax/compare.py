@@ -64,8 +64,13 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0):
 
 
 def differing_fields(stamps):
-  """Sorted names of the fields that are not the same in all stamps, but for those that may."""
+  """Sorted names of the fields that are not the same in all stamps, but for those that may.
+
+  The stamp of a result file of another program lacks fields: only those that all have count then.
+  """
   fields = set().union(*stamps) - set(_MAY_DIFFER)
+  if any('predictions' in s for s in stamps):
+    fields = set.intersection(*(set(s) for s in stamps)) - {*_MAY_DIFFER, 'predictions', 'sha256'}
   return sorted(f for f in fields if any(s.get(f) != stamps[0].get(f) for s in stamps)
                 or any((f in s) != (f in stamps[0]) for s in stamps))
 

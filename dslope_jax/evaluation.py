@@ -123,6 +123,9 @@ class Evaluator:
     write = folder and jax.process_index() == 0
     if write:
       os.makedirs(folder, exist_ok=True)
+      stale = os.path.join(folder, 'report.html')  # of the numbers that are replaced now
+      if os.path.exists(stale):
+        os.remove(stale)
       visualize.save(os.path.join(folder, 'pictures.jpg'), self.last_sheet)
     results, reports, trust = {}, {}, {}
     for name, pose in (alone | scoring.mixtures(alone, fits)).items():
@@ -202,7 +205,9 @@ def table(results: dict, stamp: dict) -> str:
   lines = ['  '.join(f'{k}={v}' for k, v in stamp.items()),
            ' ' * width + '  '.join(f'{k:>8}' for k in shown)]
   for name, row in results.items():
-    lines.append(f'{name:<{width}}' + '  '.join(f'{row[k]:>{max(8, len(k))}.4g}' for k in shown))
+    cells = ('-' if row[k] != row[k] else f'{row[k]:.4g}' for k in shown)
+    lines.append(f'{name:<{width}}' + '  '.join(f'{cell:>{max(8, len(k))}}' for cell, k in
+                                                zip(cells, shown, strict=True)))
   return '\n'.join(lines)
 
 

@@ -12,6 +12,9 @@ def check(spec: str):
   """Raises FileNotFoundError where `spec` names nothing; before anything slow is done."""
   path, _, _ = spec.partition(':')
   if not _is_weights(path):
+    if not os.path.isdir(path):
+      raise FileNotFoundError(f"init_from: there is no run and no weight file '{path}'; check the "
+                              'path')
     checkpointing.find_step(path)
 
 
@@ -28,7 +31,10 @@ def load(spec: str, network: str, fresh: dict, model: dict, image_size, fresh_he
   if not _is_weights(path):
     there = there or network
     wanted = {kind: {there: tree} for kind, tree in fresh.items()}
-    _, has_ema = checkpointing.stored_weights(path)
+    stored, has_ema = checkpointing.stored_weights(path)
+    if there not in stored['params']:
+      raise ValueError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
+                       f"'{there}'; say which after a colon")
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
     return ({kind: tree[there] for kind, tree in weights.items()},
             f"'{there}' of '{path}', step {step}" + (', moving average' if has_ema else ''))

@@ -122,9 +122,11 @@ def per_joint(source, pose):
 
 
 def right_joints(source, keypoints):
-  """(N,K) bool: joints whose own OKS is at least one half, with areas of the unpadded box, as
-  CrowdPose's (COCO's areas of masks are not known for every set)."""
-  areas = source.scale.prod(1) * 200 ** 2 / 1.25 ** 2 * 0.53
+  """(N,K) bool: joints whose own OKS, with the annotated area, is at least one half."""
+  everybody = people.from_coco(source.as_coco(), source.skeleton.num_keypoints)
+  known = dict(zip(everybody.annotation_id.tolist(), everybody.areas.tolist(), strict=True))
+  # A detected box that met nobody has no labelled joint either.
+  areas = [known.get(number, 1.0) for number in source.annotation_id.tolist()]
   return occlusion.oks_correct(keypoints, source.keypoints, areas, source.skeleton.sigmas)
 
 
@@ -159,7 +161,7 @@ _NOWHERE = 1e6  # pixels: where a joint is put that nobody predicted, so that it
 
 
 def score_file(source, path, metric):
-  """(numbers, report) of a COCO result file that any program wrote.
+  """(numbers, report, people without a pose) of a COCO result file that any program wrote.
 
   AP is taken of its poses as they are; for what is counted by person, every person gets the pose
   that is most like it, or none. `covered` of the annotations, as exported benchmarks have it, is
@@ -183,8 +185,9 @@ def score_file(source, path, metric):
   flags = np.zeros(everybody.visibility.shape, bool)
   predictions[rows[met]], flags[rows] = pose['keypoints'][met], covered
   poses = {'image_id': found.image_id, 'keypoints': found.keypoints, 'scores': found.score}
-  return numbers, occlusion_report.report(dataclasses.replace(everybody, covered=flags),
-                                          predictions, poses, source.skeleton)
+  found = occlusion_report.report(dataclasses.replace(everybody, covered=flags), predictions, poses,
+                                  source.skeleton)
+  return numbers, found, int((~met).sum())
 
 
 def mixtures(predictions, fits=None):

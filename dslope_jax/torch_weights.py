@@ -212,7 +212,9 @@ def save(folder, name: str, kwargs: dict, variables: dict, prefixed=None, certif
   """Writes model.safetensors, config.json and perhaps certificate.json to a folder."""
   from safetensors.numpy import save_file
   os.makedirs(folder, exist_ok=True)
-  save_file(to_state_dict(name, variables, prefixed), os.path.join(folder, 'model.safetensors'))
+  path = os.path.join(folder, 'model.safetensors')
+  save_file(to_state_dict(name, variables, prefixed), path)
+  os.chmod(path, 0o644)  # the library makes it private
   texts = {'config.json': {'name': name} | kwargs}
   if certificate:
     texts['certificate.json'] = certificate

@@ -52,7 +52,8 @@ def sheet(rows, titles=()):
 
 
 _INKS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14),
-         (23, 150, 160), (120, 120, 120), (140, 86, 75))
+         (23, 150, 160), (120, 120, 120), (140, 86, 75), (227, 119, 194), (188, 189, 34),
+         (10, 10, 10), (160, 210, 120))
 
 
 def curves(panels, size=(460, 300)):
@@ -81,7 +82,7 @@ def _chart(title, series, logarithmic, size):
   corner = np.array([left, height - bottom])
   span = np.array([width - left - 12, top + bottom - height])
   place = lambda p: np.round(corner + (p - low) / (high - low) * span).astype(np.int32)
-  for share in (0, 0.25, 0.5, 0.75, 1):
+  for share in (0, 0.25, 0.5, 0.75, 1) if high[0] - low[0] > 1e-5 else (0,):
     x, y = place(low + share * (high - low)).tolist()
     cv2.line(out, (left, y), (width - 12, y), (225,) * 3, 1)
     value = low[1] + share * (high[1] - low[1])

@@ -36,6 +36,13 @@ def load(name: str, split: str, **options) -> Source:
   for option in options:
     if option not in known:
       raise ValueError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
+  for option, parameter in known.items():
+    default = parameter.default
+    if default is parameter.empty and option not in ('split', *options):
+      raise ValueError(f"data.loader: '{name}' needs {option}=...; it takes "
+                       f"{', '.join(list(known)[1:])}")
+    if isinstance(default, (int, float)) and isinstance(options.get(option), str):
+      raise ValueError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
   return loader(split, **options)
 
 

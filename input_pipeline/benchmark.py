@@ -55,6 +55,7 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
   for name, content in files.items():
     _write_json(os.path.join(out, 'annotations', f'{name}.json'), content)
   manifest = _manifest(source, bank, recipe, size, records, picture_format)
+  manifest['annotations_crc32'] = _annotation_sums(out)
   _write_json(os.path.join(out, 'MANIFEST.json'), manifest)
   return manifest
 
@@ -192,7 +193,18 @@ def verify(folder):
   if len(people) != manifest['pairs'] or _hash(manifest, lines) != manifest['hash']:
     raise ValueError(f"{folder}: occluded.json does not have the hash of MANIFEST.json; it was "
                      'changed, or files of two exports are mixed; export it again')
+  if _annotation_sums(folder) != manifest['annotations_crc32']:
+    raise ValueError(f'{folder}: an annotation file was changed after the export; export it again')
   return manifest
+
+
+def _annotation_sums(folder):
+  """{kind: checksum of its annotation file}."""
+  sums = {}
+  for kind in ('clean', 'occluded'):
+    with open(os.path.join(folder, 'annotations', f'{kind}.json'), 'rb') as f:
+      sums[kind] = zlib.crc32(f.read())
+  return sums
 
 
 def _verify_picture(path, entry):
@@ -221,7 +233,10 @@ def main(_):
   from input_pipeline.from_config import load_bank, load_source, unbiased_crops
   flag = flags.FLAGS
   if flag.verify:
-    _report(verify(flag.verify))
+    manifest = verify(flag.verify)
+    _report(manifest)
+    print(f"verified: {manifest['pictures']} clean and {manifest['pairs']} occluded pictures and "
+          'their annotations are as exported')
     return
   if not flag.config or not flag.out:
     raise ValueError('give --config and --out to write a benchmark, or --verify to check one')

@@ -1,4 +1,5 @@
 """The data that a config names; the only place here that knows a config."""
+import json
 import os
 import zlib
 
@@ -43,8 +44,23 @@ def load_bank(config, workdir, train_source=None):
   recipes = [config.data.recipe, *(entry.recipe for entry in config.evals.values())]
   if not any([occlusion.needs_bank(name) for name in recipes]):  # a list: all names are checked
     return None
-  folder = config.data.bank.folder or os.path.join(workdir, 'patches')
-  if train_source is None and not os.path.exists(folder):
-    train_source, _ = load_train(config)
+  folder = (config.data.bank.folder or _recorded_bank(workdir)
+            or os.path.join(workdir, 'patches'))
+  if not os.path.exists(folder):
+    print(f'cutting a patch bank into {folder}', flush=True)
+    train_source = train_source or load_train(config)[0]
   return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
                                seed=config.data.bank.seed)
+
+
+def _recorded_bank(workdir):
+  """The bank that the run in this folder was told to use; '' where there is none."""
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
+    return ''
+  try:
+    with open(path, encoding='utf-8') as f:
+      return json.load(f)['data']['bank']['folder']
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(f"'{path}' is broken ({error}); say which bank with "
+                     '--config.data.bank.folder=BANK') from None

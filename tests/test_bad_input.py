@@ -407,8 +407,8 @@ _BAD_CONFIG = {
   'metric': ({'evals': dict(val=common.evaluation('val', 'ap'))}, "not 'ap'", 'coco_ap'),
   'head sizes': ({'evals': dict(val=common.evaluation('val', 'pckh'))}, 'needs head sizes', 'val'),
   'everything frozen': ({'optim.net.frozen': True}, 'nothing to train'),
-  'init_from': ({'init_from.net': 'nothing/here'}, "no checkpoints in 'nothing/here'",
-                'workdir of a training run'),
+  'init_from': ({'init_from.net': 'nothing/here'}, "no weight file 'nothing/here'",
+                'check the path'),
 }
 
 
@@ -492,7 +492,7 @@ def test_evaluation_of_a_run_that_is_not_there(data, trained, tmp_path):
 
 def test_init_from_a_network_that_is_not_there(data, trained, tmp_path):
   config = _config(data, **{'init_from.net': f'{trained}:enet'})
-  _fails(lambda: train.train(config, str(tmp_path)), trained, 'enet', 'absent')
+  _fails(lambda: train.train(config, str(tmp_path)), trained, "has the networks ['net']", 'enet')
 
 
 def test_training_goes_on_from_the_checkpoint_before_a_broken_one(data, trained, tmp_path, capsys):

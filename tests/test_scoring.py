@@ -45,13 +45,16 @@ def test_networks_and_all_their_mixtures_are_scored(run):
 
 
 def test_report_counts_every_joint_once(run):
-  config, folder, _ = run
+  config, folder, results = run
   source = load_source(config, 'val', **config.evals.val.loader)
   labelled = int((source.visibility > 0).sum())
   for name, found in read(folder, 'report')['report'].items():
     assert found['overall']['joints'] == labelled, name
     for split, bins in found['by'].items():
       assert sum(row['joints'] for row in bins.values()) == labelled, (name, split)
+    for group in ('visible', 'hidden', 'covered'):  # the table and the report count alike
+      share, own = found['by']['joint'][group]['share'], results[name][f'{group}_joints']
+      assert (share is None and np.isnan(own)) or share == pytest.approx(own)
   html = (folder / 'report.html').read_text()
   assert 'gnet/occluded' in html and 'data:image/jpeg;base64' in html
 
@@ -84,6 +87,26 @@ def test_our_predictions_as_a_file_have_the_same_score(run):
                             'coco_ap', np.zeros((len(source), 17), bool), oks_nms=0)
   for key in ('AP', 'AP50', 'AR'):
     assert ap[key] == pytest.approx(own[key], abs=1e-9, nan_ok=True)
+
+
+def test_shares_do_not_depend_on_the_crop(run):
+  config, folder, _ = run
+  path, tables = str(folder / 'predictions_gnet_clean.json'), []
+  for size in ((32, 64), (96, 64)):
+    other = config.copy_and_resolve_references()
+    other.data.size = size
+    tables.append(evaluation_script.evaluate_file(other, path)['val'])
+  assert tables[0] == pytest.approx(tables[1], nan_ok=True)
+
+
+def test_another_recipe_gets_another_folder(run):
+  config, folder, _ = run
+  stamp = read(folder, 'results')['stamp']
+  workdir = str(folder.parent.parent)
+  again = evaluation_script.evaluation_folder(workdir, 2, 'val', {
+    k: v for k, v in stamp.items() if k not in ('weights_step', 'calibrated_on')})
+  other = evaluation_script.evaluation_folder(workdir, 2, 'val', stamp | {'recipe': 'severity2'})
+  assert again == str(folder) and other == str(folder) + '_severity2'
 
 
 def test_compare_reads_what_evaluation_writes(run):
