@@ -147,17 +147,22 @@ def report(source, pose, covered, kept):
     rows, own = np.flatnonzero(own >= 0), own[own >= 0]
   else:
     rows, own = everybody.rows(ids), np.arange(len(ids))
-  predictions = np.full(everybody.keypoints.shape, np.nan)
-  flags = np.zeros(everybody.visibility.shape, bool)
-  predictions[rows], flags[rows] = pose['keypoints'][own], covered[own]
   scores = keypoint_ap.rescore(pose['scores'], source.box_score)
   poses = {'image_id': source.image_id[kept], 'keypoints': pose['keypoints'][kept],
            'scores': scores[kept]}
+  return _report(everybody, rows, pose['keypoints'][own], covered[own], poses, source.skeleton)
+
+
+def _report(everybody, rows, keypoints, covered, poses, skeleton):
+  """The report of people of whom these rows have poses (M,K,2) and flags (M,K)."""
+  predictions = np.full(everybody.keypoints.shape, np.nan)
+  flags = np.zeros(everybody.visibility.shape, bool)
+  predictions[rows], flags[rows] = keypoints, covered
   return occlusion_report.report(dataclasses.replace(everybody, covered=flags), predictions, poses,
-                                 source.skeleton)
+                                 skeleton)
 
 
-_NOWHERE = 1e6  # pixels: where a joint is put that nobody predicted, so that it is wrong
+_NOWHERE = 1e6  # pixels
 
 
 def score_file(source, path, metric):
@@ -172,22 +177,17 @@ def score_file(source, path, metric):
   everybody = people.from_coco(truth, count)
   flags = {a['id']: a['covered'] for a in truth['annotations'] if 'covered' in a}
   covered = np.array([flags.get(i, [0] * count) for i in source.annotation_id.tolist()], bool)
-  own = pose_errors.match(everybody, found.image_id, found.keypoints, source.skeleton.sigmas)
-  own = own[everybody.rows(source.annotation_id)]
-  met = own >= 0
-  pose = {'keypoints': np.where(met[:, None, None], found.keypoints[own], _NOWHERE),
-          'scores': np.where(met[:, None], found.keypoint_scores[own], 0)}
+  rows = everybody.rows(source.annotation_id)
+  own = pose_errors.match(everybody, found.image_id, found.keypoints, source.skeleton.sigmas)[rows]
+  # Row -1, of those who were missed, is a pose that is nowhere: as wrong as none.
+  pose = {'keypoints': np.concatenate([found.keypoints, np.full((1, count, 2), _NOWHERE)])[own],
+          'scores': np.concatenate([found.keypoint_scores, np.zeros((1, count))])[own]}
   results = keypoint_ap.to_coco_results(found.image_id, found.keypoints, found.keypoint_scores,
                                         found.score, source.category_id)
   numbers = METRICS[metric](source, pose, results) | by_visibility(source, pose, covered)
-  rows = everybody.rows(source.annotation_id)
-  predictions = np.full(everybody.keypoints.shape, np.nan)
-  flags = np.zeros(everybody.visibility.shape, bool)
-  predictions[rows[met]], flags[rows] = pose['keypoints'][met], covered
   poses = {'image_id': found.image_id, 'keypoints': found.keypoints, 'scores': found.score}
-  found = occlusion_report.report(dataclasses.replace(everybody, covered=flags), predictions, poses,
-                                  source.skeleton)
-  return numbers, found, int((~met).sum())
+  shown = _report(everybody, rows, pose['keypoints'], covered, poses, source.skeleton)
+  return numbers, shown, int((own < 0).sum())
 
 
 def mixtures(predictions, fits=None):

@@ -96,6 +96,9 @@ def test_shares_do_not_depend_on_the_crop(run, tmp_path):
   poses = keypoint_ap.to_coco_results(source.image_id, noisy, np.ones(noisy.shape[:2]),
                                       np.arange(len(source)) / 10)
   (tmp_path / 'poses.json').write_text(json.dumps(poses))
+  (tmp_path / 'none.json').write_text('[]')
+  nothing = evaluation_script.evaluate_file(config, str(tmp_path / 'none.json'))['val']
+  assert nothing['PCK@0.2'] == nothing['visible_joints'] == 0
   tables = []
   for size in ((32, 64), (96, 64)):
     other = config.copy_and_resolve_references()
