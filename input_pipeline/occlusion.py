@@ -5,6 +5,7 @@ the crop through the crop's own affine map, so both pictures of a pair share one
 `published` and the severities they depend on the person, the bank and the generator alone, not on
 the size of the crop.
 """
+import difflib
 import functools
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -91,8 +92,10 @@ def _function(name):
   if name.startswith('joint='):
     return functools.partial(hide_joint, name.removeprefix('joint='))
   if name not in RECIPES:
+    near = difflib.get_close_matches(name, RECIPES, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ''
     raise ValueError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
-                     f"'published:2,mask_joints+instance_paste:1', not '{name}'")
+                     f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
   return RECIPES[name]
 
 

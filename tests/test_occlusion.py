@@ -238,7 +238,8 @@ def test_mixtures_have_their_odds_and_chains_their_order():
 
 
 @pytest.mark.parametrize('name, message', [
-  ('blobs', "not 'blobs'"), ('published:x', "'x' is no number"), ('', "not ''"),
+  ('blobs', "not 'blobs'"), ('severty2', "did you mean 'severity2'"), ('', "not ''"),
+  ('published:x', "'x' is no number"),
   ('published:-1', 'odds must be positive'), ('none:0', 'odds must be positive'),
   ('none:nan', 'odds must be positive'), ('published+', "not ''")])
 def test_wrong_recipes_are_named(name, message):
