@@ -1,11 +1,10 @@
 """Reads the reference values in tests/golden; see the README files there."""
 import json
 import pathlib
-import re
 
-import flax.traverse_util
 import numpy as np
 
+from dslope_jax import torch_weights
 from tests.golden.dslope import golden_rule
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden/dslope'
@@ -28,12 +27,4 @@ def relative_error(got, want):
 
 def torch_names(tree):
   """Flax tree -> {published key: array in PyTorch's axis order}."""
-  leaf_names = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean',
-                'var': 'running_var'}
-  out = {}
-  for path, value in flax.traverse_util.flatten_dict(tree).items():
-    parts = [re.sub(r'_(\d+)', r'.\1', p) for p in path[:-1]]
-    value = np.asarray(value)
-    key = '.'.join([*parts, leaf_names.get(path[-1], path[-1])])
-    out[key] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-  return out
+  return torch_weights.to_state_dict('', {'': tree}, prefixed=False)

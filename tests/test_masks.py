@@ -9,15 +9,7 @@ from pycocotools import mask as coco_mask
 import input_pipeline
 from input_pipeline import coco, coco_objects, masks
 from tests.data_sets import disc, packed, write_coco, write_objects
-
-
-def _fails(action, *parts, kind=ValueError):
-  with pytest.raises(kind) as raised:
-    action()
-  text = str(raised.value)
-  assert '\n' not in text
-  for part in parts:
-    assert str(part) in text, text
+from tests.refusals import fails
 
 
 def _unpacked(mask):
@@ -74,7 +66,7 @@ def test_polygons_are_those_of_pycocotools():
   {'counts': [47.5, 0.5], 'size': [8, 6]}, {'counts': [48], 'size': [6, 8]}, {'counts': [48]},
   {'counts': [], 'size': [8, 6]}, {'counts': 'ü', 'size': [8, 6]}, {'counts': '', 'size': [8, 6]}])
 def test_segmentation_that_is_none(segmentation):
-  _fails(lambda: masks.decode(segmentation, 6, 8), 'its segmentation', 'picture of 6x8')
+  fails(lambda: masks.decode(segmentation, 6, 8), 'its segmentation', 'picture of 6x8')
 
 
 def _dense(**squares):
@@ -129,9 +121,9 @@ def test_dense_parts_of_a_coco_file(tmp_path):
   assert list(parts) == ['head']
   assert cv2.boundingRect(parts['head'].astype(np.uint8)) == (10, 20, 32, 16)
   assert source.parts(3) == {}
-  _fails(lambda: source.parts(1), 'keypoints_train.json: annotation 20: its dp_masks are not',
+  fails(lambda: source.parts(1), 'keypoints_train.json: annotation 20: its dp_masks are not',
          'a list of 14 masks', 'mend or remove it')
-  _fails(lambda: source.parts(2), 'keypoints_train.json: annotation 30: part 3 of its dp_masks',
+  fails(lambda: source.parts(2), 'keypoints_train.json: annotation 30: part 3 of its dp_masks',
          '256x256', 'mend or remove it')
 
 
@@ -177,7 +169,7 @@ _BAD_OBJECTS = {
 def test_coco_objects_errors(tmp_path, case):
   edit, *parts = _BAD_OBJECTS[case]
   root = write_objects(tmp_path / 'coco', edit)
-  _fails(lambda: coco_objects.load('train', root=root, images='.'), 'instances_train.json', *parts)
+  fails(lambda: coco_objects.load('train', root=root, images='.'), 'instances_train.json', *parts)
 
 
 def test_coco_objects_that_are_left_out_or_missing(tmp_path, capsys):
@@ -185,10 +177,10 @@ def test_coco_objects_that_are_left_out_or_missing(tmp_path, capsys):
   source = coco_objects.load('train', root=root, images='.', skip_invalid=True)
   assert source.annotation_id.tolist() == [30, 40]
   assert '1 invalid annotations left out; the first: annotation 20' in capsys.readouterr().out
-  _fails(lambda: coco_objects.load('val', root=root), 'instances_val.json',
+  fails(lambda: coco_objects.load('val', root=root), 'instances_val.json',
          kind=FileNotFoundError)
-  _fails(lambda: coco_objects.load('train', root=root, images='train', skip_invalid=True),
+  fails(lambda: coco_objects.load('train', root=root, images='train', skip_invalid=True),
          '2 pictures of', "'train/000003.jpg'", kind=FileNotFoundError)
   root = write_objects(tmp_path / 'other', _entry(segmentation=[[1, 2, 3]]))
   source = coco_objects.load('train', root=root, images='.')
-  _fails(lambda: source.parts(0), 'instances_train.json: annotation 20: its segmentation')
+  fails(lambda: source.parts(0), 'instances_train.json: annotation 20: its segmentation')

@@ -6,13 +6,22 @@ published PyTorch names without `backbone.` and `keypoint_head.`, the numbers at
 underscore.
 """
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dslope_jax.models.layers import BatchNorm, Conv, DropPath, exchange
+from dslope_jax.models.layers import (
+  BatchNorm,
+  Conv,
+  DropPath,
+  conv_norm,
+  exchange,
+  separable,
+  transition,
+)
 from dslope_jax.models.resnet_blocks import Bottleneck
 
 # Of the published COCO configurations.
@@ -149,7 +158,8 @@ class ExchangeModule(nn.Module):
                       name=f'branches_{b}_{i}')
         x = block(x, train=train)
       branches[b] = x
-    return [nn.relu(sum(exchange(x, i, j, branches[i].shape[-1], enlarge, train=train)
+    return [nn.relu(sum(exchange(x, i, j, branches[i].shape[-1], enlarge, separable,
+                                 train=train)
                         for j, x in enumerate(branches)))
             for i in range(self.outputs)]
 
@@ -201,7 +211,7 @@ class Model(nn.Module):
     rates = iter(rates.reshape(-1, self.blocks).tolist())
     branches, features = [x], []
     for stage, modules in enumerate(self.modules, start=2):
-      branches = self._transition(stage - 1, branches, width, train)
+      branches = transition(stage - 1, branches, width, partial(conv_norm, train=train))
       for m in range(modules):
         outputs = 1 if stage == 4 and m == modules - 1 else stage
         module = ExchangeModule(heads, self.window, self.relative_bias, next(rates), outputs,
@@ -218,19 +228,6 @@ class Model(nn.Module):
       raise ValueError(f"HRFormer has sizes {', '.join(SIZES)}, not '{self.size}'")
     given = dict(width=self.width, heads=self.heads, drop_path=self.drop_path)
     return [SIZES[self.size][key] if value is None else value for key, value in given.items()]
-
-  def _transition(self, number, branches, width, train):
-    """Adds one branch at half the lowest resolution; re-convolves branches that change width."""
-    out = []
-    for b in range(len(branches) + 1):
-      new = b == len(branches)
-      x = branches[-1] if new else branches[b]
-      if new or x.shape[-1] != width * 2 ** b:
-        name = f'transition{number}_{b}' + ('_0' if new else '')
-        x = Conv(width * 2 ** b, 3, 2 if new else 1, name=f'{name}_0')(x)
-        x = nn.relu(BatchNorm(name=f'{name}_1')(x, train=train))
-      out.append(x)
-    return out
 
 
 PREFIXED = True  # published with backbone. and keypoint_head. before the names

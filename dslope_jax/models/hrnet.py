@@ -4,11 +4,12 @@ Submodules carry the published PyTorch names with the numbers attached by an und
 (`stage2.0.branches.1.0.conv1` -> `stage2_0/branches_1_0/conv1`), so weights map by one rule.
 """
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dslope_jax.models.layers import BatchNorm, Conv, upsample
+from dslope_jax.models.layers import BatchNorm, Conv, conv_norm, exchange, transition, upsample
 from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
 
@@ -27,22 +28,9 @@ class ExchangeModule(nn.Module):
       for i in range(self.blocks):
         x = BasicBlock(x.shape[-1], name=f'branches_{b}_{i}')(x, train=train)
       branches[b] = x
-    return [nn.relu(sum(self._to(i, j, x, branches[i].shape[-1], train)
+    return [nn.relu(sum(exchange(x, i, j, branches[i].shape[-1], upsample, conv_norm, train=train)
                         for j, x in enumerate(branches)))
             for i in range(self.outputs)]
-
-  def _to(self, i, j, x, features, train):
-    """Branch j brought to the resolution and width of branch i."""
-    name = f'fuse_layers_{i}_{j}'
-    if j > i:
-      x = BatchNorm(name=f'{name}_1')(Conv(features, name=f'{name}_0')(x), train=train)
-      return upsample(x, 2 ** (j - i))
-    for k in range(i - j):
-      last = k == i - j - 1
-      x = Conv(features if last else x.shape[-1], 3, 2, name=f'{name}_{k}_0')(x)
-      x = BatchNorm(name=f'{name}_{k}_1')(x, train=train)
-      x = x if last else nn.relu(x)
-    return x
 
 
 class Model(nn.Module):
@@ -78,7 +66,7 @@ class Model(nn.Module):
       x = Bottleneck(self.stem_width, name=f'layer1_{i}')(x, train=train)
     branches, features = [x], []
     for stage, (modules, blocks) in enumerate(zip(self.modules, self.blocks, strict=True), start=2):
-      branches = self._transition(stage - 1, branches, train)
+      branches = transition(stage - 1, branches, self.width, partial(conv_norm, train=train))
       for m in range(modules):
         final = stage == 4 and m == modules - 1
         module = ExchangeModule(blocks, 1 if final else stage, name=f'stage{stage}_{m}')
@@ -87,17 +75,3 @@ class Model(nn.Module):
     heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(branches[0])
     heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
     return {'heatmaps': heatmaps, 'features': features}
-
-  def _transition(self, number, branches, train):
-    """Adds one branch at half the lowest resolution; re-convolves branches that change width."""
-    out = []
-    for b in range(len(branches) + 1):
-      new = b == len(branches)
-      x = branches[-1] if new else branches[b]
-      features = self.width * 2 ** b
-      if new or x.shape[-1] != features:
-        name = f'transition{number}_{b}' + ('_0' if new else '')
-        x = Conv(features, 3, 2 if new else 1, name=f'{name}_0')(x)
-        x = nn.relu(BatchNorm(name=f'{name}_1')(x, train=train))
-      out.append(x)
-    return out

@@ -143,11 +143,12 @@ def separable(x, features: int, name: str, stride: int = 1, *, train: bool):
   return BatchNorm(name=f'{name}_3')(x, train=train)
 
 
-def exchange(x, i: int, j: int, features: int, enlarge: Callable, *, train: bool):
-  """Map x of branch j at the resolution and width (features) of branch i, by separable steps.
+def exchange(x, i: int, j: int, features: int, enlarge: Callable, step: Callable, *, train: bool):
+  """Map x of branch j at the resolution and width (features) of branch i.
 
-  enlarge: (map, whole factor) -> map, for a branch of lower resolution. The layers are children
-  `fuse_layers_<i>_<j>...` of the module that calls it.
+  enlarge: (map, whole factor) -> map, for a branch of lower resolution. step: `separable` or
+  `conv_norm`, for one of higher. The layers are children `fuse_layers_<i>_<j>...` of the module
+  that calls it.
   """
   name = f'fuse_layers_{i}_{j}'
   if j > i:
@@ -155,6 +156,31 @@ def exchange(x, i: int, j: int, features: int, enlarge: Callable, *, train: bool
     return enlarge(x, 2 ** (j - i))
   for k in range(i - j):
     last = k == i - j - 1
-    x = separable(x, features if last else x.shape[-1], f'{name}_{k}', 2, train=train)
+    x = step(x, features if last else x.shape[-1], f'{name}_{k}', 2, train=train)
     x = x if last else nn.relu(x)
   return x
+
+
+def transition(number: int, branches, width: int, step: Callable):
+  """Adds one branch at half the lowest resolution; convolves branches that change width.
+
+  branches: maps (B,h,w,C), highest resolution first; branch b gets width * 2**b channels.
+  step: (map, features, name, stride) -> map, with layers called by the name and a number in the
+  module that calls this; the names are the published `transition<number>_<b>`.
+  """
+  out = []
+  for b in range(len(branches) + 1):
+    new = b == len(branches)
+    x = branches[-1] if new else branches[b]
+    features = width * 2 ** b
+    if new or x.shape[-1] != features:
+      name = f'transition{number}_{b}' + ('_0' if new else '')
+      x = nn.relu(step(x, features, name, 2 if new else 1))
+    out.append(x)
+  return out
+
+
+def conv_norm(x, features: int, name: str, stride: int = 1, *, train: bool):
+  """3x3 convolution and norm, children `<name>_0` and `<name>_1` of the module that calls it."""
+  x = Conv(features, 3, stride, name=f'{name}_0')(x)
+  return BatchNorm(name=f'{name}_1')(x, train=train)

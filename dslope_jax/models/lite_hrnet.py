@@ -5,13 +5,14 @@ Submodules carry the published PyTorch names without `backbone.` and `keypoint_h
 attached by an underscore.
 """
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dslope_jax.models.layers import BatchNorm, Conv, exchange, separable, upsample
+from dslope_jax.models.layers import BatchNorm, Conv, exchange, separable, transition, upsample
 
 # Exchange modules of stages 2, 3, 4 by depth.
 MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
@@ -140,7 +141,7 @@ class ExchangeModule(nn.Module):
     branches = list(branches)
     out = []
     for i in range(len(branches)):
-      terms = [exchange(x, i, j, branches[i].shape[-1], upsample, train=train)
+      terms = [exchange(x, i, j, branches[i].shape[-1], upsample, separable, train=train)
                for j, x in enumerate(branches)]
       total = terms[0] + sum(terms)
       if i == 0:
@@ -210,7 +211,7 @@ class Model(nn.Module):
     branches, features = [Stem(self.stem_width, name='stem')(x, train=train)], []
     # The published numbers of the stages start at 0.
     for stage, modules in enumerate(self.modules or MODULES[self.depth]):
-      branches = self._transition(stage, branches, train)
+      branches = transition(stage, branches, self.width, partial(separable, train=train))
       for m in range(modules):
         module = ExchangeModule(self.blocks, self.reduction, name=f'stage{stage}_{m}')
         branches = module(branches, train=train)
@@ -219,19 +220,6 @@ class Model(nn.Module):
     heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(features[-1][0])
     heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
     return {'heatmaps': heatmaps, 'features': features}
-
-  def _transition(self, number, branches, train):
-    """Adds one branch at half the lowest resolution; re-convolves branches that change width."""
-    out = []
-    for b in range(len(branches) + 1):
-      new = b == len(branches)
-      x = branches[-1] if new else branches[b]
-      features = self.width * 2 ** b
-      if new or x.shape[-1] != features:
-        name = f'transition{number}_{b}' + ('_0' if new else '')
-        x = nn.relu(separable(x, features, name, 2 if new else 1, train=train))
-      out.append(x)
-    return out
 
 
 PREFIXED = True  # published with backbone. and keypoint_head. before the names
