@@ -58,6 +58,9 @@ def _make_evaluator(config, entry, system, mesh, bank, held):
     box_stamp = os.path.basename(boxes)
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
           'this split')
+  if not len(source):
+    raise ValueError(f"{source.name} {split} has no annotated people; give a detector's boxes with "
+                     '--config.evals.NAME.boxes=DETECTIONS.json')
   size, rule = tuple(config.data.size), heatmaps.codec(config.system.codec)
   entry['shift'] &= not rule.unbiased
   stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
@@ -117,6 +120,8 @@ def evaluate_file(config, path, report=False, workdir=None):
   """
   out = {}
   for name, entry in config.evals.items():
+    if entry.metric == 'none':
+      raise ValueError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
     source = load_source(config, entry.split, **entry.loader)
     scoring.check_fit(entry.metric, source)
     out[name], found, missed = scoring.score_file(source, path, entry.metric)

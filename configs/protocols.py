@@ -4,15 +4,20 @@ Command: python train.py --config configs/protocols.py:crowdpose --config.data.r
   python eval.py --config configs/protocols.py:ochuman --config.data.root=OCHUMAN \
     --predictions RESULTS.json
   arguments after the colon: coco, mpii, crowdpose, ochuman, ochuman_test, aic, jhmdb, 300w, cofw,
-  wflw, aflw; then those of ccoco_hrnet.py
+  wflw, aflw; coco_test and mpii_test, whose poses are written to be sent in; then those of
+  ccoco_hrnet.py
 Expected: see the papers of each set; boxes are the annotated ones unless a detector's are named.
 Time: not measured.
 """
 from configs import common
 
+_TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
+
 # Loader, its options, training split, test split, metric, crop (width, height).
 _PROTOCOLS = {
   'coco': ('coco', {}, 'train2017', 'val2017', 'coco_ap', (192, 256)),
+  'coco_test': ('coco', {}, 'train2017', 'test-dev2017', 'none', (192, 256)),
+  'mpii_test': ('mpii', {}, 'train', 'test', 'none', (256, 256)),
   'mpii': ('mpii', {}, 'train', 'valid', 'pckh', (256, 256)),
   'crowdpose': ('crowdpose', {}, 'trainval', 'test', 'crowdpose_ap', (192, 256)),
   'ochuman': ('ochuman', {}, 'val', 'val', 'coco_ap', (192, 256)),
@@ -35,4 +40,8 @@ def get_config(argument='coco'):
   config.data.update(dict(name=name, root=f'data/{word}', train_split=train, size=size))
   config.data.loader = common.ConfigDict(options)
   config.evals.val.update(common.evaluation(test, metric))
+  if metric == 'none':
+    config.evals.val.recipe = 'none'  # nobody knows where their joints are
+  if word == 'coco_test':
+    config.evals.val.loader = common.ConfigDict(_TEST_DEV)
   return common.use_arguments(config, rest, dict(w32=dict(width=32), w48=dict(width=48)))

@@ -4,9 +4,11 @@
 
 A, B: folders WORKDIR/eval_STEP/ENTRY, or the results.json in them; one alone compares its networks.
 Where a folder has joints_<network>_<kind>.npz, the share of right joints is given with intervals
-of 95 %, from resampling whole pictures, and its difference from the first row with the same kind
-of pictures, on the same resampled pictures. Refuses evaluations whose stamps differ in more than
-the network and its weights, as they measure different things; --force compares them all the same.
+of 95 %, from resampling whole pictures, on clean pictures, on occluded ones, and on both mixed, as
+when nobody says which is which. Differences, on the same resampled pictures, are those of a network
+of B from the same network of A; within A from its best single network. Refuses evaluations whose
+stamps differ in more than the network and its weights, as they measure different things; --force
+compares them all the same.
 """
 import argparse
 import json
@@ -15,7 +17,7 @@ import sys
 
 import numpy as np
 
-from dslope_jax.metrics import occlusion_report
+from dslope_jax.metrics import mixture, occlusion_report
 
 _MAY_DIFFER = ('weights_step', 'network', 'ema')
 
@@ -48,18 +50,17 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0):
   runs = [_load(path) for path in paths]
   labels = _labels([run['folder'] for run in runs])
   lines = _stamp_lines(runs, labels, force)
-  rows, tables = {}, {}
+  rows, tables = {}, {}  # tables: {kind of pictures: {(label, network): table}}
   for label, run in zip(labels, runs, strict=True):
     for name, numbers in run['results'].items():
-      row = f'{label} {name}'
-      rows[row] = numbers
-      path = os.path.join(run['folder'], f'joints_{name.replace("/", "_")}.npz')
+      rows[f'{label} {name}'] = numbers
+      network, kind = name.rsplit('/', 1)
+      path = os.path.join(run['folder'], f'joints_{network}_{kind}.npz')
       if os.path.exists(path):
-        tables[row] = occlusion_report.load_joint_table(path)
+        tables.setdefault(kind, {})[label, network] = occlusion_report.load_joint_table(path)
   lines += _numbers(rows, metric)
-  for kind in sorted({row.rsplit('/', 1)[-1] for row in tables}):
-    lines += _intervals({row: t for row, t in tables.items() if row.rsplit('/', 1)[-1] == kind},
-                        kind, resamples, seed)
+  for kind, of_kind in (tables | _mixed(tables)).items():
+    lines += _intervals(of_kind, kind, resamples, seed)
   return '\n'.join(lines)
 
 
@@ -167,26 +168,44 @@ def _numbers(rows, metric):
             for label, row in rows.items())]
 
 
+def _mixed(tables):
+  """{'clean and occluded': tables of both kinds together}, where there are both."""
+  both = [tables.get(kind, {}) for kind in ('clean', 'occluded')]
+  joined = {row: {k: np.concatenate([of_kind[row][k] for of_kind in both]) for k in both[0][row]}
+            for row in both[0] if row in both[1]}
+  return {'clean and occluded': joined} if joined else {}
+
+
 def _intervals(tables, kind, resamples, seed):
-  """Lines of the share of right joints on one kind of pictures."""
+  """Lines of the share of right joints on one kind of pictures; tables: {(label, network): ...}."""
+  names = [f'{label} {network}' for label, network in tables]
   first = next(iter(tables.values()))
-  for label, table in tables.items():
+  for name, table in zip(names, tables.values(), strict=True):
     if not all(np.array_equal(table[k], first[k]) for k in ('image_id', 'labelled')):
-      raise ValueError(f'{label}: its table of joints is of other people than that of '
-                       f'{next(iter(tables))}')
+      raise ValueError(f'{name}: its table of joints is of other people than that of {names[0]}')
   if not first['labelled'].any():
-    raise ValueError(f'{next(iter(tables))}: its table of joints has no labelled joint')
+    raise ValueError(f'{names[0]}: its table of joints has no labelled joint')
   _, right, labelled = zip(*map(per_picture, tables.values()), strict=True)
   shares = bootstrap(np.array(right), np.array(labelled), resamples, seed)
   whole = 100 * np.sum(right, axis=1) / np.sum(labelled, axis=1)
-  width = max(map(len, tables)) + 2
+  width = max(map(len, names)) + 2
   lines = ['', f'percent of right joints, {kind}, {len(right[0])} pictures, {resamples} resamples']
-  for e, label in enumerate(tables):
-    line = f'{label:<{width}}{whole[e]:6.2f} {_interval(shares[e])}'
-    if e:
-      line += f'   difference {whole[e] - whole[0]:+.2f} {_interval(shares[e] - shares[0])}'
+  for e, base in enumerate(_references(list(tables), whole)):
+    line = f'{names[e]:<{width}}{whole[e]:6.2f} {_interval(shares[e])}'
+    if base != e:
+      line += (f'   difference {whole[e] - whole[base]:+.2f} {_interval(shares[e] - shares[base])}'
+               f' from {names[base]}')
     lines.append(line)
   return lines
+
+
+def _references(rows, whole):
+  """Number of the row that each row (label, network) is compared with."""
+  label = rows[0][0]
+  single = [e for e, row in enumerate(rows) if row[0] == label and row[1] not in mixture.RULES]
+  best = max(single, key=lambda e: whole[e], default=0)
+  same = {network: e for e, (own, network) in enumerate(rows) if own == label}
+  return [best if own == label else same.get(network, best) for own, network in rows]
 
 
 def _interval(values):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dslope_jax import heatmaps, scoring, sharding, visualize
-from dslope_jax.metrics import occlusion_report
+from dslope_jax.metrics import occlusion_report, result_files
 from dslope_jax.systems.base import Forward, System
 
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
@@ -116,6 +116,7 @@ class Evaluator:
     """
     fits = self.fit(weights)
     alone, covered, sample = self.predict(weights)
+    alone = scoring.with_visibility(alone, fits)
     self.last = alone, covered
     stamp = self.stamp | {'weights_step': step,
                           'calibrated_on': fits['people'] if fits else 'nobody'}
@@ -132,7 +133,7 @@ class Evaluator:
       results[name], poses, reports[name] = scoring.score(self.source, pose, self.metric, covered,
                                                           self.oks_nms)
       network, kind = name.split('/')
-      if fits:
+      if fits and self.metric != 'none':
         trust[name] = scoring.calibrated(self.source, pose, covered, fits, network, kind)
         results[name] |= {'ECE': trust[name]['right']['ece']}
       if write:
@@ -148,6 +149,10 @@ class Evaluator:
   def _write_poses(self, folder, name, pose, poses):
     s = self.source
     write_json(os.path.join(folder, f'predictions_{name}.json'), poses)
+    if s.skeleton.name == 'mpii':
+      result_files.write_mpii(os.path.join(folder, f'predictions_{name}.mat'), pose['keypoints'])
+    if self.metric == 'none':
+      return
     occlusion_report.save_joint_table(
       os.path.join(folder, f'joints_{name}.npz'), s.image_id,
       scoring.right_joints(s, pose['keypoints']), s.visibility > 0)
@@ -201,6 +206,8 @@ class Evaluator:
 def table(results: dict, stamp: dict) -> str:
   """The results of all networks on both kinds of pictures as text, under their stamp."""
   shown = [k for k, v in next(iter(results.values())).items() if isinstance(v, float)]
+  if not shown:
+    return '  '.join(f'{k}={v}' for k, v in stamp.items()) + '\nposes written, nothing to score'
   width = max(len(name) for name in results) + 2
   lines = ['  '.join(f'{k}={v}' for k, v in stamp.items()),
            ' ' * width + '  '.join(f'{k:>8}' for k in shown)]

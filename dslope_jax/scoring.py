@@ -27,7 +27,10 @@ _KINDS = ('clean', 'occluded')  # kinds of pictures, as in 'gnet/clean'
 
 def coco_results(source, pose, oks_nms):
   """COCO result dicts of all poses, rescored (box times mean joint) and, with a threshold,
-  suppressed; and the rows of the source that were kept."""
+  suppressed; and the rows of the source that were kept.
+
+  Where a pose has 'visible' (N,K), every result gets these probabilities under that name.
+  """
   scores = keypoint_ap.rescore(pose['scores'], source.box_score)
   kept = np.arange(len(scores))
   if oks_nms:
@@ -35,6 +38,9 @@ def coco_results(source, pose, oks_nms):
                               source.scale.prod(1) * 200 ** 2, source.skeleton.sigmas, oks_nms)
   results = keypoint_ap.to_coco_results(source.image_id[kept], pose['keypoints'][kept],
                                         pose['scores'][kept], scores[kept], source.category_id)
+  if 'visible' in pose:
+    for result, visible in zip(results, pose['visible'][kept].round(4).tolist(), strict=True):
+      result['visible'] = visible
   return results, kept
 
 
@@ -77,10 +83,15 @@ def _nme_box(source, pose, results):
                        nme.box_side(source.box))
 
 
-METRICS = {'coco_ap': _coco_ap, 'crowdpose_ap': _crowdpose_ap, 'pckh': _pckh, 'pck': _pck,
-           'jhmdb_pck': _jhmdb_pck, 'nme': _nme,
+def _none(source, pose, results):
+  return {}
+
+
+METRICS = {'none': _none, 'coco_ap': _coco_ap, 'crowdpose_ap': _crowdpose_ap, 'pckh': _pckh,
+           'pck': _pck, 'jhmdb_pck': _jhmdb_pck, 'nme': _nme,
            'nme_pupil': functools.partial(_nme, reference=nme.inter_pupil), 'nme_box': _nme_box}
-_OF_DETECTIONS = ('coco_ap', 'crowdpose_ap')  # score a set's detections, so doubles are suppressed
+# These are of a set's detections, so doubles are suppressed.
+_OF_DETECTIONS = ('none', 'coco_ap', 'crowdpose_ap')
 
 
 def check_fit(metric, source):
@@ -88,6 +99,9 @@ def check_fit(metric, source):
   if metric not in METRICS:
     raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
   where = f'{source.name} {source.split}'
+  if metric != 'none' and not (source.visibility > 0).any():
+    raise ValueError(f"metric '{metric}' needs annotated joints, which {where} lacks; choose "
+                     "'none', which only writes the poses")
   if metric == 'pckh' and (source.head_size is None or not (source.head_size > 0).any()):
     raise ValueError(f"metric 'pckh' needs head sizes, which {where} lacks (MPII has them for "
                      "split 'valid', in annot/gt_valid.mat); choose 'pck'")
@@ -102,8 +116,10 @@ def check_fit(metric, source):
 
 def score(source, pose, metric, covered, oks_nms=0.9):
   """(numbers of the metric and shares by visibility, COCO results, report) of one network on one
-  kind of pictures. covered: (N,K) joints under a patch."""
+  kind of pictures; only the results for metric 'none'. covered: (N,K) joints under a patch."""
   results, kept = coco_results(source, pose, oks_nms if metric in _OF_DETECTIONS else 0)
+  if metric == 'none':
+    return {}, results, {}
   numbers = METRICS[metric](source, pose, results) | by_visibility(source, pose, covered)
   return numbers, results, report(source, pose, covered, kept)
 
@@ -239,6 +255,15 @@ def calibrate(source, predictions, covered):
       keypoints, scores, twice.keypoints, labelled, functools.partial(right_joints, twice),
       [fits['right'][n] for n in names])
   return fits
+
+
+def with_visibility(predictions, fits):
+  """The poses with 'visible' (N,K), each joint's probability of being in sight, where fitted."""
+  if not fits:
+    return predictions
+  return {name: pose | {'visible': calibration.apply(fits['visible'][name.split('/')[0]],
+                                                     pose['scores'])}
+          for name, pose in predictions.items()}
 
 
 def calibrated(source, pose, covered, fits, name, kind):

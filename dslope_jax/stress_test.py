@@ -14,13 +14,16 @@ def run(evaluator, weights, folder=None) -> dict:
   'area': mean of the curve over severity 0 to 5, 'joints': {joint: value}}}; written to
   stress.json in `folder` if given.
   """
+  if evaluator.metric == 'none':
+    raise ValueError("metric 'none' has no number to draw a curve of; choose another for --stress")
+  fits = evaluator.fit(weights)
   recipes = ['none', *(f'severity{level}' for level in range(1, 6))]
   curves, joints = {}, {}
   for level, recipe in enumerate(recipes):
-    for network, (metric, value) in _scores(evaluator, weights, recipe).items():
+    for network, (metric, value) in _scores(evaluator, weights, fits, recipe).items():
       curves.setdefault(network, (metric, []))[1].append([level, value])
   for name in evaluator.source.skeleton.names:
-    for network, (_, value) in _scores(evaluator, weights, f'joint={name}').items():
+    for network, (_, value) in _scores(evaluator, weights, fits, f'joint={name}').items():
       joints.setdefault(network, {})[name] = value
   out = {network: {'metric': metric, 'severity': curve, 'area': _area(curve),
                    'joints': joints[network]} for network, (metric, curve) in curves.items()}
@@ -29,10 +32,10 @@ def run(evaluator, weights, folder=None) -> dict:
   return out
 
 
-def _scores(evaluator, weights, recipe):
+def _scores(evaluator, weights, fits, recipe):
   """{network: (first number of the metric, its value)} on the occluded pictures of a recipe."""
   predictions, covered, _ = evaluator.predict(weights, recipe)
-  predictions |= scoring.mixtures(predictions)
+  predictions |= scoring.mixtures(predictions, fits)
   out = {}
   for name, pose in predictions.items():
     network, kind = name.split('/')

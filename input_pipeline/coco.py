@@ -37,7 +37,11 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
 
   Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
   """
-  path, folder, truth = open_set(root, annotations, images, split)
+  path, folder = find_set(root, (annotations,), images, split)
+  truth = parse_json(path)
+  if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
+    return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
+  check_lists(truth, path, COCO_LISTS)
   return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid)
 
 
@@ -57,6 +61,28 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
   people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
   return make_source(people, split, skeleton, path, folder, aspect, padding,
                      truth | {'annotations': scored, 'categories': [category]}, how_to_get)
+
+
+def pictures_only(truth, split, path, folder) -> Source:
+  """A Source of nobody on the pictures of a file without annotations, as of COCO's test-dev: a
+  detector's boxes make people of it. A category without keypoints, 'person', has COCO's."""
+  category = next((c for c in truth['categories'] if c.get('keypoints') or
+                   c.get('name') == 'person'), {'id': 1, 'name': 'person'})
+  skeleton = skeletons.COCO
+  if category.get('keypoints'):
+    skeleton = skeletons.from_category(category)
+  index_pictures(truth, path)
+  check_pictures(truth['images'], folder, path, HOW_TO_GET)
+  k = skeleton.num_keypoints
+  pairs, none = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+  return Source(
+    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
+    image_id=none, annotation_id=none, file=np.zeros(0, str), box=np.zeros((0, 4), np.float32),
+    center=pairs, scale=pairs, keypoints=np.zeros((0, k, 2), np.float32),
+    visibility=np.zeros((0, k), np.uint8), box_score=np.zeros(0, np.float32), folder=folder,
+    read=functools.partial(read_row, [], []),
+    ground_truth=truth | {'annotations': [], 'categories': [
+      category | {'keypoints': list(skeleton.names)}]})
 
 
 def _category(truth, path, skeleton):

@@ -53,12 +53,12 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
                                     strict=True))
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
-  met = rows >= 0
+  of = lambda column: np.concatenate([column, np.zeros_like(column, shape=(1, *column.shape[1:]))])[
+    rows]  # row -1 is nobody
   return dataclasses.replace(
     source, image_id=np.array([e['id'] for e in entries], np.int64), file=files, box=boxes,
-    center=center, scale=scale, annotation_id=np.where(met, source.annotation_id[rows], 0),
-    keypoints=np.where(met[:, None, None], source.keypoints[rows], 0),
-    visibility=np.where(met[:, None], source.visibility[rows], 0).astype(np.uint8),
+    center=center, scale=scale, annotation_id=of(source.annotation_id),
+    keypoints=of(source.keypoints), visibility=of(source.visibility),
     read=functools.partial(read_row, files, stated_sizes(entries)),
     box_score=np.array(scores, np.float32), mask=lambda row: None, parts=lambda row: {}), elsewhere
 

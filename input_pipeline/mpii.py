@@ -1,4 +1,4 @@
-"""MPII Human Pose in the form that HRNet made: annot/{train,valid}.json and annot/gt_valid.mat."""
+"""MPII Human Pose in the form that HRNet made: annot/{train,valid,test}.json and gt_valid.mat."""
 import functools
 import os
 
@@ -15,11 +15,12 @@ _HOW_TO_GET = (
   "MPII is mpii_human_pose_v1.tar.gz from human-pose.mpi-inf.mpg.de (pictures, into images/) and "
   "the json and mat files published with HRNet (into annot/); then pass --config.data.root=FOLDER. "
   "To try the project without any data: python train.py --config configs/quickstart.py")
+_NO_JOINTS = {'joints': [[0, 0]] * 16, 'joints_vis': [0] * 16}
 _HEAD_SHARE = 0.6  # PCKh: head size is this share of the head box's diagonal
 
 
 def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
-  """The people of 'train' or 'valid'.
+  """The people of 'train', 'valid' or, without joints, 'test'.
 
   Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale
   times `padding`; aspect: width / height of the crops. Coordinates are made 0-based. `head_size`
@@ -35,8 +36,10 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
       raise FileNotFoundError(f"no '{needed}'. {_HOW_TO_GET}")
   entries = read_json(path)
   check_counts('mpii', split, path, people=len(entries))
+  if split == 'test':
+    entries = [e if not isinstance(e, dict) else _NO_JOINTS | e for e in entries]
   people = [_check(entry, path, i) for i, entry in enumerate(entries)]
-  if not any(visible.any() for _, visible, _, _ in people):
+  if split != 'test' and not any(visible.any() for _, visible, _, _ in people):
     raise ValueError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
   check_pictures([{'file_name': e['image']} for e in entries], folder, path, _HOW_TO_GET)
   joints, visible, center, scale = (np.array(x) for x in zip(*people, strict=True))

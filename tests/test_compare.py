@@ -53,8 +53,26 @@ def test_networks_of_one_evaluation(tmp_path):
   image_id, one, two, labelled = draw(0, .6, gain=.1)
   rows = {f'{n}/{k}': {'AP': .5} for n in ('base', 'ours') for k in ('clean', 'occluded')}
   tables = {name: (image_id, one if name.startswith('base') else two, labelled) for name in rows}
-  text = compare.compare([write(tmp_path / 'val', rows, tables=tables)])
-  assert text.count('difference') == 2 and text.count('percent of right joints') == 2
+  folder = write(tmp_path / 'val', rows, tables=tables)
+  text = compare.compare([folder])
+  # From the best single network, on clean, occluded, and both kinds of pictures.
+  assert text.count('difference -') == text.count('percent of right joints') == 3
+  assert text.count('from val ours') == 3
+  rows |= {f'average/{kind}': {'AP': .5} for kind in ('clean', 'occluded')}
+  tables['average/clean'] = image_id, two & one, labelled
+  tables['average/occluded'] = image_id, two | one, labelled
+  text = compare.compare([write(tmp_path / 'more/val', rows, tables=tables), folder], force=True)
+  assert 'from more/val average' not in text
+  assert text.count('difference +0.00 [0.00, 0.00] from more/val base') == 3
+
+
+def test_mixed_pictures_count_both_kinds(tmp_path):
+  image_id, one, two, labelled = draw(0, .6, gain=.2)
+  tables = {'net/clean': (image_id, two, labelled), 'net/occluded': (image_id, one, labelled)}
+  text = compare.compare([write(tmp_path / 'val', dict.fromkeys(tables, {}), tables=tables)])
+  share = 100 * ((one & labelled).sum() + (two & labelled).sum()) / (2 * labelled.sum())
+  block = text.split('clean and occluded, 150 pictures')[1]
+  assert f'{share:.2f} [' in block
 
 
 def test_other_stamps_are_refused(tmp_path):

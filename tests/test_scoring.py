@@ -40,6 +40,9 @@ def test_networks_and_all_their_mixtures_are_scored(run):
     assert table['right'].shape == (10, 17)
   assert 0 <= results['gnet/clean']['ECE'] <= 1
   assert read(folder, 'results')['stamp']['calibrated_on'] > 0
+  poses = read(folder, 'predictions_enet_occluded')
+  assert all(len(p['visible']) == 17 and 0 <= min(p['visible']) <= max(p['visible']) <= 1
+             for p in poses)
   fits = read(folder, 'calibration')
   assert set(fits['right']) == set(fits['visible']) == {'gnet', 'enet'} and fits['gate']
 

@@ -1,8 +1,10 @@
-"""Reads keypoint result files in COCO's format, whichever program wrote them."""
+"""Result files: reads COCO's, whichever program wrote them, and writes MPII's."""
 import json
+import os
 from typing import NamedTuple
 
 import numpy as np
+import scipy.io
 
 _MEND = 'mend or remove it'
 _BEYOND = 0.05  # of the picture's side: further than a detector's box reaches over the border
@@ -43,6 +45,14 @@ def read_results(path, truth, num_keypoints) -> Results:
   _refuse_doubles(results, path)
   _refuse_corners(entries, pictures, path)
   return results
+
+
+def write_mpii(path, keypoints):
+  """Poses (N,16,2) of all people of an MPII split, in the order of its file, as a mat file with
+  the field `preds`, counted from 1 as MPII does: the form that HRNet's code wrote."""
+  scipy.io.savemat(path + '.part', {'preds': np.asarray(keypoints, np.float64) + 1},
+                   appendmat=False)
+  os.replace(path + '.part', path)
 
 
 def _parse(path):
