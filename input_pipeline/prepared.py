@@ -215,7 +215,7 @@ def main(_):
   if not flag.config or not flag.out:
     raise ValueError('give --config and --out to prepare crops, or --verify to check some')
   preparing.prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
-                        quality=flag.quality, detail=flag.detail)
+                        quality=flag.quality, detail=flag.detail, shard=flag.records_per_shard)
 
 
 if __name__ == '__main__':
@@ -230,5 +230,6 @@ if __name__ == '__main__':
   flags.DEFINE_integer('quality', 95, 'of JPEG', lower_bound=1, upper_bound=100)
   flags.DEFINE_float('detail', 2.0, 'stored pixels per crop pixel that large people must keep',
                      lower_bound=0)
+  flags.DEFINE_integer('records_per_shard', 2000, 'people in a file', lower_bound=1)
   flags.DEFINE_string('verify', None, 'a folder to check instead')
   start(checked()(main))

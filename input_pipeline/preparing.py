@@ -16,11 +16,10 @@ from input_pipeline import crop_area, prepared, top_down
 from input_pipeline.from_config import crops_asked, load_source, prepare_bank
 from input_pipeline.source import Frames, Source
 
-_SHARD = 2000  # records
 _BANK = ('index.npz', 'pixels.bin')
 
 
-def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
+def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0, shard=2000):
   """Prepares a split of a config (that for training unless said), and the patch bank if the
   config needs one and names none."""
   if config.data.prepared:
@@ -33,16 +32,21 @@ def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
   rest = {name: asked[name] for name in ('name', 'loader', 'bank', 'holdout')}
   with_bank = split == config.data.train_split and not config.data.bank.folder
   bank = functools.partial(prepare_bank, config, out) if with_bank else lambda: None
-  write(source, out, settings, num_workers=num_workers, make_bank=bank, **rest)
+  write(source, out, settings, num_workers=num_workers, make_bank=bank, shard=shard, **rest)
+  sizes = [os.path.getsize(os.path.join(out, split, name)) for name in
+           prepared.shard_names(split, -(-len(source) // shard))]
+  print(f"{len(source)} people in '{out}', {sum(sizes) / 2**20:.0f} MiB, "
+        f'{sum(sizes) / len(source) / 1024:.0f} KiB each')
 
 
 def write(source: Source, out, settings: crop_area.Settings, *, num_workers=0, make_bank=None,
-          shard=_SHARD, name='', loader=None, bank=None, holdout=0.0):
+          shard=2000, name='', loader=None, bank=None, holdout=0.0):
   """Writes the people of a source to the folder out/<split>.
 
   A shard is written under a temporary name, renamed, and its checksum entered into meta.json; what
-  is entered is not written again. make_bank: called when all shards are there; returns the folder
-  of the patch bank or None. The rest goes into meta.json: see `prepared.check_fit`.
+  is entered is not written again. shard: records in one. make_bank: called when all shards are
+  there; returns the folder of the patch bank or None. The rest goes into meta.json: see
+  `prepared.check_fit`.
   Raises ValueError for a folder with other people or settings, OSError for an unreadable picture.
   """
   if source.frames is not None:
@@ -242,7 +246,7 @@ def _describe(folder, meta):
 def _write_json(folder, name, value):
   path = os.path.join(folder, name)
   with open(path + '.part', 'w', encoding='utf-8') as f:
-    json.dump(value, f)
+    json.dump(value, f, sort_keys=True)
   os.replace(path + '.part', path)
 
 
