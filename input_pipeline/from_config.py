@@ -13,13 +13,17 @@ from input_pipeline.source import Source
 def load_source(config, split, **options) -> Source:
   """The people of a split, as `config.data` says where and how; options go before its loader's."""
   data = config.data
-  if len(data.size) != 2 or min(data.size) < 1:
-    raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
+  _check_size(data.size)
   root = {'root': data.root} if 'root' in data else {}
   # How the originals are read was settled when crops were prepared.
   loader = {} if data.name == 'prepared' else data.loader.to_dict()
   return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1],
                              **(root | loader | options))
+
+
+def _check_size(size):
+  if len(size) != 2 or min(size) < 1:
+    raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
 
 
 def unbiased_crops(config) -> bool:
@@ -57,6 +61,7 @@ def _training_people(config):
 def crops_asked(config) -> dict:
   """What a config asks of prepared crops and of the bank beside them, as JSON has it."""
   data = config.data
+  _check_size(data.size)
   return json.loads(json.dumps({
     'name': data.name, 'loader': data.loader.to_dict(), 'size': tuple(data.size),
     'unbiased': unbiased_crops(config), 'augmentation': data.augmentation.to_dict(),

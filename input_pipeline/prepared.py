@@ -14,13 +14,15 @@ goes on with an interrupted preparation.
 Keypoints, visibilities, placements and covered joints of a pair are those from the originals, to
 the bit; the pictures are the same up to encoding.
 
-Reading takes a bucket's address for DIR where etils and array_record do; that was not tried.
+Reading takes a bucket's address for DIR where etils and array_record do, with a local patch bank
+(data.bank.folder); that was not tried. Writing and checking need a file system.
 """
 import io
 import json
 import os
 import pathlib
 import threading
+import zipfile
 
 import cv2
 import numpy as np
@@ -56,7 +58,9 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
     truth = json.loads(truth.read_text()) if ground_truth and meta['ground_truth'] else None
     skeleton = skeleton_from(json.loads((folder / 'skeleton.json').read_text()))
     frames = Frames(*(columns.pop(name) for name in Frames._fields))
-  except (EOFError, KeyError, OSError, TypeError, ValueError) as error:
+    if len(columns['annotation_id']) != meta['people']:
+      raise ValueError(f"columns.npz holds not {meta['people']} people")
+  except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
     raise ValueError(f"'{folder}' is broken ({error}); {_how_to_check(root)}") from None
   return Source(name=f"{meta['source']} (prepared)", split=split, skeleton=skeleton, frames=frames,
                 ground_truth=truth, read=_Records(str(root), split).read, **columns)

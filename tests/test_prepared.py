@@ -23,6 +23,8 @@ from input_pipeline.source import Frames, Source
 from startup import check_config
 from tests import data_sets, runs, tiny
 from tests.refusals import fails
+from tests.test_data_stream import check_equal
+from tests.test_data_stream import take as take_batches
 
 SIZE = (48, 64)
 # Every kind of draw is common, so that a few epochs have them all.
@@ -121,18 +123,11 @@ def test_files_and_frames_of_a_data_set(coco):
 def test_the_stream_is_equal_with_workers(root, bank):
   maker = input_pipeline.PairMaker(prepared.load('train', root=root), SIZE, bank, 'published', 1,
                                    STRONG)
-  take = lambda workers: _take(input_pipeline.train_dataset(maker, batch_size=6,
-                                                            num_workers=workers), 5)
+  take = lambda workers: take_batches(
+    input_pipeline.train_dataset(maker, batch_size=6, num_workers=workers), 5)
   for a, b in zip(take(0), take(2), strict=True):
-    for name in a:
-      np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    check_equal([a], [b])
     assert not a['unreadable'].any()
-
-
-def _take(iterator, count):
-  batches = [{k: np.array(v) for k, v in next(iterator).items()} for _ in range(count)]
-  iterator.close()
-  return batches
 
 
 def test_tensorflow_datasets_reads_it(root):
@@ -298,31 +293,27 @@ class Killed(BaseException):
 @pytest.mark.parametrize('after', [False, True])
 def test_wherever_it_is_interrupted_it_ends_the_same(root, tmp_path, monkeypatch, after):
   """Stopped before, or after, every single renaming of a file."""
-  replace, stops = os.replace, 0
+  replace, done, stop_at = os.replace, 0, None
 
-  def stop(*names):
-    if after:
+  def counted(*names):
+    nonlocal done
+    done += 1
+    if done != stop_at or after:
       replace(*names)
-    raise Killed
+    if done == stop_at:
+      raise Killed
 
-  while True:
-    left = [stops]
-
-    def counted(*names):
-      left[0] -= 1
-      (stop if left[0] < 0 else replace)(*names)
-
-    monkeypatch.setattr(os, 'replace', counted)
-    folder = tmp_path / str(stops)
-    try:
+  monkeypatch.setattr(os, 'replace', counted)
+  preparing.write(world(), tmp_path / 'whole', SETTINGS, shard=10)
+  renamings = done
+  assert renamings > 10
+  for i in range(1, renamings + 1):
+    done, stop_at, folder = 0, i, tmp_path / str(i)
+    with pytest.raises(Killed):
       preparing.write(world(), folder, SETTINGS, shard=10)
-      break
-    except Killed:
-      monkeypatch.setattr(os, 'replace', replace)
-      preparing.write(world(), folder, SETTINGS, shard=10)
-      assert _files(folder) == _files(root)
-    stops += 1
-  assert stops > 10
+    stop_at = None
+    preparing.write(world(), folder, SETTINGS, shard=10)
+    assert _files(folder) == _files(root)
 
 
 def test_verify_names_what_is_broken_and_it_is_mended(root, tmp_path):
@@ -354,6 +345,17 @@ def _broken_record_is_marked(folder):
   fails(lambda: stored.read(unreadable[0]), f'record {unreadable[0]} of', '--verify', kind=OSError)
 
 
+@pytest.mark.parametrize('name', ['columns.npz', 'skeleton.json', 'ground_truth.json'])
+def test_a_broken_file_is_told(root, tmp_path, name):
+  shutil.copytree(root, tmp_path / 'copy')
+  path = tmp_path / 'copy/train' / name
+  path.write_bytes(path.read_bytes()[:-300])
+  fails(lambda: prepared.load('train', root=tmp_path / 'copy'), 'is broken', '--verify')
+  path.unlink()
+  preparing.write(world(), tmp_path / 'copy', SETTINGS, shard=10)
+  assert _files(tmp_path / 'copy') == _files(root)
+
+
 def test_an_unreadable_picture_is_named(tmp_path):
   data = pathlib.Path(data_sets.write_coco(tmp_path / 'set'))
   (data / 'train/000003.jpg').write_bytes(b'no picture')
@@ -378,7 +380,7 @@ def test_another_source_or_other_settings_are_refused(root, tmp_path):
 
 
 @pytest.mark.parametrize('field, value, words', [
-  ('size', (64, 64), 'aspect ratio'), ('size', (96, 128), 'larger'),
+  ('size', (64,), 'must be'), ('size', (64, 64), 'aspect ratio'), ('size', (96, 128), 'larger'),
   ('augmentation.scale', 0.4, 'data.augmentation.scale is 0.4'),
   ('augmentation.rotation', 50.0, 'data.augmentation.rotation is 50.0'),
   ('augmentation.half_body_joints', 4, 'data.augmentation.half_body_joints is 4'),
@@ -455,10 +457,10 @@ def test_training_on_prepared_crops(tmp_path):
   output, _ = _prepare(data, tmp_path / 'out').communicate()
   assert (tmp_path / 'out/patches/pixels.bin').exists(), output
   shutil.rmtree(f'{data}/train')  # its pictures are not needed any more
+  shutil.rmtree(f'{data}/annotations')
   code, output = runs.finish(runs.start(
     tmp_path / 'run', f'--config.data.root={data}', f"--config.data.prepared={tmp_path / 'out'}",
-    '--config.duration=2 steps', '--config.data.num_workers=1', config='tests/tiny.py:plain_coco'))
+    '--config.duration=2 steps', config='tests/tiny.py:plain_coco'))
   assert code == 0, output
   assert not (tmp_path / 'run/patches').exists()
-  results = json.loads((tmp_path / 'run/eval_2/val/results.json').read_text())
-  assert 'prepared' not in json.dumps(results['stamp'])
+  assert (tmp_path / 'run/checkpoints/2').is_dir()
