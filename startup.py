@@ -137,7 +137,8 @@ def check_config(config, workdir, allow_change):
   now = json.loads(config.to_json_best_effort())
   if path.exists():
     try:
-      old = dict(_flat(json.loads(path.read_text())))
+      # Runs of before crops could be prepared took the originals.
+      old = {'data.prepared': ''} | dict(_flat(json.loads(path.read_text())))
     except (AttributeError, ValueError) as error:
       raise ValueError(f"'{path}' is broken ({error}); choose another --workdir, or remove the "
                        'file if the config is the same as before') from None

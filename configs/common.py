@@ -20,6 +20,7 @@ def base(networks):
       name='coco', root='data/coco', train_split='train', size=(192, 256),
       loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
                   skip_invalid=False),
+      prepared='',  # folder of crops to train on: see README, "Prepared crops"
       recipe='published',  # of the occluded partner while training: see README, "Occlusion"
       bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
       augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,

@@ -80,8 +80,8 @@ class PairMaker:
               'row': np.int32(row), 'unreadable': True}
     matrix, mirror = top_down.draw_crop(
       np.random.default_rng([*key, 0]), self.augmentation, s.center[row], s.scale[row],
-      s.keypoints[row], s.visibility[row], s.skeleton.lower_body, image.shape[1], self.size,
-      self.unbiased)
+      s.keypoints[row], s.visibility[row], s.skeleton.lower_body, s.picture_width(row, image),
+      self.size, self.unbiased)
     sample = self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
     return sample | {'unreadable': False}
 
@@ -108,7 +108,7 @@ class PairMaker:
 
   def _pair(self, image, row, matrix, mirror, rng):
     s = self.source
-    crop = top_down.warp(image, matrix, self.size)
+    crop = top_down.warp(image, s.crop_map(row, matrix), self.size)
     keypoints = top_down.transform(s.keypoints[row], matrix).astype(np.float32)
     visibility = s.visibility[row]
     seen = visibility

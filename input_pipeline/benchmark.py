@@ -39,6 +39,7 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
   mask_joints is drawn in the crop, that of `PairMaker.unbiased`; the severities depend on neither.
   Raises ValueError for a folder that holds a benchmark already, OSError for unreadable pictures.
   """
+  source.need_pictures('an export')
   if os.path.exists(os.path.join(out, 'MANIFEST.json')):
     raise ValueError(f"'{out}' holds a benchmark already; remove it or choose another --out")
   if picture_format not in _FORMATS:

@@ -19,6 +19,7 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   Returns the source and the number of boxes on pictures that the source does not have.
   Raises ValueError naming the file and the entry.
   """
+  source.need_pictures("a detector's box")
   detections = read_json(path)
   category = source.category_id
   rows_of = {}

@@ -6,18 +6,24 @@ import zlib
 import numpy as np
 
 import input_pipeline
-from input_pipeline import occlusion, patches
+from input_pipeline import occlusion, patches, prepared
 from input_pipeline.source import Source
 
 
 def load_source(config, split, **options) -> Source:
   """The people of a split, as `config.data` says where and how; options go before its loader's."""
   data = config.data
-  if len(data.size) != 2 or min(data.size) < 1:
-    raise ValueError(f'data.size is {data.size}, must be (width, height) in pixels')
+  _check_size(data.size)
   root = {'root': data.root} if 'root' in data else {}
+  # How the originals are read was settled when crops were prepared.
+  loader = {} if data.name == 'prepared' else data.loader.to_dict()
   return input_pipeline.load(data.name, split, aspect=data.size[0] / data.size[1],
-                             **(root | data.loader.to_dict() | options))
+                             **(root | loader | options))
+
+
+def _check_size(size):
+  if len(size) != 2 or min(size) < 1:
+    raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
 
 
 def unbiased_crops(config) -> bool:
@@ -30,12 +36,44 @@ def load_train(config):
 
   `config.data.holdout` is the share held out; who is, depends on the annotation id alone.
   """
-  source, share = load_source(config, config.data.train_split), config.data.holdout
+  source, share = _training_people(config), config.data.holdout
   if not 0 <= share < 1:
     raise ValueError(f'data.holdout is {share}, must be a share of the people, 0 to below 1')
   drawn = np.array([zlib.crc32(b'holdout%d' % i) for i in source.annotation_id.tolist()]) / 2 ** 32
   rows = np.flatnonzero(drawn >= share), np.flatnonzero(drawn < share)
   return (source.subset(rows[0]), source.subset(rows[1])) if share else (source, None)
+
+
+def _training_people(config):
+  """Everybody in the training split: the originals, or the crops that `data.prepared` names."""
+  data = config.data
+  if data.name == 'prepared':
+    raise ValueError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
+                     'data set they are from and pass --config.data.prepared=DIR')
+  if not data.prepared:
+    return load_source(config, data.train_split)
+  meta = prepared.read_meta(data.prepared, data.train_split)
+  prepared.check_fit(meta, crops_asked(config), data.prepared)
+  return prepared.load(data.train_split, root=data.prepared, aspect=data.size[0] / data.size[1],
+                       ground_truth=data.holdout > 0)
+
+
+def crops_asked(config) -> dict:
+  """What a config asks of prepared crops and of the bank beside them, as JSON has it."""
+  data = config.data
+  _check_size(data.size)
+  return json.loads(json.dumps({
+    'name': data.name, 'loader': data.loader.to_dict(), 'size': tuple(data.size),
+    'unbiased': unbiased_crops(config), 'augmentation': data.augmentation.to_dict(),
+    'bank': {'num_people': data.bank.num_people, 'seed': data.bank.seed},
+    'holdout': data.holdout}))
+
+
+def prepare_bank(config, out):
+  """The folder of the patch bank that belongs to prepared crops, cut if it is not there yet; None
+  where the config needs none."""
+  bank = load_bank(config, out)
+  return bank and bank.folder
 
 
 def load_bank(config, workdir, train_source=None):
@@ -44,13 +82,28 @@ def load_bank(config, workdir, train_source=None):
   recipes = [config.data.recipe, *(entry.recipe for entry in config.evals.values())]
   if not any([occlusion.needs_bank(name) for name in recipes]):  # a list: all names are checked
     return None
-  folder = (config.data.bank.folder or _recorded_bank(workdir)
+  folder = (config.data.bank.folder or _prepared_bank(config) or _recorded_bank(workdir)
             or os.path.join(workdir, 'patches'))
   if not os.path.exists(folder):
     print(f'cutting a patch bank into {folder}', flush=True)
     train_source = train_source or load_train(config)[0]
   return patches.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
                                seed=config.data.bank.seed)
+
+
+def _prepared_bank(config):
+  """The bank beside the prepared crops that the config names; '' where it names none."""
+  root = config.data.prepared
+  if not root:
+    return ''
+  folder = os.path.join(root, 'patches')
+  if not os.path.exists(folder):
+    raise ValueError(f"'{root}' has no patch bank, which a recipe of this config needs; "
+                     'prepare again with this config, which adds it, or pass '
+                     '--config.data.bank.folder=BANK')
+  prepared.check_bank(prepared.read_meta(root, config.data.train_split), crops_asked(config),
+                      folder)
+  return folder
 
 
 def _recorded_bank(workdir):
@@ -60,7 +113,9 @@ def _recorded_bank(workdir):
     return ''
   try:
     with open(path, encoding='utf-8') as f:
-      return json.load(f)['data']['bank']['folder']
+      data = json.load(f)['data']
+    beside = data.get('prepared') and os.path.join(data['prepared'], 'patches')
+    return data['bank']['folder'] or beside or ''
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(f"'{path}' is broken ({error}); say which bank with "
                      '--config.data.bank.folder=BANK') from None

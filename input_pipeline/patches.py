@@ -98,6 +98,8 @@ def build(folder, sources, *, num_people: int, seed: int, progress=False):
   Built beside the folder and moved there whole: an interrupted or concurrent build harms nothing.
   A picture or a mask that cannot be read is named and counted.
   """
+  for source in sources:
+    source.need_pictures('a patch bank')
   folder = pathlib.Path(folder)
   folder.parent.mkdir(parents=True, exist_ok=True)
   scratch = tempfile.mkdtemp(dir=folder.parent, prefix='.bank-')

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,27 @@ def _no_mask(row):
 
 def _no_parts(row):
   return {}
+
+
+class Frames(NamedTuple):
+  """Which part of its picture `Source.read` gives for each row, where it is not all of it.
+
+  origin: (N,2) int32, x and y of the first pixel. shrink: (N,) int32, a pixel that is read is the
+  mean of so many by so many. picture_width: (N,) int32, of the full picture.
+  """
+  origin: np.ndarray
+  shrink: np.ndarray
+  picture_width: np.ndarray
+
+  def subset(self, rows) -> 'Frames':
+    return Frames(*(column[rows] for column in self))
+
+  def from_read(self, row, matrix):
+    """A (2,3) map of full pictures as a map of what is read. Whole numbers are the centres of
+    pixels, so the centre of the first of a shrunk part is at origin + (shrink - 1) / 2."""
+    shrink = float(self.shrink[row])
+    place = self.origin[row] + (shrink - 1) / 2
+    return np.column_stack([matrix[:, :2] * shrink, matrix[:, :2] @ place + matrix[:, 2]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +55,15 @@ class Source:
   center: (N,2) float32; scale: (N,2) float32, padded box side / 200 (HRNet's convention).
   keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible.
   box_score: (N,) float32; 1 for ground-truth boxes.
-  read: row -> (H,W,3) uint8 RGB; raises OSError if the picture cannot be read.
+  read: row -> (H,W,3) uint8 RGB, the picture, or the part of it that `frames` says; raises OSError
+    if it cannot be read.
   mask: row -> (H,W) bool instance mask, or None where the person has none.
   parts: row -> {part: (H,W) bool}, masks of body parts where the set has them; a part's name is
     one of `patches.PARTS`, with left_ or right_ before it if the side is known.
   ground_truth: the annotations as a COCO dict, for COCO's own metric.
   head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
   folder: of the pictures, where they are files.
+  frames: of what `read` gives; None for full pictures. See `input_pipeline/prepared.py`.
   """
   name: str
   split: str
@@ -59,6 +83,7 @@ class Source:
   ground_truth: dict | None = None
   head_size: np.ndarray | None = None
   folder: str = ''
+  frames: Frames | None = None
 
   def __len__(self):
     return len(self.annotation_id)
@@ -79,6 +104,20 @@ class Source:
       h.update(np.ascontiguousarray(column).tobytes())
     return h.hexdigest()[:12]
 
+  def need_pictures(self, what):
+    """Raises ValueError where `read` gives parts of pictures; what: what needs whole ones."""
+    if self.frames is not None:
+      raise ValueError(f'{what} needs whole pictures, but {self.name} {self.split} has crops only; '
+                       'take the data set that they were prepared from')
+
+  def crop_map(self, row, matrix):
+    """A (2,3) map from the full picture of a row to a crop, as a map from what `read` gives."""
+    return matrix if self.frames is None else self.frames.from_read(row, matrix)
+
+  def picture_width(self, row, image) -> int:
+    """Width of the full picture of a row; image: what `read` gave."""
+    return image.shape[1] if self.frames is None else int(self.frames.picture_width[row])
+
   def subset(self, rows) -> 'Source':
     """The people of these rows, in this order; the ground truth keeps everybody."""
     rows = np.asarray(rows, np.int64)
@@ -87,6 +126,8 @@ class Source:
       'box_score')}
     if self.head_size is not None:
       columns['head_size'] = self.head_size[rows]
+    if self.frames is not None:
+      columns['frames'] = self.frames.subset(rows)
     at = lambda function: functools.partial(_of_row, function, rows)
     return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
                                parts=at(self.parts))

@@ -28,9 +28,12 @@ def config(kind='mse', steps=6, batch_size=4, **data):
 
 def get_config(argument=''):
   """'exact' computes in float64 (with JAX_ENABLE_X64) and evaluates nothing; 'plain' is one
-  network instead of the pair."""
-  c = config(None if 'plain' in argument else 'mse', steps=24, batch_size=8)
+  network instead of the pair; 'coco' reads a COCO folder instead of the world and
+  evaluates nothing."""
+  data = dict(name='coco', root='', train_split='train') if 'coco' in argument else {}
+  c = config(None if 'plain' in argument else 'mse', steps=24, batch_size=8, **data)
   if 'exact' in argument:
     c.system.model.dtype = 'float64'
+  if 'exact' in argument or 'coco' in argument:
     c.evals = {}
   return c
