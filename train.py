@@ -219,9 +219,7 @@ def _compile(config, run, state, batch):
                          ema_decay=config.ema_decay)
   say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
-  everywhere, split = sharding.replicated(run.mesh), sharding.by_sample(run.mesh)
-  compiled = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, split),
-                     out_shardings=everywhere).lower(state, batch).compile()
+  compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()
   sharding.wait_for_all()
   memory = compiled.memory_analysis()
   needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0

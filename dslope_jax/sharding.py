@@ -42,6 +42,14 @@ def by_sample(mesh):
   return NamedSharding(mesh, PartitionSpec('data'))
 
 
+def jit_step(step, mesh):
+  """A training step (state, batch) -> (state, terms), jitted: the batch split, the state on every
+  device and given up for the new one."""
+  everywhere = replicated(mesh)
+  return jax.jit(step, donate_argnums=0, in_shardings=(everywhere, by_sample(mesh)),
+                 out_shardings=everywhere)
+
+
 def to_global(batch: dict, mesh) -> dict:
   """This process's part of a batch (NumPy, B first) as global arrays split over the mesh."""
   sharding = by_sample(mesh)
