@@ -9,6 +9,15 @@ import jax.numpy as jnp
 kernel_init = nn.initializers.normal(0.001)
 
 
+def pointwise(x, kernel):
+  """(B,h,w,C) times (C,D): a convolution of size 1 as one product of two matrices.
+
+  On CPU the gradient of the kernel takes a fourth of the time that the same product over four
+  axes takes, which in turn is faster there than a convolution.
+  """
+  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+
+
 class Conv(nn.Module):
   """2D convolution, NHWC, padded by (size - 1) // 2 on all four sides also when strided.
 
@@ -31,7 +40,7 @@ class Conv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, shape, wide)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
     if self.size == 1 and self.stride == 1 and self.groups == 1:
-      x = jnp.dot(x, kernel[0, 0])  # a matrix product: many times faster backward on CPU
+      x = pointwise(x, kernel[0, 0])
     else:
       pad = (self.size - 1) // 2
       x = jax.lax.conv_general_dilated(
@@ -63,7 +72,7 @@ class Deconv(nn.Module):
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     seen = jnp.concatenate([padded[:, i:h + 1 + i, j:w + 1 + j]
                             for i in (0, 1) for j in (0, 1)], -1)
-    out = seen @ jnp.concatenate(parts, -1).reshape(4 * c, -1).astype(x.dtype)
+    out = pointwise(seen, jnp.concatenate(parts, -1).reshape(4 * c, -1).astype(x.dtype))
     out = out.reshape(b, h + 1, w + 1, 2, 2, self.features)
     rows = jnp.stack([out[:, :h, :, 0], out[:, 1:, :, 1]], 2).reshape(b, 2 * h, w + 1, 2, -1)
     return jnp.stack([rows[:, :, :w, 0], rows[:, :, 1:, 1]], 3).reshape(b, 2 * h, 2 * w, -1)
@@ -98,20 +107,51 @@ class BatchNorm(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, *like)
     running_mean = self.variable('batch_stats', 'mean', jnp.zeros, *like)
     running_var = self.variable('batch_stats', 'var', jnp.ones, *like)
-    wide = x.astype(like[1])
-    if train:
-      # Two passes: E[x^2] - E[x]^2 would lose digits.
-      mean = wide.mean((0, 1, 2))
-      var = jnp.square(wide - mean).mean((0, 1, 2))
-      if not self.is_initializing():
-        n = x.size // x.shape[-1]
-        for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
-          old = running.value
-          running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
-    else:
-      mean, var = running_mean.value, running_var.value
-    out = (wide - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias
-    return out.astype(x.dtype)
+    if not train:
+      wide = x.astype(like[1])
+      gain = jax.lax.rsqrt(running_var.value + 1e-5) * scale
+      return ((wide - running_mean.value) * gain + bias).astype(x.dtype)
+    out, mean, var = normalise(x, scale, bias)
+    if not self.is_initializing():
+      n = x.size // x.shape[-1]
+      for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
+        old = running.value
+        running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
+    return out
+
+
+@jax.custom_vjp
+def normalise(x, scale, bias):
+  """x (B,h,w,C) with each channel's mean and variance made bias (C,) and scale (C,) squared.
+
+  Returns it in the dtype of x, and the mean and biased variance (C,), through which no gradient
+  passes. The gradient is written out (Ioffe & Szegedy, Batch Normalization, 2015, section 3): two
+  sums over the batch in one pass, where the derivative of the forward code takes four, of which
+  one is zero but for rounding; on several devices each is a reduction to be waited for.
+  """
+  return _normalise_forward(x, scale, bias)[0]
+
+
+def _normalise_forward(x, scale, bias):
+  wide = x.astype(scale.dtype)
+  # Two passes: E[x^2] - E[x]^2 would lose digits.
+  mean = wide.mean((0, 1, 2))
+  var = jnp.square(wide - mean).mean((0, 1, 2))
+  out = (wide - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias
+  return (out.astype(x.dtype), mean, var), (x, mean, var, scale)
+
+
+def _normalise_backward(saved, gradients):
+  x, mean, var, scale = saved
+  gradient, inverse = gradients[0].astype(scale.dtype), jax.lax.rsqrt(var + 1e-5)
+  unit = (x.astype(scale.dtype) - mean) * inverse
+  of_bias, of_scale = gradient.sum((0, 1, 2)), (gradient * unit).sum((0, 1, 2))
+  n = x.size // x.shape[-1]
+  of_x = (gradient - of_bias / n - unit * (of_scale / n)) * (scale * inverse)
+  return of_x.astype(x.dtype), of_scale, of_bias
+
+
+normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def upsample(x, factor: int):
