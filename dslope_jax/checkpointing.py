@@ -142,7 +142,8 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
       if stored.get(path) != shape:
         raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
                          f'{stored.get(path, "absent")}, {shape} is needed; use the config that '
-                         'the run was trained with')
+                         'the run was trained with, or, to start from it with other keypoints, '
+                         'fresh_head=True')
     if not reason:
       restored, reason = _attempt(manager.restore, step, args=ocp.args.PyTreeRestore(
         target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),

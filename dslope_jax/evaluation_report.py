@@ -11,7 +11,7 @@ def write(folder, evaluator=None, count=50) -> str:
   evaluator: where given, the worst cases are shown with their pictures.
   """
   data = {}
-  for name in ('results', 'report', 'stress'):
+  for name in ('stress', 'report', 'results'):  # the last one's stamp says most
     path = os.path.join(folder, f'{name}.json')
     if os.path.exists(path):
       with open(path, encoding='utf-8') as f:

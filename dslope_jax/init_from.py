@@ -30,14 +30,16 @@ def load(spec: str, network: str, fresh: dict, model: dict, image_size, fresh_he
   path, _, there = spec.partition(':')
   if not _is_weights(path):
     there = there or network
-    wanted = {kind: {there: tree} for kind, tree in fresh.items()}
+    wanted = {kind: {there: {k: v for k, v in tree.items() if k != 'final_layer' or not fresh_head}}
+              for kind, tree in fresh.items()}
     stored, has_ema = checkpointing.stored_weights(path)
     if there not in stored['params']:
       raise ValueError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
                        f"'{there}'; say which after a colon")
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
-    return ({kind: tree[there] for kind, tree in weights.items()},
-            f"'{there}' of '{path}', step {step}" + (', moving average' if has_ema else ''))
+    text = f"'{there}' of '{path}', step {step}" + (', moving average' if has_ema else '')
+    return (_merge(fresh, {kind: tree[there] for kind, tree in weights.items()}),
+            text + ('; stays fresh: final_layer' if fresh_head else ''))
   arguments = models.of_network(model, network)
   name = arguments.pop('name')
   head = fresh['params']['final_layer']['kernel'].shape[-1]

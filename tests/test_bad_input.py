@@ -22,7 +22,7 @@ import input_pipeline
 import startup
 import train
 from configs import common
-from dslope_jax import checkpointing, optimizers
+from dslope_jax import checkpointing, init_from, optimizers
 from dslope_jax.train_state import TrainState
 from input_pipeline import coco, detections, mpii, patches
 from input_pipeline.top_down import Augmentation
@@ -484,6 +484,27 @@ def test_evaluation_of_a_run_that_is_not_there(data, trained, tmp_path):
 def test_init_from_a_network_that_is_not_there(data, trained, tmp_path):
   config = _config(data, **{'init_from.net': f'{trained}:enet'})
   fails(lambda: train.train(config, str(tmp_path)), trained, "has the networks ['net']", 'enet')
+
+
+def test_init_from_a_network_of_other_keypoints(trained):
+  wanted = _stored(trained)
+  other = {kind: dict(tree) for kind, tree in wanted.items()}
+  other['params']['final_layer'] = {k: np.full((*v.shape[:-1], 5), 7, np.float32)
+                                    for k, v in wanted['params']['final_layer'].items()}
+  load = functools.partial(init_from.load, str(trained), 'net', other, {}, (64, 96))
+  fails(load, trained, 'final_layer', 'fresh_head=True')
+  weights, text = load(fresh_head=True)
+  assert 'stays fresh: final_layer' in text
+  assert (weights['params']['final_layer']['bias'] == 7).all()
+  np.testing.assert_array_equal(weights['params']['conv1']['kernel'],
+                                wanted['params']['conv1']['kernel'])
+
+
+def _stored(workdir):
+  """{'params', 'batch_stats'} of the network 'net' of a run, as arrays."""
+  shapes, _ = checkpointing.stored_weights(str(workdir))
+  weights, _ = checkpointing.restore_weights(str(workdir), shapes)
+  return {kind: jax.device_get(tree['net']) for kind, tree in weights.items()}
 
 
 def test_training_goes_on_from_the_checkpoint_before_a_broken_one(data, trained, tmp_path, capsys):

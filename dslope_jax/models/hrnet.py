@@ -9,7 +9,15 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dslope_jax.models.layers import BatchNorm, Conv, conv_norm, exchange, transition, upsample
+from dslope_jax.models.layers import (
+  BatchNorm,
+  Conv,
+  conv_norm,
+  exchange,
+  sum_relu,
+  transition,
+  upsample,
+)
 from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
 
@@ -28,8 +36,8 @@ class ExchangeModule(nn.Module):
       for i in range(self.blocks):
         x = BasicBlock(x.shape[-1], name=f'branches_{b}_{i}')(x, train=train)
       branches[b] = x
-    return [nn.relu(sum(exchange(x, i, j, branches[i].shape[-1], upsample, conv_norm, train=train)
-                        for j, x in enumerate(branches)))
+    return [sum_relu(*(exchange(x, i, j, branches[i].shape[-1], upsample, conv_norm, train=train)
+                       for j, x in enumerate(branches)))
             for i in range(self.outputs)]
 
 

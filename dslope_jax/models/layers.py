@@ -4,9 +4,50 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
 # Every convolution of the published HRNet starts from N(0, 0.001); batch norm sets the scale.
 kernel_init = nn.initializers.normal(0.001)
+
+
+def stored(function):
+  """The function of arrays, for CPU such that its result is computed once and kept in memory.
+
+  XLA's CPU compiler writes elementwise functions into everything that reads them, and so computes
+  a chain of residual blocks anew, back to its start, at every convolution of it. A call that must
+  not be inlined stops that. GPUs and TPUs get the plain function.
+  """
+  jitted = jax.jit(function)
+
+  def call(*arrays):
+    if jax.default_backend() != 'cpu':
+      return function(*arrays)
+    with set_xla_metadata(inlineable='false'):
+      return jitted(*arrays)
+  return call
+
+
+@jax.custom_vjp
+def sum_relu(*maps):
+  """ReLU of the sum of maps (B,h,w,C). What its gradient needs is its result alone."""
+  return _sum_relu(*maps)
+
+
+_sum_relu = stored(lambda *maps: nn.relu(sum(maps)))
+_where_positive = stored(lambda out, gradient: jnp.where(out > 0, gradient, 0))
+
+
+def _sum_relu_forward(*maps):
+  out = _sum_relu(*maps)
+  return out, (out, len(maps))
+
+
+def _sum_relu_backward(saved, gradient):
+  out, count = saved
+  return (_where_positive(out, gradient),) * count
+
+
+sum_relu.defvjp(_sum_relu_forward, _sum_relu_backward)
 
 
 def pointwise(x, kernel):

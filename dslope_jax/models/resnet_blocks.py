@@ -1,7 +1,7 @@
 """Residual blocks of ResNet (He et al., Deep Residual Learning, 2016), shared by HRNet."""
 import flax.linen as nn
 
-from dslope_jax.models.layers import BatchNorm, Conv
+from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 
 
 class BasicBlock(nn.Module):
@@ -14,7 +14,7 @@ class BasicBlock(nn.Module):
     y = Conv(self.features, 3, self.stride, name='conv1')(x)
     y = nn.relu(BatchNorm(name='bn1')(y, train=train))
     y = Conv(self.features, 3, name='conv2')(y)
-    return nn.relu(BatchNorm(name='bn2')(y, train=train) + _skip(x, y, self.stride, train))
+    return sum_relu(BatchNorm(name='bn2')(y, train=train), _skip(x, y, self.stride, train))
 
 
 class Bottleneck(nn.Module):
@@ -28,7 +28,7 @@ class Bottleneck(nn.Module):
     y = Conv(self.features, 3, self.stride, name='conv2')(y)
     y = nn.relu(BatchNorm(name='bn2')(y, train=train))
     y = BatchNorm(name='bn3')(Conv(4 * self.features, name='conv3')(y), train=train)
-    return nn.relu(_skip(x, y, self.stride, train) + y)
+    return sum_relu(_skip(x, y, self.stride, train), y)
 
 
 def _skip(x, y, stride, train):
