@@ -50,8 +50,7 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
                      f'on a picture of {source.name} {source.split}; is it the file of another '
                      'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
-  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
-                                    strict=True))
+  center, scale = box_to_center_scale(boxes.T, aspect, padding)
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
   met = rows >= 0
   return dataclasses.replace(

@@ -74,7 +74,8 @@ def check_box(annotation, image):
 def check_pictures(images, folder, path, how_to_get):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
   present, missing = {}, []
-  for name in sorted({image['file_name'] for image in images}):
+  names = {image['file_name'] for image in images}
+  for name in sorted(names.difference(os.listdir(folder))):
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
       raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
                        'relative to the folder')
