@@ -115,10 +115,10 @@ def make_source(people, split, skeleton, path, folder, aspect, padding, truth=No
                 how_to_get=HOW_TO_GET) -> Source:
   """The Source of `People` of one file; raises FileNotFoundError if a picture is missing."""
   check_pictures(people.images, folder, path, how_to_get)
-  annotations, images, box, keypoints = people
+  annotations, images, sizes, box, keypoints = people
   center, scale = box_to_center_scale(box.T, aspect, padding)
   above = os.path.join(folder, '')
-  files, sizes = np.array([above + e['file_name'] for e in images]), stated_sizes(images)
+  files = np.array([above + e['file_name'] for e in images])
   return Source(
     name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton, file=files,
     image_id=np.array([e['id'] for e in images], np.int64),
@@ -211,11 +211,6 @@ def _is_cut_jpeg(data):
     if text.rfind(b'\xff\xd9') > text.rfind(b'\xff\xda'):
       return False
   return True
-
-
-def stated_sizes(images):
-  """(N,2) stated width and height of picture entries, 0 where none is stated."""
-  return np.array([(e.get('width', 0), e.get('height', 0)) for e in images], np.int32)
 
 
 def read_row(files, sizes, row):

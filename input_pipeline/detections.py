@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 
-from input_pipeline.coco import read_json, read_row, stated_sizes
+from input_pipeline.coco import read_json, read_row
+from input_pipeline.entries import stated_sizes
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
 

@@ -1,17 +1,26 @@
 """The labelled people of a COCO file: checked all at once, one by one where that fails."""
+import array
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.entries import check_box, check_entry, index_pictures, is_box, report
+from input_pipeline.entries import (
+  check_box,
+  check_entry,
+  index_pictures,
+  is_box,
+  report,
+  stated_sizes,
+)
 
 
 class People(NamedTuple):
-  """N valid annotations: their entries and those of their pictures, (N,4) boxes clipped to the
-  pictures, (N,K,3) x, y, visibility."""
+  """N valid annotations: their entries and those of their pictures, (N,2) stated width and height
+  of these, (N,4) boxes clipped to them, (N,K,3) x, y, visibility."""
   annotations: list
   images: list
+  size: np.ndarray
   box: np.ndarray
   keypoints: np.ndarray
 
@@ -53,12 +62,13 @@ def _all_at_once(own, images, length):
   people = [own[rows[i]] for i in chosen.tolist()]
   boxes = boxes[np.array(rows)[chosen]]
   entries = [images[a['image_id']] for a in people]
-  size = np.array([(e.get('width') or 10**9, e.get('height') or 10**9) for e in entries])
+  size = stated_sizes(entries)
+  limit = np.where(size > 0, size, 10**9) - 1
   low = np.maximum(0, boxes[:, :2])  # as `top_down.clip_box`
-  side = np.minimum(size - 1, low + np.maximum(0, boxes[:, 2:] - 1)) - low
+  side = np.minimum(limit, low + np.maximum(0, boxes[:, 2:] - 1)) - low
   if ((codes == 0) | (codes == 1) | (codes == 2)).all() and (side > 0).all() and (
       boxes[:, 2:] > 0).all():
-    return People(people, entries, np.concatenate([low, side], 1), joints[chosen]), own
+    return People(people, entries, size, np.concatenate([low, side], 1), joints[chosen]), own
   return None
 
 
@@ -70,13 +80,12 @@ def _table(rows, length):
   """(N,length) float64 of N lists of so many numbers below 1e9; None if they are anything else."""
   if _types(rows) != {list} or set(map(len, rows)) != {length}:
     return None
-  if not _types(chain.from_iterable(rows)) <= {int, float}:
-    return None
   try:
-    table = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * length)
-  except OverflowError:
+    values = array.array('d', chain.from_iterable(rows))  # unlike NumPy it refuses '5'
+  except (OverflowError, TypeError):
     return None
-  return table.reshape(-1, length) if (np.abs(table) < 1e9).all() else None
+  table = np.array(values).reshape(-1, length)
+  return table if (np.abs(table) < 1e9).all() else None
 
 
 def _one_by_one(own, images, length, path, skip_invalid):
@@ -98,7 +107,7 @@ def _one_by_one(own, images, length, path, skip_invalid):
 def as_people(found):
   """`People` of (annotation, picture's entry, box, keypoints) of each."""
   annotations, images, box, keypoints = zip(*found, strict=True) if found else ((),) * 4
-  return People(list(annotations), list(images), np.array(box), np.array(keypoints))
+  return People(list(annotations), images, stated_sizes(images), np.array(box), np.array(keypoints))
 
 
 def _check(annotation, images, length, seen):

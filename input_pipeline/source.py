@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dslope_jax.skeletons import Skeleton
+from input_pipeline import sharing
 
 
 def _no_mask(row):
@@ -20,7 +21,8 @@ def _no_parts(row):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """N people, one row each; columns are arrays so that data workers share them cheaply.
+  """N people, one row each, in columns. The copy in a data worker shares their memory; it has
+  neither masks nor parts nor ground truth.
 
   Pixels are those of the full picture. What a file `input_pipeline/<name>.py` must offer is a
   function `load(split, **options) -> Source`.
@@ -66,6 +68,16 @@ class Source:
   def __getitem__(self, row: int) -> int:
     return int(row)
 
+  def __reduce__(self):
+    return self._packed[:2]
+
+  @functools.cached_property
+  def _packed(self):
+    kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    left = {'mask': _left_behind, 'parts': _left_behind, 'ground_truth': None}
+    function, arguments, file = sharing.pack(kept | left)
+    return _from_fields, (function, arguments), file
+
   @property
   def category_id(self) -> int:
     """What COCO results and detections of these people are marked with."""
@@ -107,6 +119,14 @@ class Source:
             'annotations': people,
             'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
                             'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}
+
+
+def _from_fields(function, arguments):
+  return Source(**function(*arguments))
+
+
+def _left_behind(row):
+  raise RuntimeError('masks and parts stay in the process that loaded them')
 
 
 def _of_row(function, rows, row):
