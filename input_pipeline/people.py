@@ -106,8 +106,8 @@ def _one_by_one(own, images, length, path, skip_invalid):
 
 def as_people(found):
   """`People` of (annotation, picture's entry, box, keypoints) of each."""
-  annotations, images, box, keypoints = zip(*found, strict=True) if found else ((),) * 4
-  return People(list(annotations), images, stated_sizes(images), np.array(box), np.array(keypoints))
+  annotations, images, box, keypoints = map(list, zip(*found, strict=True)) if found else [[]] * 4
+  return People(annotations, images, stated_sizes(images), np.array(box), np.array(keypoints))
 
 
 def _check(annotation, images, length, seen):
