@@ -8,7 +8,9 @@ import dataclasses
 import gc
 import importlib
 import inspect
+import multiprocessing
 import os
+import threading
 import zlib
 
 import cv2
@@ -59,6 +61,8 @@ def _no_search_for_cycles():
     yield
   finally:
     if was:
+      gc.freeze()  # and back: what was made counts as old, and is not searched at once
+      gc.unfreeze()
       gc.enable()
 
 
@@ -192,7 +196,14 @@ def _iterate(dataset, num_workers):
 
 
 def _start_worker(*_):
-  """A worker never touches an accelerator, should a library in it import jax."""
+  """A worker never touches an accelerator, should a library in it import jax, and does not outlive
+  a process that was killed."""
   os.environ['JAX_PLATFORMS'] = 'cpu'
   os.environ['CUDA_VISIBLE_DEVICES'] = ''
   cv2.setNumThreads(0)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+  multiprocessing.parent_process().join()
+  os._exit(1)

@@ -172,3 +172,15 @@ def test_no_file_is_left_behind(tmp_path, end, code):
                         text=True, env=os.environ | {'TMPDIR': str(tmp_path)})
   assert done.returncode == code, done.stderr
   assert os.listdir(tmp_path) == []
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+  script = ('import multiprocessing, os, input_pipeline\n'
+            'work = input_pipeline.in_order(9, str, 2)\n'
+            'next(work)\n'
+            'print(*(p.pid for p in multiprocessing.active_children()), flush=True)\n'
+            'os.kill(os.getpid(), 9)')
+  # Its output ends when the last of the processes that write to it does.
+  done = subprocess.run([sys.executable, '-c', script], cwd=runs.ROOT, capture_output=True,
+                        text=True, timeout=60)
+  assert done.returncode == -signal.SIGKILL and len(done.stdout.split()) == 2, done.stderr
