@@ -12,8 +12,8 @@ def pack(value):
   """(function, arguments) that make a copy of `value` in another process, for `__reduce__`.
 
   All its arrays, wherever they are in it, go to one file without a name, which every worker maps:
-  the arguments stay small. The third of what is returned keeps the file open, as long as which the
-  copies can be made. The file is gone with the last process that uses it, however that ends.
+  the arguments stay small. Copies can be made until the third of what is returned is called. The
+  file is gone with the last process that uses it, however that ends.
   """
   arrays = []
   content = cloudpickle.dumps(value, protocol=5, buffer_callback=arrays.append)
@@ -24,10 +24,12 @@ def pack(value):
     places.append((file.tell(), array.raw().nbytes))
     file.write(array.raw())
   file.flush()
+  # Other processes of the same user can open it by the number that it has in this one.
   path = f'/proc/{os.getpid()}/fd/{file.fileno()}'
   if not places or not os.path.exists(path):  # not on Linux: every worker gets a copy
-    return cloudpickle.loads, (cloudpickle.dumps(value),), None
-  return _unpack, (content, path, places), file
+    file.close()
+    return cloudpickle.loads, (cloudpickle.dumps(value),), file.close
+  return _unpack, (content, path, places), file.close
 
 
 def _unpack(content, path, places):

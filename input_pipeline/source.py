@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -69,14 +70,15 @@ class Source:
     return int(row)
 
   def __reduce__(self):
-    return self._packed[:2]
+    return self._packed
 
   @functools.cached_property
   def _packed(self):
     kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     left = {'mask': _left_behind, 'parts': _left_behind, 'ground_truth': None}
-    function, arguments, file = sharing.pack(kept | left)
-    return _from_fields, (function, arguments), file
+    function, arguments, close = sharing.pack(kept | left)
+    weakref.finalize(self, close)
+    return _from_fields, (function, arguments)
 
   @property
   def category_id(self) -> int:
