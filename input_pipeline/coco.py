@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from dslope_jax import skeletons
-from input_pipeline import masks
+from input_pipeline import masks, sharing
 from input_pipeline import people as people_of
 from input_pipeline.entries import check_pictures
 from input_pipeline.source import Source
@@ -117,7 +117,7 @@ def make_source(people, split, skeleton, path, folder, aspect, padding, truth=No
   check_pictures(people.images, folder, path, how_to_get)
   annotations, images, sizes, box, keypoints = people
   center, scale = box_to_center_scale(box.T, aspect, padding)
-  above = os.path.join(folder, '')
+  above, entries = os.path.join(folder, ''), sharing.Local(annotations)
   files = np.array([above + e['file_name'] for e in images])
   return Source(
     name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton, file=files,
@@ -127,8 +127,8 @@ def make_source(people, split, skeleton, path, folder, aspect, padding, truth=No
     keypoints=keypoints[..., :2].astype(np.float32),
     visibility=keypoints[..., 2].astype(np.uint8),
     box_score=np.ones(len(images), np.float32), read=functools.partial(read_row, files, sizes),
-    mask=functools.partial(masks.read_mask, annotations, sizes, path),
-    parts=functools.partial(masks.read_parts, annotations, sizes, path))
+    mask=functools.partial(masks.read_mask, entries, sizes, path),
+    parts=functools.partial(masks.read_parts, entries, sizes, path))
 
 
 def read_json(path, keys=(), form=Any):

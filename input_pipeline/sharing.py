@@ -1,4 +1,5 @@
 """Hands arrays to the data workers without a copy in each."""
+import io
 import os
 import tempfile
 
@@ -8,6 +9,22 @@ import numpy as np
 _ALIGNED = 64  # bytes
 
 
+class Local(list):
+  """A large list of which `pack` sends nothing: data workers do not need its items."""
+
+
+class _Absent:
+
+  def __getitem__(self, row):
+    raise RuntimeError('annotations stay in the process that read them')
+
+
+class _Pickler(cloudpickle.Pickler):
+
+  def reducer_override(self, value):
+    return (_Absent, ()) if isinstance(value, Local) else super().reducer_override(value)
+
+
 def pack(value):
   """(function, arguments) that make a copy of `value` in another process, for `__reduce__`.
 
@@ -15,8 +32,8 @@ def pack(value):
   the arguments stay small. Copies can be made until the third of what is returned is called. The
   file is gone with the last process that uses it, however that ends.
   """
-  arrays = []
-  content = cloudpickle.dumps(value, protocol=5, buffer_callback=arrays.append)
+  arrays, content = [], io.BytesIO()
+  _Pickler(content, protocol=5, buffer_callback=arrays.append).dump(value)
   file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller keeps it
   places = []
   for array in arrays:
@@ -26,12 +43,17 @@ def pack(value):
   file.flush()
   # Other processes of the same user can open it by the number that it has in this one.
   path = f'/proc/{os.getpid()}/fd/{file.fileno()}'
-  if not places or not os.path.exists(path):  # not on Linux: every worker gets a copy
-    file.close()
-    return cloudpickle.loads, (cloudpickle.dumps(value),), file.close
-  return _unpack, (content, path, places), file.close
+  if places and os.path.exists(path):
+    return _unpack, (content.getvalue(), path, places), file.close
+  # Not on Linux: every worker gets a copy.
+  buffers = [bytearray(array.raw()) for array in arrays]
+  return _load, (content.getvalue(), buffers), file.close
 
 
 def _unpack(content, path, places):
   whole = np.asarray(np.memmap(path, np.uint8, 'r'))
-  return cloudpickle.loads(content, buffers=[whole[start:start + size] for start, size in places])
+  return _load(content, [whole[start:start + size] for start, size in places])
+
+
+def _load(content, buffers):
+  return cloudpickle.loads(content, buffers=buffers)

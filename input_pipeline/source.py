@@ -22,8 +22,8 @@ def _no_parts(row):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """N people, one row each, in columns. The copy in a data worker shares their memory; it has
-  neither masks nor parts nor ground truth.
+  """N people, one row each, in columns. The copy in a data worker shares their memory; it has no
+  ground truth, and no masks that are drawn from annotations.
 
   Pixels are those of the full picture. What a file `input_pipeline/<name>.py` must offer is a
   function `load(split, **options) -> Source`.
@@ -75,8 +75,7 @@ class Source:
   @functools.cached_property
   def _packed(self):
     kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-    left = {'mask': _left_behind, 'parts': _left_behind, 'ground_truth': None}
-    function, arguments, close = sharing.pack(kept | left)
+    function, arguments, close = sharing.pack(kept | {'ground_truth': None})
     weakref.finalize(self, close)
     return _from_fields, (function, arguments)
 
@@ -125,10 +124,6 @@ class Source:
 
 def _from_fields(function, arguments):
   return Source(**function(*arguments))
-
-
-def _left_behind(row):
-  raise RuntimeError('masks and parts stay in the process that loaded them')
 
 
 def _of_row(function, rows, row):
