@@ -50,6 +50,9 @@ def start(main):
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
+  # Data workers would run the script again for its imports, of which they need none.
+  script = sys.modules['__main__']
+  script.__file__ = script.__spec__ = None
   app.run(main, flags_parser=_parse)
 
 

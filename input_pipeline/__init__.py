@@ -3,10 +3,14 @@
 The training stream is a pure function of (seed, step): equal batches with any number of workers,
 equal global batches on any number of hosts, and `start_step` resumes it exactly.
 """
+import contextlib
 import dataclasses
+import gc
 import importlib
 import inspect
+import multiprocessing
 import os
+import threading
 import zlib
 
 import cv2
@@ -43,7 +47,23 @@ def load(name: str, split: str, **options) -> Source:
                        f"{', '.join(list(known)[1:])}")
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise ValueError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
-  return loader(split, **options)
+  with _no_search_for_cycles():
+    return loader(split, **options)
+
+
+@contextlib.contextmanager
+def _no_search_for_cycles():
+  """A loader makes millions of objects; looking again and again which of them could go takes
+  longer than all else."""
+  was = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if was:
+      gc.freeze()  # and back: what was made counts as old, and is not searched at once
+      gc.unfreeze()
+      gc.enable()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +196,14 @@ def _iterate(dataset, num_workers):
 
 
 def _start_worker(*_):
-  """A worker never touches an accelerator, should a library in it import jax."""
+  """A worker never touches an accelerator, should a library in it import jax, and does not outlive
+  a process that was killed."""
   os.environ['JAX_PLATFORMS'] = 'cpu'
   os.environ['CUDA_VISIBLE_DEVICES'] = ''
   cv2.setNumThreads(0)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+  multiprocessing.parent_process().join()
+  os._exit(1)

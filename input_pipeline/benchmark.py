@@ -24,6 +24,7 @@ import tqdm
 import input_pipeline
 from input_pipeline import occlusion
 from input_pipeline.coco import read_json, read_picture
+from input_pipeline.masks import parsed
 from input_pipeline.pasting import paste
 from input_pipeline.source import Source
 
@@ -222,7 +223,7 @@ def _verify_picture(path, entry):
 
 def _write_json(path, value):
   with open(path + '.part', 'w', encoding='utf-8') as f:
-    json.dump(value, f)
+    json.dump(value, f, default=parsed)
   os.replace(path + '.part', path)
 
 

@@ -1,22 +1,17 @@
 """Any keypoint set in COCO's format: COCO itself, CrowdPose, OCHuman in COCO form, your own."""
-import dataclasses
 import functools
 import json
 import os
+from typing import Any, TypedDict
 
 import cv2
+import msgspec
 import numpy as np
 
 from dslope_jax import skeletons
-from input_pipeline import masks
-from input_pipeline.entries import (
-  check_box,
-  check_entry,
-  check_pictures,
-  index_pictures,
-  is_box,
-  report,
-)
+from input_pipeline import masks, sharing
+from input_pipeline import people as people_of
+from input_pipeline.entries import check_pictures, index_pictures
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
 
@@ -38,7 +33,7 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
   """
   path, folder = find_set(root, (annotations,), images, split)
-  truth = parse_json(path)
+  truth = parse_json(path, _File)
   if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
     return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
   check_lists(truth, path, COCO_LISTS)
@@ -58,7 +53,7 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
       skeleton = skeletons.from_category(category)
     except (TypeError, ValueError) as error:
       raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
-  people, scored = _labelled_people(truth, category, skeleton, path, skip_invalid)
+  people, scored = people_of.labelled_people(truth, category, skeleton, path, skip_invalid)
   return make_source(people, split, skeleton, path, folder, aspect, padding,
                      truth | {'annotations': scored, 'categories': [category]}, how_to_get)
 
@@ -102,13 +97,31 @@ def _category(truth, path, skeleton):
   return category
 
 
+class _Annotation(TypedDict, total=False):
+  """What is read of an annotation: the fields that COCO's own tools know, and `covered`, which
+  exported benchmarks have. Outlines make up most of a file and few are ever drawn, so they stay
+  json text until `masks.parsed` reads it."""
+  id: Any
+  image_id: Any
+  category_id: Any
+  bbox: Any
+  area: Any
+  iscrowd: Any
+  ignore: Any
+  keypoints: Any
+  num_keypoints: Any
+  covered: Any
+  segmentation: msgspec.Raw
+  dp_masks: msgspec.Raw
+
+
+class _File(TypedDict, total=False):
+  images: Any
+  annotations: list[_Annotation]
+  categories: Any
+
+
 COCO_LISTS = ('images', 'annotations', 'categories')
-
-
-def open_set(root, annotations, images, split):
-  """(path of the json file, picture folder, content) of a set in COCO's format."""
-  path, folder = find_set(root, (annotations,), images, split)
-  return path, folder, read_json(path, COCO_LISTS)
 
 
 def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
@@ -125,49 +138,47 @@ def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
   return path, _picture_folder(root, images, split, how_to_get)
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-  """A valid annotation: its entry, its picture's, the clipped box, (K,3) x, y, visibility."""
-  annotation: dict
-  image: dict
-  box: tuple
-  keypoints: np.ndarray
-
-
-def make_source(examples, split, skeleton, path, folder, aspect, padding, truth=None,
+def make_source(people, split, skeleton, path, folder, aspect, padding, truth=None,
                 how_to_get=HOW_TO_GET) -> Source:
-  """The Source of examples of one file; raises FileNotFoundError if a picture is missing."""
-  check_pictures([e.image for e in examples], folder, path, how_to_get)
-  crops = [box_to_center_scale(e.box, aspect, padding) for e in examples]
-  keypoints = np.array([e.keypoints for e in examples], np.float32)
-  files = np.array([os.path.join(folder, e.image['file_name']) for e in examples])
-  sizes = stated_sizes([e.image for e in examples])
-  annotations = [e.annotation for e in examples]
+  """The Source of `People` of one file; raises FileNotFoundError if a picture is missing."""
+  check_pictures(people.images, folder, path, how_to_get)
+  annotations, images, sizes, box, keypoints = people
+  center, scale = box_to_center_scale(box.T, aspect, padding)
+  above, entries = os.path.join(folder, ''), sharing.Local(annotations)
+  files = np.array([above + e['file_name'] for e in images])
   return Source(
     name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton, file=files,
-    image_id=np.array([e.image['id'] for e in examples], np.int64),
+    image_id=np.array([e['id'] for e in images], np.int64),
     annotation_id=np.array([a['id'] for a in annotations], np.int64),
-    box=np.array([e.box for e in examples], np.float32), folder=folder, ground_truth=truth,
-    center=np.array([c for c, _ in crops]), scale=np.array([s for _, s in crops]),
-    keypoints=keypoints[..., :2], visibility=keypoints[..., 2].astype(np.uint8),
-    box_score=np.ones(len(examples), np.float32), read=functools.partial(read_row, files, sizes),
-    mask=functools.partial(masks.read_mask, annotations, sizes, path),
-    parts=functools.partial(masks.read_parts, annotations, sizes, path))
+    box=box.astype(np.float32), folder=folder, ground_truth=truth, center=center, scale=scale,
+    keypoints=keypoints[..., :2].astype(np.float32),
+    visibility=keypoints[..., 2].astype(np.uint8),
+    box_score=np.ones(len(images), np.float32), read=functools.partial(read_row, files, sizes),
+    mask=functools.partial(masks.read_mask, entries, sizes, path),
+    parts=functools.partial(masks.read_parts, entries, sizes, path))
 
 
-def read_json(path, keys=()):
+def read_json(path, keys=(), form=Any):
   """A json file: a dict with a list of dicts under each of `keys`, or a list if there are none.
 
+  form: as for `parse_json`.
   Raises OSError or ValueError naming the file, the place and what is missing.
   """
-  return check_lists(parse_json(path), path, keys)
+  return check_lists(parse_json(path, form), path, keys)
 
 
-def parse_json(path):
-  """Whatever a json file holds; raises OSError or ValueError naming the file."""
+def parse_json(path, form=Any):
+  """Whatever a json file holds; raises OSError or ValueError naming the file.
+
+  form: of the content, as a type of msgspec; fields that it does not name are passed over.
+  """
   try:
-    with open(path, encoding='utf-8') as f:
-      return json.load(f)
+    with open(path, 'rb') as f:
+      content = f.read()
+    try:
+      return msgspec.json.decode(content, type=form)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+      return json.loads(content.decode())  # it knows NaN, too, and says what is wrong
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
@@ -229,11 +240,6 @@ def _is_cut_jpeg(data):
   return True
 
 
-def stated_sizes(images):
-  """(N,2) stated width and height of picture entries, 0 where none is stated."""
-  return np.array([(e.get('width', 0), e.get('height', 0)) for e in images], np.int32)
-
-
 def read_row(files, sizes, row):
   """`Source.read` of a set whose pictures are files."""
   return read_picture(str(files[row]), tuple(sizes[row].tolist()))
@@ -245,54 +251,3 @@ def _picture_folder(root, images, split, how_to_get):
     if os.path.isdir(os.path.join(root, name)):
       return os.path.join(root, name)
   raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {how_to_get}")
-
-
-def _labelled_people(truth, category, skeleton, path, skip_invalid):
-  """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
-
-  Second, the annotations of the category that a metric must know of: the valid ones, where the
-  fields that crowds and unlabelled people may lack are filled in.
-  """
-  images = index_pictures(truth, path)
-  people, scored, problems, seen = [], [], [], set()
-  for annotation in truth['annotations']:
-    if annotation.get('category_id') != category['id']:
-      continue
-    problem, person = _check(annotation, images, skeleton, seen)
-    if problem:
-      problems.append(f"annotation {annotation.get('id')!r}: {problem}")
-      continue
-    if person:
-      people.append(person)
-    if person or is_box(annotation.get('bbox')):
-      empty = {} if annotation.get('keypoints') else {'keypoints': [0] * 3 * skeleton.num_keypoints}
-      scored.append(annotation | empty)
-  report(problems, path, skip_invalid)
-  if not people:
-    raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
-                     'and a picture in this file; check category_id and image_id')
-  return people, scored
-
-
-def _check(annotation, images, skeleton, seen):
-  """(what is wrong or None, the person or None if nothing is labelled)."""
-  problem, image = check_entry(annotation, images, seen)
-  if problem:
-    return problem, None
-  values = annotation.get('keypoints') or [0] * (3 * skeleton.num_keypoints)
-  if not isinstance(values, list) or not all(isinstance(v, (int, float)) for v in values):
-    return 'its keypoints are not a list of numbers', None
-  keypoints = np.array([float(v) if abs(v) < 1e9 else np.nan for v in values])
-  if len(keypoints) != 3 * skeleton.num_keypoints:
-    return (f'has {len(keypoints)} keypoint numbers, {skeleton.num_keypoints} joints need '
-            f'{3 * skeleton.num_keypoints} (x, y, v each)'), None
-  keypoints = keypoints.reshape(-1, 3)
-  bad = [v for v in keypoints[:, 2].tolist() if v not in (0, 1, 2)]
-  if bad:
-    return f'visibility {bad[0]:g} is not 0 (not labelled), 1 (hidden) or 2 (visible)', None
-  if not np.isfinite(keypoints).all():
-    return 'a keypoint is not a finite number', None
-  if annotation.get('iscrowd') or not keypoints[:, 2].any():
-    return None, None
-  problem, box = check_box(annotation, image)
-  return problem, None if problem else Example(annotation, image, box, keypoints)

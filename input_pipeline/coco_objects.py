@@ -6,6 +6,8 @@ import numpy as np
 
 from dslope_jax import skeletons
 from input_pipeline import coco
+from input_pipeline.entries import check_box, check_entry, index_pictures, is_box, report
+from input_pipeline.people import as_people
 from input_pipeline.source import Source
 
 _PEOPLE = 'person'
@@ -22,7 +24,8 @@ def load(split, *, root, annotations='annotations/instances_{split}.json', image
 
   Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
   """
-  path, folder, truth = coco.open_set(root, annotations, images, split)
+  path, folder = coco.find_set(root, (annotations,), images, split)
+  truth = coco.read_json(path, coco.COCO_LISTS)
   things = _things(truth, path, skip_invalid)
   source = coco.make_source(things, split, skeletons.COCO, path, folder, aspect, padding)
   return dataclasses.replace(source, parts=functools.partial(_parts, source.mask))
@@ -34,7 +37,7 @@ def _parts(mask, row):
 
 def _things(truth, path, skip_invalid):
   categories = _category_names(truth, path)
-  pictures = coco.index_pictures(truth, path)
+  pictures = index_pictures(truth, path)
   things, problems, seen = [], [], set()
   for annotation in truth['annotations']:
     problem, thing = _check(annotation, categories, pictures, seen)
@@ -42,11 +45,11 @@ def _things(truth, path, skip_invalid):
       problems.append(f"annotation {annotation.get('id')!r}: {problem}")
     elif thing:
       things.append(thing)
-  coco.report(problems, path, skip_invalid)
+  report(problems, path, skip_invalid)
   if not things:
     raise ValueError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
                      'and is no crowd; give the path of an instance file')
-  return things
+  return as_people(things)
 
 
 def _category_names(truth, path):
@@ -62,7 +65,7 @@ def _category_names(truth, path):
 
 def _check(annotation, categories, pictures, seen):
   """(what is wrong or None, the thing or None if it is none to cut out)."""
-  problem, picture = coco.check_entry(annotation, pictures, seen)
+  problem, picture = check_entry(annotation, pictures, seen)
   if problem:
     return problem, None
   number = annotation.get('category_id')
@@ -73,10 +76,10 @@ def _check(annotation, categories, pictures, seen):
     return None, None
   if not picture.get('width'):
     return f"its mask needs the width and height of picture {picture['id']}", None
-  if coco.is_box(annotation.get('bbox')) and min(annotation['bbox'][2:]) < _MIN_SIDE:
+  if is_box(annotation.get('bbox')) and min(annotation['bbox'][2:]) < _MIN_SIDE:
     return None, None
-  problem, box = coco.check_box(annotation, picture)
+  problem, box = check_box(annotation, picture)
   if problem:
     return problem, None
   unlabelled = np.zeros((skeletons.COCO.num_keypoints, 3))
-  return None, coco.Example(annotation, picture, box, unlabelled)
+  return None, (annotation, picture, box, unlabelled)

@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 
-from input_pipeline.coco import read_json, read_row, stated_sizes
+from input_pipeline.coco import read_json, read_row
+from input_pipeline.entries import stated_sizes
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
 
@@ -51,8 +52,7 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
                      f'on a picture of {source.name} {source.split}; is it the file of another '
                      'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
-  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding) for b in boxes),
-                                    strict=True))
+  center, scale = box_to_center_scale(boxes.T, aspect, padding)
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
   of = lambda column: np.concatenate([column, np.zeros_like(column, shape=(1, *column.shape[1:]))])[
     rows]  # row -1 is nobody

@@ -18,11 +18,23 @@ def report(problems, path, skip_invalid):
 
 def index_pictures(truth, path):
   """{id: picture entry} of a file's content; raises ValueError for one that is not valid."""
-  images = {}
-  for image in truth['images']:
+  entries = truth['images']
+  ids, names, width, height = ([entry.get(key) for entry in entries]
+                               for key in ('id', 'file_name', 'width', 'height'))
+  images = dict(zip(ids, entries, strict=True)) if set(map(type, ids)) == {int} else {}
+  if len(images) == len(entries) and set(map(type, names)) == {str} and all(names) and (
+      set(map(type, width + height)) == {int} and min(width + height) > 0):
+    return images
+  images = {}  # one by one, which tells what is wrong
+  for image in entries:
     _check_image(image, images, path)
     images[image['id']] = image
   return images
+
+
+def stated_sizes(images):
+  """(N,2) stated width and height of picture entries, 0 where none is stated."""
+  return np.array([[e.get(side, 0) for e in images] for side in ('width', 'height')], np.int32).T
 
 
 def _check_image(image, before, path):
@@ -74,7 +86,8 @@ def check_box(annotation, image):
 def check_pictures(images, folder, path, how_to_get):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
   present, missing = {}, []
-  for name in sorted({image['file_name'] for image in images}):
+  names = {image['file_name'] for image in images}
+  for name in sorted(names.difference(os.listdir(folder))):
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
       raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
                        'relative to the folder')

@@ -46,8 +46,7 @@ def load(split, *, root, extended=False, aspect=0.75, padding=1.25) -> Source:
   files = [pattern.format(row + 1) for row in rows.tolist()]
   check_pictures([{'file_name': f} for f in files], folder, path, _HOW_TO_GET)
   files = np.array([os.path.join(folder, f) for f in files])
-  center, scale = map(np.array, zip(*(box_to_center_scale(b, aspect, padding)
-                                      for b in box[rows].tolist()), strict=True))
+  center, scale = box_to_center_scale(box[rows].T, aspect, padding)
   return Source(
     name=name, split=split, skeleton=skeletons.LSP, image_id=rows + 1, annotation_id=rows + 1,
     file=files, box=box[rows].astype(np.float32), center=center, scale=scale,

@@ -1,4 +1,7 @@
 """Masks as annotation files hold them: polygons, run lengths, DensePose's body parts."""
+import json
+
+import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -26,6 +29,11 @@ def decode(segmentation, width, height) -> np.ndarray:
   except _BROKEN:
     raise ValueError('its segmentation is neither polygons nor run lengths of a picture of '
                      f'{width}x{height}') from None
+
+
+def parsed(value):
+  """What a field holds that was left as json text; any other value as it is."""
+  return json.loads(bytes(value)) if isinstance(value, msgspec.Raw) else value
 
 
 def dense_parts(dp_masks, box, width, height) -> dict[str, np.ndarray]:
@@ -67,7 +75,7 @@ def read_mask(annotations, sizes, path, row):
   pictures, 0 if unknown. Raises ValueError naming the file, `path`, and the annotation.
   """
   annotation, (width, height) = annotations[row], sizes[row].tolist()
-  segmentation = annotation.get('segmentation')
+  segmentation = parsed(annotation.get('segmentation'))
   if not segmentation or not width:
     return None
   return _naming(path, annotation, decode, segmentation, width, height)
@@ -76,7 +84,7 @@ def read_mask(annotations, sizes, path, row):
 def read_parts(annotations, sizes, path, row):
   """`Source.parts` of annotations that may have `dp_masks`; the rest is as for `read_mask`."""
   annotation, (width, height) = annotations[row], sizes[row].tolist()
-  dp_masks = annotation.get('dp_masks')
+  dp_masks = parsed(annotation.get('dp_masks'))
   if not dp_masks or not width:
     return {}
   return _naming(path, annotation, dense_parts, dp_masks, annotation['bbox'], width, height)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from dslope_jax import skeletons
-from input_pipeline import coco, masks
+from input_pipeline import coco, masks, sharing
 from input_pipeline.official_counts import check_counts
 from input_pipeline.source import Source
 
@@ -43,7 +43,7 @@ def load(split, *, root, annotations='', images='', aspect=0.75, padding=1.25,
   if not own_form:
     return source
   shapes = {a['id']: a['segms'] for a in truth['annotations']}
-  rows = [shapes[number] for number in source.annotation_id.tolist()]
+  rows = sharing.Local(shapes[number] for number in source.annotation_id.tolist())
   return dataclasses.replace(source, mask=functools.partial(_read_mask, rows, path),
                              parts=lambda row: {})
 

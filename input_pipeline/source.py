@@ -3,12 +3,14 @@ import dataclasses
 import functools
 import hashlib
 import os
+import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from dslope_jax.skeletons import Skeleton
+from input_pipeline import sharing
 
 
 def _no_mask(row):
@@ -42,7 +44,8 @@ class Frames(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """N people, one row each; columns are arrays so that data workers share them cheaply.
+  """N people, one row each, in columns. The copy in a data worker shares their memory; it has no
+  ground truth, and no masks that are drawn from annotations.
 
   Pixels are those of the full picture. What a file `input_pipeline/<name>.py` must offer is a
   function `load(split, **options) -> Source`.
@@ -90,6 +93,16 @@ class Source:
 
   def __getitem__(self, row: int) -> int:
     return int(row)
+
+  def __reduce__(self):
+    return self._packed
+
+  @functools.cached_property
+  def _packed(self):
+    kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    function, arguments, close = sharing.pack(kept | {'ground_truth': None})
+    weakref.finalize(self, close)
+    return _from_fields, (function, arguments)
 
   @property
   def category_id(self) -> int:
@@ -148,6 +161,10 @@ class Source:
             'annotations': people,
             'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
                             'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}
+
+
+def _from_fields(function, arguments):
+  return Source(**function(*arguments))
 
 
 def _of_row(function, rows, row):

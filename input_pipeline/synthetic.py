@@ -198,12 +198,12 @@ def _check(num_people, size, people, activities):
 def _source(world, aspect, cameras, points, visibility, box, points_3d, rank):
   count, pictures = len(box), world.rows[:, 0]
   points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
-  center, scale = zip(*(box_to_center_scale(b, aspect) for b in box), strict=True)
+  center, scale = box_to_center_scale(box.T, aspect)
   source = Source(
     name='synthetic', split=world.split, skeleton=COCO, image_id=pictures + 1,
     annotation_id=np.arange(1, count + 1, dtype=np.int64),
     file=np.array([f'synthetic/{world.split}/{picture:06d}' for picture in pictures]),
-    box=box.astype(np.float32), center=np.array(center), scale=np.array(scale),
+    box=box.astype(np.float32), center=center, scale=scale,
     keypoints=points, visibility=visibility, box_score=np.ones(count, np.float32),
     read=world.read, mask=world.mask, parts=world.parts)
   truth = _ground_truth(source, world.size)

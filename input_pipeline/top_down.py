@@ -33,23 +33,21 @@ def clip_box(box, width, height):
 
 
 def box_to_center_scale(box, aspect, padding=1.25):
-  """Centre and scale of a box x, y, w, h, its shorter side enlarged to aspect = width / height.
+  """Centre and scale of a box x, y, w, h, its shorter side enlarged to aspect = width / height;
+  of N boxes, if these are (N,) arrays.
 
-  Returns (2,) float32 each; scale is multiplied by padding. As published, a centre whose x is
+  Returns (...,2) float32 each; scale is multiplied by padding. As published, a centre whose x is
   exactly -1 (HRNet's mark of a missing box) is not padded.
   """
   x, y, w, h = box
-  center = np.array([x + w * 0.5, y + h * 0.5], np.float32)
-  scale = _side_to_scale(w, h, aspect)
-  return center, scale if center[0] == -1 else scale * np.float32(padding)
+  center = np.stack([x + w * 0.5, y + h * 0.5], -1).astype(np.float32)
+  factor = np.where(center[..., :1] == -1, 1, padding).astype(np.float32)
+  return center, _side_to_scale(w, h, aspect) * factor
 
 
 def _side_to_scale(w, h, aspect):
-  if w > aspect * h:
-    h = w / aspect
-  elif w < aspect * h:
-    w = h * aspect
-  return np.array([w / 200, h / 200], np.float32)
+  sides = np.where(w < h * aspect, h * aspect, w), np.where(w > h * aspect, w / aspect, h)
+  return (np.stack(sides, -1) / 200).astype(np.float32)
 
 
 def affine(center, scale, rotation, size, inverse=False):

@@ -1,11 +1,18 @@
 """The training stream is a pure function of seed and step, whatever the workers and hosts."""
+import dataclasses
 import functools
+import os
+import signal
+import subprocess
+import sys
 
+import cloudpickle
 import numpy as np
 import pytest
 
 import input_pipeline
 from input_pipeline import patches, top_down
+from tests import data_sets, runs
 
 
 @functools.cache
@@ -111,3 +118,69 @@ def test_keypoints_follow_the_picture(maker):
       assert np.linalg.norm(lit.mean(0) - place) < 2
       seen += 1
   assert seen > 10
+
+
+# ---- what data workers get of a source
+
+_COLUMNS = ('image_id', 'annotation_id', 'box', 'center', 'scale', 'keypoints', 'visibility',
+            'box_score')
+
+
+@functools.cache
+def _files(folder):
+  return input_pipeline.load('coco', 'train', root=data_sets.write_coco(folder / 'coco'))
+
+
+def _seen(source, row):
+  names = np.array([list(file.encode()) for file in source.file])  # a worker sends numbers
+  return {name: getattr(source, name) for name in _COLUMNS} | {
+    'names': names, 'picture': source.read(row)}
+
+
+def test_a_worker_sees_the_same_columns(tmp_path):
+  files = _files(tmp_path).subset(np.tile(np.arange(4), 3))
+  work = functools.partial(_seen, files)
+  here, there = (list(input_pipeline.in_order(12, work, workers)) for workers in (0, 1))
+  check_equal(here, there)
+
+
+def test_what_a_worker_is_sent_does_not_grow_with_the_people(tmp_path):
+  files = _files(tmp_path)
+  many = files.subset(np.tile(np.arange(4), 5000))
+  few, more = (len(cloudpickle.dumps(s)) for s in (files.subset(np.arange(4)), many))
+  assert more < few + 100
+  copy = cloudpickle.loads(cloudpickle.dumps(many))
+  assert copy.digest == many.digest and copy.ground_truth is None
+  np.testing.assert_array_equal(copy.file, many.file)
+  np.testing.assert_array_equal(copy.read(4001), many.read(1))
+  assert copy.subset([5, 3]).digest == many.subset([5, 3]).digest
+  moved = dataclasses.replace(copy, box=copy.box + 1)
+  assert cloudpickle.loads(cloudpickle.dumps(moved)).digest == moved.digest != copy.digest
+  with pytest.raises(RuntimeError, match='in the process that read'):
+    copy.mask(0)
+
+
+@pytest.mark.parametrize(('end', 'code'), [
+  ('', 0), ('1 / 0', 1), ('os.kill(os.getpid(), 9)', -signal.SIGKILL)])
+def test_no_file_is_left_behind(tmp_path, end, code):
+  script = ('import os, tempfile, cloudpickle, input_pipeline\n'
+            "source = input_pipeline.load('synthetic', 'train', num_people=2, size=(48, 64))\n"
+            'content = cloudpickle.dumps(source)\n'
+            'assert len(cloudpickle.loads(content)) == 2\n'
+            f'assert os.listdir(tempfile.gettempdir()) == []\n{end}')
+  done = subprocess.run([sys.executable, '-c', script], cwd=runs.ROOT, capture_output=True,
+                        text=True, env=os.environ | {'TMPDIR': str(tmp_path)})
+  assert done.returncode == code, done.stderr
+  assert os.listdir(tmp_path) == []
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+  script = ('import multiprocessing, os, input_pipeline\n'
+            'work = input_pipeline.in_order(9, str, 2)\n'
+            'next(work)\n'
+            'print(*(p.pid for p in multiprocessing.active_children()), flush=True)\n'
+            'os.kill(os.getpid(), 9)')
+  # Its output ends when the last of the processes that write to it does.
+  done = subprocess.run([sys.executable, '-c', script], cwd=runs.ROOT, capture_output=True,
+                        text=True, timeout=60)
+  assert done.returncode == -signal.SIGKILL and len(done.stdout.split()) == 2, done.stderr

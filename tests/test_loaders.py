@@ -10,7 +10,7 @@ import pytest
 import input_pipeline
 from dslope_jax import skeletons
 from dslope_jax.metrics import keypoint_ap
-from input_pipeline import coco, coco_objects, detections, label_maps
+from input_pipeline import coco, coco_objects, detections, label_maps, people
 from tests.data_sets import write_coco, write_mpii
 
 _DATA = os.environ.get('DSLOPE_DATA')
@@ -119,6 +119,35 @@ def test_ground_truth_is_what_a_metric_can_read(tmp_path):
   results = keypoint_ap.to_coco_results(source.image_id, source.keypoints, np.ones((1, 17)),
                                         np.ones(1))
   assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
+
+
+def test_all_at_once_is_one_by_one():
+  """The fast check of a file takes and leaves what the slow one does."""
+  rng = np.random.default_rng(0)
+  images = {i: {'id': i, 'file_name': 'a'} | ({'width': 96, 'height': 128} if i % 2 else {})
+            for i in range(5)}
+  own = [{'id': i, 'image_id': i % 5, 'bbox': (rng.uniform(-9, 60, 4) + [0, 0, 12, 12]).tolist(),
+          'keypoints': [1.5, 7, int(rng.integers(3)), 0, 0, int(rng.integers(3))],
+          'iscrowd': int(i % 7 == 0)} for i in range(40)]
+  own[3]['keypoints'] = None
+  del own[4]['keypoints'], own[5]['iscrowd']
+  fast, fast_scored = people._all_at_once(own, images, 6)
+  slow, slow_scored = people._one_by_one(own, images, 6, 'path', False)
+  assert 10 < len(slow.annotations) < 36
+  assert fast.annotations == slow.annotations and fast.images == slow.images
+  for name in ('size', 'box', 'keypoints'):
+    np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
+  assert fast_scored == slow_scored == own
+
+
+def test_a_file_that_only_python_reads(tmp_path):
+  """NaN is no json; where it does no harm it is read as ever, slowly."""
+  def edit(truth):
+    truth['annotations'][0]['area'] = float('nan')
+  plain = coco.load('val', root=write_coco(tmp_path / 'plain'))
+  odd = coco.load('val', root=write_coco(tmp_path / 'odd', edit=edit))
+  assert odd.digest == plain.digest
+  np.testing.assert_array_equal(odd.mask(0), plain.mask(0))
 
 
 def test_detections(tmp_path):

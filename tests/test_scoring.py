@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import eval as evaluation_script
+import input_pipeline
 from configs import common, protocols
 from dslope_jax import compare, scoring
 from dslope_jax.metrics import keypoint_ap, occlusion_report
 from input_pipeline.from_config import load_source, load_train
 from tests import tiny
+from tests.data_sets import write_coco
 from train import train
 
 RULES = ('average', 'confidence', 'pick', 'gate')
@@ -109,6 +111,21 @@ def test_shares_do_not_depend_on_the_crop(run, tmp_path):
     found = evaluation_script.evaluate_file(other, str(tmp_path / 'poses.json'))['val']
     tables.append({k: v for k, v in found.items() if isinstance(v, float) and v == v})
   assert tables[0] == tables[1] and 10 < tables[0]['visible_joints'] < 100
+
+
+def test_covered_joints_of_an_exported_benchmark(tmp_path):
+  def cover(truth):
+    for annotation in truth['annotations']:
+      annotation['covered'] = [1] * 5 + [0] * 12
+  source = input_pipeline.load('coco', 'val', root=write_coco(tmp_path / 'coco', edit=cover))
+  right = source.keypoints.copy()
+  right[:, :5] += 1000  # all that are covered are wrong, all others right
+  poses = keypoint_ap.to_coco_results(source.image_id, right, np.ones(right.shape[:2]),
+                                      np.ones(len(source)))
+  (tmp_path / 'poses.json').write_text(json.dumps(poses))
+  numbers, found, _ = scoring.score_file(source, str(tmp_path / 'poses.json'), 'coco_ap')
+  assert numbers['covered_joints'] == 0 and numbers['visible_joints'] == 100
+  assert found['by']['joint']['covered']['joints'] == 5 * len(source)
 
 
 def test_another_recipe_gets_another_folder(run):
