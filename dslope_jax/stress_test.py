@@ -54,9 +54,9 @@ def _area(curve):
 def text(stress: dict) -> str:
   """The curves as a table."""
   metric = next(iter(stress.values()))['metric']
-  lines = [f'{metric} by severity' + ''.join(f'{level:>8}' for level in range(6)) + '    mean']
-  width = len(lines[0]) - 8 * 6 - 8
+  lines = [f'{metric} by severity' + ''.join(f'{level:>10}' for level in range(6)) + '      mean']
+  width = len(lines[0]) - 10 * 7
   for network, found in stress.items():
-    values = ''.join(f'{value:8.4g}' for _, value in found['severity'])
-    lines.append(f'{network:<{width}}{values}{found["area"]:8.4g}')
+    values = ''.join(f'{value:10.4g}' for _, value in found['severity'])
+    lines.append(f'{network:<{width}}{values}{found["area"]:10.4g}')
   return '\n'.join(lines)
