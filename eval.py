@@ -33,7 +33,7 @@ from dslope_jax import (
   train_state,
   weight_files,
 )
-from input_pipeline import detections
+from input_pipeline import detections, entries
 from input_pipeline.from_config import load_bank, load_source, load_train, unbiased_crops
 from startup import checked, default_workdir, say, start
 
@@ -122,7 +122,8 @@ def evaluate_file(config, path, report=False, workdir=None):
   for name, entry in config.evals.items():
     if entry.metric == 'none':
       raise ValueError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
-    source = load_source(config, entry.split, **entry.loader)
+    with entries.without_pictures():
+      source = load_source(config, entry.split, **entry.loader)
     scoring.check_fit(entry.metric, source)
     out[name], found, missed = scoring.score_file(source, path, entry.metric)
     if missed:

@@ -11,7 +11,7 @@ import numpy as np
 from dslope_jax import skeletons
 from input_pipeline import masks, sharing
 from input_pipeline import people as people_of
-from input_pipeline.entries import check_pictures, index_pictures
+from input_pipeline.entries import check_pictures, folder_is_there, index_pictures
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
 
@@ -248,6 +248,6 @@ def read_row(files, sizes, row):
 def _picture_folder(root, images, split, how_to_get):
   tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
   for name in tried:
-    if os.path.isdir(os.path.join(root, name)):
+    if folder_is_there(os.path.join(root, name)):
       return os.path.join(root, name)
   raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {how_to_get}")

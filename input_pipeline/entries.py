@@ -1,4 +1,6 @@
 """Checks of the entries of annotation files; every message names the entry and the mend."""
+import contextlib
+import contextvars
 import os
 
 import numpy as np
@@ -83,8 +85,28 @@ def check_box(annotation, image):
   return None, clipped
 
 
+_pictures_needed = contextvars.ContextVar('pictures_needed', default=True)
+
+
+@contextlib.contextmanager
+def without_pictures():
+  """Within it, sets load whose pictures are not there: to score a result file takes none."""
+  token = _pictures_needed.set(False)
+  try:
+    yield
+  finally:
+    _pictures_needed.reset(token)
+
+
+def folder_is_there(folder):
+  """Whether a folder of pictures is there, or none is needed."""
+  return os.path.isdir(folder) or not _pictures_needed.get()
+
+
 def check_pictures(images, folder, path, how_to_get):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
+  if not _pictures_needed.get():
+    return
   present, missing = {}, []
   names = {image['file_name'] for image in images}
   for name in sorted(names.difference(os.listdir(folder))):

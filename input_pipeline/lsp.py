@@ -7,7 +7,7 @@ import scipy.io
 
 from dslope_jax import skeletons
 from input_pipeline.coco import read_row
-from input_pipeline.entries import check_pictures
+from input_pipeline.entries import check_pictures, folder_is_there
 from input_pipeline.official_counts import check_counts
 from input_pipeline.source import Source
 from input_pipeline.top_down import box_to_center_scale
@@ -32,7 +32,7 @@ def load(split, *, root, extended=False, aspect=0.75, padding=1.25) -> Source:
   """
   name = 'lspet' if extended else 'lsp'
   path, folder = os.path.join(root, 'joints.mat'), os.path.join(root, 'images')
-  for needed, is_there in ((path, os.path.isfile), (folder, os.path.isdir)):
+  for needed, is_there in ((path, os.path.isfile), (folder, folder_is_there)):
     if not is_there(needed):
       raise FileNotFoundError(f"no '{needed}'. {_HOW_TO_GET}")
   joints, visibility = _read(path, extended)

@@ -7,7 +7,7 @@ import scipy.io
 
 from dslope_jax import skeletons
 from input_pipeline.coco import read_json, read_row
-from input_pipeline.entries import check_pictures
+from input_pipeline.entries import check_pictures, folder_is_there
 from input_pipeline.official_counts import check_counts
 from input_pipeline.source import Source
 
@@ -31,7 +31,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   """
   path = os.path.join(root, 'annot', f'{split}.json')
   folder = os.path.join(root, 'images')
-  for needed, is_there in ((path, os.path.isfile), (folder, os.path.isdir)):
+  for needed, is_there in ((path, os.path.isfile), (folder, folder_is_there)):
     if not is_there(needed):
       raise FileNotFoundError(f"no '{needed}'. {_HOW_TO_GET}")
   entries = read_json(path)

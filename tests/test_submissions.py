@@ -1,6 +1,7 @@
 """Sets whose annotations are kept secret: poses are written in the form that is sent in."""
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import scipy.io
 
 import eval as evaluation_script
 import input_pipeline
-from configs import common
+from configs import common, protocols
+from dslope_jax import skeletons
+from input_pipeline.from_config import load_source
 from tests import tiny
-from tests.data_sets import write_coco, write_json, write_mpii
+from tests.data_sets import write_coco, write_json, write_keypoints, write_mpii
 from tests.refusals import fails
 from train import train
 
@@ -81,6 +84,26 @@ def test_coco_test_dev(secret, tmp_path):
   assert {p['image_id'] for p in poses} == {i['id'] for i in truth['images']}
   assert all(p['category_id'] == 1 and len(p['keypoints']) == 51 for p in poses)
   fails(lambda: evaluation_script.evaluate_file(config, boxes), "'none'", 'without annotations')
+
+
+@pytest.mark.parametrize('word', ['crowdpose', 'mpii'])
+def test_result_files_are_scored_without_pictures(tmp_path, word):
+  if word == 'mpii':
+    root = write_mpii(tmp_path)
+  else:
+    root = write_keypoints(tmp_path, 'json/crowdpose_test.json', skeletons.CROWDPOSE)
+  config = protocols.get_config(word)
+  config.data.root = root
+  source = load_source(config, config.evals.val.split)
+  truth = [{'image_id': int(i), 'category_id': 1, 'score': 1.0,
+            'keypoints': np.column_stack([k, v > 0]).ravel().tolist()}
+           for i, k, v in zip(source.image_id, source.keypoints, source.visibility, strict=True)]
+  write_json(tmp_path / 'truth.json', truth)
+  for folder in ('images', 'train', 'valid'):
+    shutil.rmtree(pathlib.Path(root, folder), ignore_errors=True)
+  fails(lambda: load_source(config, config.evals.val.split), 'image', kind=FileNotFoundError)
+  found = evaluation_script.evaluate_file(config, str(tmp_path / 'truth.json'), report=True)['val']
+  assert found['visible_joints'] == 100 and pathlib.Path(tmp_path / 'truth_eval/val').is_dir()
 
 
 def test_pictures_without_annotations(secret):
