@@ -1,0 +1,116 @@
+"""How long the training step takes to compile, and that nothing is compiled twice.
+
+  python benchmarks/compile.py [--quick]
+
+The step of the paired HRNet-W32, 256x192 (configs/ccoco_hrnet.py), float32 on a CPU and bfloat16
+elsewhere, four pairs a device, as train.py compiles it: in a process of its own, with an empty
+folder of kept programs (cold) and then with the same folder (warm). Seconds by the clock; seconds
+of CPU, which other jobs on the machine do not lengthen, beside them. Then a short run of a tiny
+network with logging, evaluation and saving, every compilation of which is counted.
+"""
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks import collectives, report
+from dslope_jax import optimizers, sharding, train_state
+from dslope_jax.train_step import make_train_step
+
+CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py'}
+PER_DEVICE = 4
+HITS = '/jax/compilation_cache/cache_hits'
+
+
+def rows(quick=False, processes=True):
+  """(what, value, unit, reference, target) of all that is measured here.
+
+  processes: measure the seconds, too, in two processes one after the other.
+  """
+  if processes:  # first: here no device is in use yet
+    name = 'tiny' if quick else 'HRNet-W32'
+    with tempfile.TemporaryDirectory() as folder:
+      for kind, limit in (('cold', 60), ('warm', 10)):
+        yield from _seconds(f'{name}, {kind}', _in_process(name, folder), limit)
+  yield from _counts()
+
+
+def _seconds(name, result, limit):
+  trace, backend = result['trace'], result['compile']
+  yield f'{name}: trace and lower', trace[0], 's', f'{trace[1]:.2f} s of CPU', ''
+  yield (f'{name}: compile', backend[0], 's',
+         f'{backend[1]:.2f} s of CPU, {result["hits"]} program(s) kept', f'<= {limit}')
+
+
+def _in_process(name, folder):
+  """What `once` gives in a fresh process with this folder of kept programs."""
+  done = subprocess.run([sys.executable, __file__, '--once', name], text=True, capture_output=True,
+                        env=os.environ | {'JAX_COMPILATION_CACHE_DIR': folder})
+  if done.returncode:
+    raise RuntimeError((done.stderr.strip() or 'no message').splitlines()[-1])
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def once(name):
+  """{'trace', 'compile': (seconds by the clock, of CPU), 'hits': programs that had been kept}."""
+  config, hits = collectives.load_config(str(ROOT / CONFIGS[name])), []
+  config.system.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  system, size, mesh = collectives.build_system(config), tuple(config.data.size), \
+    sharding.make_mesh()
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
+  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=size))
+  batch = collectives.batch_shapes(size, PER_DEVICE)
+  step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=0)
+  jax.monitoring.register_event_listener(
+    lambda event, **_: hits.append(event) if event == HITS else None)
+  marks = [(time.perf_counter(), time.process_time())]
+  lowered = sharding.jit_step(step, mesh).lower(state, batch)
+  marks.append((time.perf_counter(), time.process_time()))
+  lowered.compile()
+  marks.append((time.perf_counter(), time.process_time()))
+  passed = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(marks, marks[1:],
+                                                                        strict=False)]
+  return {'trace': passed[0], 'compile': passed[1], 'hits': len(hits)}
+
+
+def _counts():
+  from benchmarks import probes  # reads train.py, which the process above need not
+  config, probe = collectives.load_config(str(ROOT / CONFIGS['tiny'])), probes.Probe()
+  config.duration, config.log_every = '12 steps', '2 steps'
+  config.eval_every = config.save_every = '4 steps'
+  with tempfile.TemporaryDirectory() as workdir:
+    probe.run(config, workdir)
+  names = collections.Counter(name for _, name in probe.compiled)
+  step, predict = (names[f'jit({what})']
+                   for what in ('step', 'predict'))
+  reference = '12 steps, 3 evaluations, 3 saves'
+  yield 'programs compiled in a run', len(probe.compiled), '', reference, ''
+  yield 'compilations of the step', step, '', reference, '<= 1'
+  yield 'compilations of predict', predict, '', reference, '<= 1'
+  late = lambda first, *what: sum(after >= first and (not what or name in what)
+                                  for after, name in probe.compiled)
+  yield 'compilations of the step after step 1', late(1, 'jit(step)'), '', reference, '0'
+  # Logging, evaluation and saving have each been there once by then.
+  yield 'compilations of anything after step 5', late(5), '', reference, '0'
+
+
+def main():
+  parser = report.parser(__doc__)
+  parser.add_argument('--once', choices=CONFIGS, help='measure in this process, print json')
+  given = parser.parse_args()
+  if given.once:
+    print(json.dumps(once(given.once)))
+  else:
+    report.show(rows(given.quick))
+
+
+if __name__ == '__main__':
+  main()
