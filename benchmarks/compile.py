@@ -18,13 +18,14 @@ import tempfile
 import time
 
 import jax
+import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import collectives, report
 from dslope_jax import optimizers, sharding, train_state
 from dslope_jax.train_step import make_train_step
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py'}
 PER_DEVICE = 4
 HITS = '/jax/compilation_cache/cache_hits'
@@ -63,8 +64,8 @@ def once(name):
   """{'trace', 'compile': (seconds by the clock, of CPU), 'hits': programs that had been kept}."""
   config, hits = collectives.load_config(str(ROOT / CONFIGS[name])), []
   config.system.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
-  system, size, mesh = collectives.build_system(config), tuple(config.data.size), \
-    sharding.make_mesh()
+  system, size = collectives.build_system(config), tuple(config.data.size)
+  mesh = sharding.make_mesh()
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
   state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=size))
   batch = collectives.batch_shapes(size, PER_DEVICE)
@@ -76,9 +77,8 @@ def once(name):
   marks.append((time.perf_counter(), time.process_time()))
   lowered.compile()
   marks.append((time.perf_counter(), time.process_time()))
-  passed = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(marks, marks[1:],
-                                                                        strict=False)]
-  return {'trace': passed[0], 'compile': passed[1], 'hits': len(hits)}
+  trace, backend = np.diff(marks, axis=0).tolist()
+  return {'trace': trace, 'compile': backend, 'hits': len(hits)}
 
 
 def _counts():
@@ -89,8 +89,7 @@ def _counts():
   with tempfile.TemporaryDirectory() as workdir:
     probe.run(config, workdir)
   names = collections.Counter(name for _, name in probe.compiled)
-  step, predict = (names[f'jit({what})']
-                   for what in ('step', 'predict'))
+  step, predict = (names[f'jit({what})'] for what in ('step', 'predict'))
   reference = '12 steps, 3 evaluations, 3 saves'
   yield 'programs compiled in a run', len(probe.compiled), '', reference, ''
   yield 'compilations of the step', step, '', reference, '<= 1'
