@@ -26,7 +26,7 @@ from dslope_jax import optimizers, sharding, train_state
 from dslope_jax.train_step import make_train_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py'}
+CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py:plain'}
 PER_DEVICE = 4
 HITS = '/jax/compilation_cache/cache_hits'
 
@@ -86,6 +86,8 @@ def _counts():
   config, probe = collectives.load_config(str(ROOT / CONFIGS['tiny'])), probes.Probe()
   config.duration, config.log_every = '12 steps', '2 steps'
   config.eval_every = config.save_every = '4 steps'
+  for spec in config.optim.values():  # as in the published configs
+    spec.update(dict(schedule='multistep', boundaries=('1000 steps',)))
   with tempfile.TemporaryDirectory() as workdir:
     probe.run(config, workdir)
   names = collections.Counter(name for _, name in probe.compiled)

@@ -4,9 +4,10 @@
 
 Runs of train.py with a tiny network on one and the same batch, so that nothing else takes time:
 with log_every of 1 and of 50 steps, in turn with their floor, the compiled step alone, called as
-often. Another run counts, step by step, what is fetched from the device and what is waited for.
-Then a state of the size of the paired HRNet-W32 (configs/ccoco_hrnet.py) is saved while the tiny
-step goes on; the floors are a copy of its arrays in memory, and their bytes written to one file.
+often; medians, by the clock and in CPU time, which other jobs on the machine do not lengthen.
+Another run counts, step by step, what is fetched from the device and what is waited for. Then a
+state of the size of the paired HRNet-W32 (configs/ccoco_hrnet.py) is saved while the tiny step goes
+on; the floors are a copy of its arrays in memory, and their bytes written to one file.
 """
 import contextlib
 import os
@@ -50,12 +51,12 @@ def _kept_programs(folder):
 
 def _config(steps, log_every=1):
   """Of a run that trains so many steps, evaluates nothing and saves at its end."""
-  config = collectives.load_config(str(ROOT / 'tests/tiny.py'))
+  config = collectives.load_config(str(ROOT / 'tests/tiny.py:plain'))
   config.duration = config.save_every = config.eval_every = f'{steps} steps'
   config.log_every, config.evals = f'{log_every} steps', {}
   config.batch_size *= jax.device_count()
-  for spec in config.optim.values():
-    spec.update(dict(schedule='multistep', boundaries=('1000 steps',)))  # as the published configs
+  for spec in config.optim.values():  # as in the published configs
+    spec.update(dict(schedule='multistep', boundaries=('1000 steps',)))
   return config
 
 
@@ -91,22 +92,26 @@ def _counts(stream, folder, every):
 
 
 def _speeds(stream, folder, steps, rounds):
-  """Yields the loop's seconds a step; returns a function that takes one more step."""
+  """Yields the loop's time a step; returns a function that takes one more step."""
   passed = {'alone': [], 1: [], 50: []}
   for _ in range(rounds):
     for every in (1, 50):
-      probe, state = _run(stream, folder, SKIP + steps, every)
-      seconds = np.diff(probe.handed)[SKIP - 1:]
-      passed[every].append(seconds.mean())
-    step = _Stepper(probe, state)
-    passed['alone'].append(statistics.mean(step() for _ in range(steps)))
-  alone, each, rare = (1e3 * statistics.median(values) for values in passed.values())
-  yield 'step alone', alone, 'ms', f'{rounds} x {steps} steps', ''
-  for every, value in ((50, rare), (1, each)):
-    yield (f'train loop, log_every {every}', 1e3 / value, 'steps/s',
-           f'floor {1e3 / alone:.1f}: step alone', '')
-    yield f'train loop, log_every {every}', value - alone, 'ms a step over floor', '', ''
-  yield ('a log point', each - rare, 'ms', f'{(each - rare) / rare:.1%} of this step', '')
+      probe, state = _run(stream, folder, SKIP + steps + 1, every)
+      passed[every].append(np.diff(probe.handed, axis=0)[SKIP:].mean(0))
+    step, marks = _Stepper(probe, state), []
+    for _ in range(steps + 1):
+      marks.append((time.perf_counter(), time.process_time()))
+      step()
+    passed['alone'].append(np.diff(marks, axis=0).mean(0))
+  alone, each, rare = (1e3 * np.median(values, axis=0) for values in passed.values())
+  yield 'step alone', alone[0], 'ms', f'{alone[1]:.2f} ms of CPU; {rounds} x {steps} steps', ''
+  for name, value in (('log_every 50', rare), ('log_every 1', each)):
+    yield (f'train loop, {name}', 1e3 / value[0], 'steps/s',
+           f'floor {1e3 / alone[0]:.1f}: step alone', '')
+    over = value - alone
+    yield f'train loop, {name}', over[0], 'ms a step over floor', f'{over[1]:.2f} ms of CPU', ''
+  point = (each - rare) / (1 - 1 / 50)
+  yield 'a log point', point[0], 'ms', f'{point[1]:.2f} ms of CPU', ''
   return step
 
 
@@ -156,7 +161,7 @@ def _saving(step, folder, quick):
 
 def _large_state(quick):
   """A fresh state; quick: of the tiny network."""
-  name = 'tests/tiny.py' if quick else 'configs/ccoco_hrnet.py'
+  name = 'tests/tiny.py:plain' if quick else 'configs/ccoco_hrnet.py'
   config = collectives.load_config(str(ROOT / name))
   system = collectives.build_system(config)
   optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)

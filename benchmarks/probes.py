@@ -20,7 +20,7 @@ class Probe:
   compiled: (step, name of the program). fetched, waited: (step, lag) for each time that the thread
   that trains asked for the value of a jax array, or waited for one; lag says how many steps had
   been handed over after the one that it is a term of, 0 for any other array. handed: seconds by the
-  clock at which each step was handed over.
+  clock, and of CPU of all threads, at which each step was handed over.
   step_fn, batch: the compiled step and its last batch, to go on with.
   """
 
@@ -76,7 +76,7 @@ class Probe:
     return compiler
 
   def _hand_over(self, state, batch):
-    self.handed.append(time.perf_counter())
+    self.handed.append((time.perf_counter(), time.process_time()))
     state, terms = self.step_fn(state, batch)
     self.step, self.batch = self.step + 1, batch
     self._kept.append(terms)
