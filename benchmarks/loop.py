@@ -37,7 +37,8 @@ def rows(quick=False):
     stream = _one_batch(_config(2), folder)
     yield from _counts(stream, folder, 4 if quick else 10)
     step = yield from _speeds(stream, folder, 20 if quick else 200, 1 if quick else 3)
-    yield from _saving(step, folder, quick)
+    yield from _saving(step, folder, 10 if quick else 100,
+                       'tests/tiny.py:plain' if quick else 'configs/ccoco_hrnet.py')
 
 
 @contextlib.contextmanager
@@ -133,10 +134,10 @@ class _Stepper:
     return time.perf_counter() - before
 
 
-def _saving(step, folder, quick):
-  state = _large_state(quick)
+def _saving(step, folder, steps, name):
+  state = _fresh_state(name)
   copy, write, size = _floors(state, folder)
-  before = [step() for _ in range(10 if quick else 100)]
+  before = [step() for _ in range(steps)]
   checkpoints = checkpointing.Checkpoints(f'{folder}/saved', keep=1)
   blocked, written, during = [], [], []
   for number in (1, 2):  # what is set up once is seen in the first
@@ -156,12 +157,11 @@ def _saving(step, folder, quick):
   yield (f'save of {name}, until written', written[1], 's',
          f'floor {write:.2f}: one file; first save {written[0]:.2f}', '')
   yield ('step while it is written', 1e3 * statistics.median(during), 'ms',
-         f'{1e3 * statistics.median(before):.2f} before, {len(during)} steps', '')
+         f'{1e3 * statistics.median(before):.2f} before; {len(during)} steps', '')
 
 
-def _large_state(quick):
-  """A fresh state; quick: of the tiny network."""
-  name = 'tests/tiny.py:plain' if quick else 'configs/ccoco_hrnet.py'
+def _fresh_state(name):
+  """Of the networks of a config."""
   config = collectives.load_config(str(ROOT / name))
   system = collectives.build_system(config)
   optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)

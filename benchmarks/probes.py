@@ -17,10 +17,10 @@ COMPILED = '/jax/core/compile/backend_compile_duration'  # also where a kept pro
 class Probe:
   """What happened, each with the number of steps that had been handed to the device by then.
 
-  compiled: (step, name of the program). fetched, waited: (step, lag) for each time that the thread
-  that trains asked for the value of a jax array, or waited for one; lag says how many steps had
-  been handed over after the one that it is a term of, 0 for any other array. handed: seconds by the
-  clock, and of CPU of all threads, at which each step was handed over.
+  compiled: (step, name of the program, seconds). fetched, waited: (step, lag) for each time that
+  the thread that trains asked for the value of a jax array, or waited for one; lag says how many
+  steps had been handed over after the one that it is a term of, 0 for any other array. handed:
+  seconds by the clock, and of CPU of all threads, at which each step was handed over.
   step_fn, batch: the compiled step and its last batch, to go on with.
   """
 
@@ -85,7 +85,7 @@ class Probe:
 
   def _on_duration(self, event, duration, fun_name='', **_):
     if event == COMPILED:
-      self.compiled.append((self.step, fun_name))
+      self.compiled.append((self.step, fun_name, duration))
 
 
 class OneBatch:
