@@ -110,7 +110,7 @@ def _speeds(stream, folder, steps, rounds):
     yield (f'train loop, {name}', 1e3 / value[0], 'steps/s',
            f'floor {1e3 / alone[0]:.1f}: step alone', '')
     over = value - alone
-    yield f'train loop, {name}', over[0], 'ms a step over floor', f'{over[1]:.2f} ms of CPU', ''
+    yield f'train loop, {name}', over[0], 'ms over floor', f'{over[1]:.2f} ms of CPU', ''
   point = (each - rare) / (1 - 1 / 50)
   yield 'a log point', point[0], 'ms', f'{point[1]:.2f} ms of CPU', ''
   return step
