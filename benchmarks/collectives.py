@@ -93,9 +93,9 @@ def compile_step(config, system, merge):
     return partitioned.read_text(), compiled.as_text()
 
 
-def batch_shapes(size):
+def batch_shapes(size, per_device=PER_DEVICE):
   """Shapes of a global batch of crops of (W, H), as the data stream makes them."""
-  n, (w, h) = PER_DEVICE * jax.device_count(), size
+  n, (w, h) = per_device * jax.device_count(), size
   shapes = dict(image=((h, w, 3), 'uint8'), occluded_image=((h, w, 3), 'uint8'),
                 keypoints=((KEYPOINTS, 2), 'float32'), visibility=((KEYPOINTS,), 'uint8'),
                 covered=((KEYPOINTS,), 'bool'))

@@ -8,10 +8,8 @@ flags; its floor is what nobody can save, decoding the JPEG and warping it twice
 CPU time of one thread, medians over rounds in which all take turns; the rest by the clock, so that
 other jobs on the machine show: run it on an idle one.
 """
-import argparse
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import tempfile
@@ -23,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import input_pipeline
+from benchmarks import report
 from input_pipeline import patches, top_down
 
 SIZE = (192, 256)
@@ -211,21 +210,11 @@ def _start_up(root):
   yield 'start-up', marks[2] - marks[0], 's', '', '< 3'
 
 
-def machine():
-  """One line: what the numbers were measured on."""
-  return (f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
-          f'{platform.python_version()}, NumPy {np.__version__}, OpenCV {cv2.__version__}')
-
-
 def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--quick', action='store_true', help='small numbers, to see that it runs')
+  parser = report.parser(__doc__)
   parser.add_argument('--samples', type=int, default=100_000, help='of the memory measurement')
   given = parser.parse_args()
-  print(machine())
-  for what, value, unit, reference, target in rows(given.quick, given.samples):
-    print(f'{what:<40}{value:10.2f} {unit:<20}{reference:<28}{target}', flush=True)
+  report.show(rows(given.quick, given.samples))
 
 
 if __name__ == '__main__':

@@ -1,29 +1,25 @@
 """Seconds of rescoring, suppression, AP and the occlusion report on drawn-up people, one process.
 
-  python benchmarks/metrics.py [--people 100000]
+  python benchmarks/metrics.py [--quick] [--people 100000]
 
 Pictures hold 1 to 9 people, often side by side; one box in ten is found twice. `pycocotools` is its
 own evaluator as `keypoint_ap.coco_ap` runs it, `subsets` the same AP by `subset_ap`.
 """
-import argparse
 import pathlib
-import platform
 import sys
 import time
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from benchmarks import report
 from dslope_jax.metrics import keypoint_ap, occlusion_report, people, pose_errors, subset_ap
 from dslope_jax.skeletons import COCO
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('--people', type=int, default=100000)
-  given = parser.parse_args()
-  truth, row, keypoints, joint_scores, areas = _draw(given.people)
+def rows(quick=False, count=100_000):
+  """(what, value, unit, reference, target) of all that is measured here."""
+  truth, row, keypoints, joint_scores, areas = _draw(2_000 if quick else count)
   images = np.array([a['image_id'] for a in truth['annotations']])[row]
   seconds = {}
 
@@ -47,12 +43,19 @@ def main():
                                                     COCO.sigmas))
   predictions = np.where(own[:, None, None] < 0, np.nan, keypoints[kept][own])
   timed('report', lambda: occlusion_report.report(crowd, predictions, poses, COCO))
-  print(f'{len(crowd)} people, {len(row)} boxes, {len(kept)} kept; '
-        f'Python {platform.python_version()}, NumPy {np.__version__}')
   for name, value in seconds.items():
-    print(f'{name:<18}{value:8.2f} s')
-  print(f"{'together':<18}{sum(seconds.values()):8.2f} s")
-  print(f"AP {by_coco['AP']:.6f} and {by_subsets['AP']:.6f}")
+    yield name, value, 's', '', ''
+  yield ('together', sum(seconds.values()), 's',
+         f'{len(crowd)} people, {len(row)} boxes, {len(kept)} kept', '')
+  yield ('AP, pycocotools and subsets', 100 * by_coco['AP'], '%',
+         f'{100 * by_subsets["AP"]:.4f} by subsets', '')
+
+
+def main():
+  parser = report.parser(__doc__)
+  parser.add_argument('--people', type=int, default=100_000)
+  given = parser.parse_args()
+  report.show(rows(given.quick, given.people))
 
 
 def _draw(count, seed=0):

@@ -1,7 +1,7 @@
-"""Speed of the embedded world on one core. Command: python benchmarks/world.py
+"""Speed of the embedded world on one core. Command: python benchmarks/world.py [--quick]
 
-Prints, for two picture sizes and one to four people: milliseconds a picture for the scene, for its
-truth (what `load` computes), for ray casting and for colouring, and pictures per second.
+For two picture sizes and one to four people: pictures per second, and milliseconds a picture for
+the scene, for its truth (what `load` computes), for ray casting and for colouring.
 """
 import pathlib
 import sys
@@ -12,20 +12,31 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from benchmarks import report
 from input_pipeline import rendering, synthetic
 
 SIZES = (96, 128), (160, 192)
 PICTURES, ROUNDS = 60, 5
 
 
-def measure(size):
+def rows(quick=False):
+  """(what, value, unit, reference, target) of all that is measured here."""
+  cv2.setNumThreads(1)
+  for size in SIZES:
+    scene, truth, cast, colour = measure(size, *((5, 1) if quick else (PICTURES, ROUNDS)))
+    yield (f'pictures of {size[1]}x{size[0]}', 1e3 / (scene + cast + colour), '/s/core',
+           f'scene {scene:.2f}, cast {cast:.2f}, colour {colour:.2f} ms', '')
+    yield f'truth of {size[1]}x{size[0]}', truth, 'ms', '', ''
+
+
+def measure(size, pictures=PICTURES, rounds=ROUNDS):
   """Milliseconds of CPU a picture of each stage: the best of some rounds, as others use the
   machine too."""
   world = synthetic.World(0, 'train', size)
-  rounds = []
-  for _ in range(ROUNDS):
+  passed = []
+  for _ in range(rounds):
     marks = [time.process_time()]
-    drawn = [world.scene(number) for number in range(PICTURES)]
+    drawn = [world.scene(number) for number in range(pictures)]
     marks.append(time.process_time())
     for scene in drawn:
       synthetic._truth(scene, size)
@@ -35,19 +46,9 @@ def measure(size):
     for scene, view in zip(drawn, views, strict=True):
       synthetic._draw(scene, view, size)
     marks.append(time.process_time())
-    rounds.append(np.diff(marks) / PICTURES * 1e3)
-  return np.min(rounds, 0)
-
-
-def main():
-  cv2.setNumThreads(1)
-  print(' H x W    scene    truth     cast    colour  ms      read   pictures/s/core')
-  for size in SIZES:
-    scene, truth, cast, colour = measure(size)
-    total = scene + cast + colour
-    print(f'{size[1]}x{size[0]:<4} {scene:7.2f}  {truth:7.2f}  {cast:7.2f}  {colour:8.2f}  '
-          f'{total:10.2f}  {1e3 / total:10.0f}')
+    passed.append(np.diff(marks) / pictures * 1e3)
+  return np.min(passed, 0)
 
 
 if __name__ == '__main__':
-  main()
+  report.show(rows(report.parser(__doc__).parse_args().quick))
