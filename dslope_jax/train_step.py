@@ -13,8 +13,8 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False) -> 
   """A function (learned params, state, batch_stats, batch, part) -> (loss, (terms, batch_stats)).
 
   part: number of the part of the batch, of which random keys depend.
-  remat: the backward pass finds the results of convolutions and matrix products kept, and computes
-    the elementwise ones (batch norm, ReLU, sums) from them again.
+  remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
+    that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
   """
   def loss_fn(learned, state, batch_stats, batch, part):
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), part)
@@ -22,9 +22,13 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False) -> 
     loss, terms = system.loss(forward, batch, state.step)
     return loss, (terms | {'loss': loss}, forward.batch_stats)
 
-  if remat:
-    return jax.checkpoint(loss_fn, policy=jax.checkpoint_policies.dots_saveable)
-  return loss_fn
+  if not remat:
+    return loss_fn
+  # Computed again, every sum of residual blocks would be needed before the first gradient is, and
+  # would take the memory all the same.
+  keep = jax.checkpoint_policies
+  return jax.checkpoint(loss_fn, policy=keep.save_from_both_policies(
+    keep.dots_saveable, keep.save_only_these_names('sum_relu')))
 
 
 def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accumulate: int = 1,

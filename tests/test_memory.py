@@ -1,6 +1,7 @@
 """The estimate of memory, and the recomputation that saves some."""
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import startup
 from dslope_jax import memory, systems, train_state
+from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 from dslope_jax.train_step import make_loss, make_train_step
 from tests import tiny
 
@@ -33,10 +35,11 @@ def built(name, pairs=8):
   return system, optimizer, state, batch
 
 
-def estimated(name, remat, **options):
+def estimated(name, **options):
+  """{remat: estimate}"""
   system, _, state, batch = built(name)
-  return memory.estimate(make_loss(system, ('net',), remat=remat), state, batch, ('net',),
-                         **options)
+  return {remat: memory.estimate(make_loss(system, ('net',), remat=remat), state, batch, ('net',),
+                                 **options) for remat in (False, True)}
 
 
 def hand_made(learned, state, batch_stats, batch, part):
@@ -59,8 +62,8 @@ def test_what_is_counted():
 
 @pytest.mark.parametrize('name', MODELS)
 def test_remat_keeps_less(name):
-  kept = {remat: estimated(name, remat).activations for remat in (False, True)}
-  assert kept[True] < (0.8 if name == 'vitpose' else 0.6) * kept[False], kept
+  kept = {remat: needs.activations for remat, needs in estimated(name).items()}
+  assert kept[True] < 0.8 * kept[False], kept
 
 
 def test_line_and_hint():
@@ -73,34 +76,45 @@ def test_line_and_hint():
   assert all(word in hint for word in ('it has 4.00', 'accumulate', 'remat', 'batch_size'))
 
 
-@pytest.fixture(scope='module')
-def compiled():
-  """{(remat, accumulate): (bytes the compiler reserves, state and terms after two steps)}"""
+class Residual(nn.Module):
+  """The kinds of layers there are, in a network that compiles at once."""
+
+  @nn.compact
+  def __call__(self, x, *, train=False):
+    x = nn.relu(BatchNorm()(Conv(6, 3, 2)(x), train=train))
+    return {'heatmaps': Conv(5)(sum_relu(x, BatchNorm()(Conv(6, 3)(x), train=train)))}
+
+
+def trained(system, optimizer, batch, **options):
+  """The state and terms after two steps, and the bytes the compiler reserves."""
+  state = train_state.create(system, optimizer, seed=0, size=SIZE)
+  step = make_train_step(system, optimizer, trainable=('net',), **options)
+  program = jax.jit(step).lower(state, batch).compile()
+  for _ in range(2):
+    state, terms = program(state, batch)
+  found = program.memory_analysis()
+  return (state, terms), found.argument_size_in_bytes + found.temp_size_in_bytes
+
+
+def assert_alike(one, other):
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
+
+
+def test_remat_trains_alike_and_the_estimate_is_near_what_the_compiler_reserves():
   system, optimizer, _, batch = built('simple_baseline')
-  out = {}
-  for options in ((False, 1), (True, 1), (False, 2), (True, 2)):
-    state = train_state.create(system, optimizer, seed=0, size=SIZE)
-    step = make_train_step(system, optimizer, trainable=('net',), remat=options[0],
-                           accumulate=options[1])
-    program = jax.jit(step).lower(state, batch).compile()
-    found = program.memory_analysis()
-    for _ in range(2):
-      state, terms = program(state, batch)
-    out[options] = found.argument_size_in_bytes + found.temp_size_in_bytes, (state, terms)
-  return out
+  plain, reserved = trained(system, optimizer, batch)
+  again, _ = trained(system, optimizer, batch, remat=True)
+  assert_alike(plain, again)
+  assert 0.5 < estimated('simple_baseline')[False].total / reserved < 2
 
 
-@pytest.mark.parametrize('accumulate', [1, 2])
-def test_remat_trains_alike(compiled, accumulate):
-  plain, recomputed = (compiled[remat, accumulate][1] for remat in (False, True))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-               plain, recomputed)
-
-
-@pytest.mark.parametrize('accumulate', [1, 2])
-def test_estimate_is_near_what_the_compiler_reserves(compiled, accumulate):
-  needs = estimated('simple_baseline', False, accumulate=accumulate).total
-  assert 0.5 < needs / compiled[False, accumulate][0] < 2
+def test_remat_of_a_batch_in_parts():
+  system, optimizer, _, batch = built('simple_baseline')
+  system = system._replace(networks={'net': Residual()})
+  batch['keypoints'] = batch['keypoints'] / 2
+  plain, _ = trained(system, optimizer, batch, accumulate=2)
+  again, _ = trained(system, optimizer, batch, accumulate=2, remat=True)
+  assert_alike(plain, again)
 
 
 def test_remat_may_change_in_a_run(tmp_path):
