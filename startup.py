@@ -1,9 +1,11 @@
-"""What train.py and eval.py share before the first step: workdir, lock, config check, messages."""
+"""What train.py and eval.py share besides the steps: workdir, lock, config check, messages, and
+the signals that end a run."""
 import contextlib
 import fcntl
 import json
 import os
 import pathlib
+import signal
 import sys
 import traceback
 
@@ -12,9 +14,9 @@ import tqdm
 from absl import app, flags
 
 # Fields that may differ between the sessions of one run: they change where data lies and what is
-# reported, never the parameters.
+# reported, never the parameters; remat only their rounding.
 _FREE = ('data.root', 'data.num_workers', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.',
-         'data.max_unreadable')
+         'data.max_unreadable', 'remat')
 _OF_BANK = ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')
 
 
@@ -171,3 +173,33 @@ def _flat(tree, prefix=''):
       yield from _flat(value, f'{prefix}{key}.')
     else:
       yield prefix + key, value
+
+
+class StopSignal:
+  """Within it SIGTERM and Ctrl-C only raise a flag; a second Ctrl-C stops at once.
+
+  On several hosts JAX's own handler stays, since all of them must stop at the same step.
+  """
+
+  def __enter__(self):
+    self.raised = False
+    caught = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+    self.before = {s: signal.signal(s, self._on_signal) for s in caught}
+    return self
+
+  def _on_signal(self, number, frame):
+    if self.raised and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.raised = True
+
+  def __exit__(self, *_):
+    for number, handler in self.before.items():
+      signal.signal(number, handler)
+
+
+def reached_stop(stopped, step):
+  """Whether to leave after this step; on several hosts all of them agree on the step."""
+  if jax.process_count() == 1:
+    return stopped.raised
+  from jax.experimental import multihost_utils
+  return multihost_utils.reached_preemption_sync_point(step)

@@ -1,15 +1,13 @@
 """Trains the networks of a system.
 
-  python train.py --config FILE [--workdir DIR] [--config.x.y=VALUE ...]
+  python train.py --config FILE [--workdir DIR] [--profile] [--config.x.y=VALUE ...]
 
 The same command goes on with an interrupted run, from its newest checkpoint. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
 patches/ (the bank) and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
 import os
-import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,36 +17,46 @@ from absl import flags
 from ml_collections import config_flags
 
 import input_pipeline
-from dslope_jax import checkpointing, init_from, models, optimizers, sharding, train_state
+from dslope_jax import (
+  checkpointing,
+  init_from,
+  memory,
+  models,
+  optimizers,
+  profiling,
+  sharding,
+  train_state,
+)
 from dslope_jax.metric_writer import MetricWriter
 from dslope_jax.systems.base import System
-from dslope_jax.train_step import make_train_step
+from dslope_jax.train_step import make_loss, make_train_step
 from eval import build_system, make_evaluators, run_evaluators
 from input_pipeline.from_config import load_bank, load_train, unbiased_crops
 from input_pipeline.patches import PatchBank
 from input_pipeline.source import Source
 from input_pipeline.top_down import Augmentation
 from startup import (
+  StopSignal,
   check_config,
   checked,
   claim_workdir,
   default_workdir,
   define_process_flags,
+  reached_stop,
   say,
   start,
 )
 
-_IN_FLIGHT = 2  # steps handed to the device before the host waits for the oldest of them
 
-
-def train(config, workdir, allow_config_change=False):
+def train(config, workdir, allow_config_change=False, profile=False):
   """Trains until `config.duration`, from the newest checkpoint if there is one.
 
+  profile: see `profiling.Profile`; the trace goes to WORKDIR/profile.
   Returns the state and, if the run came to its end, the results of the last evaluation.
   """
   with claim_workdir(workdir):
     check_config(config, workdir, allow_config_change)
-    return _train(config, workdir)
+    return _train(config, workdir, os.path.join(workdir, 'profile') if profile else '')
 
 
 class _Run(NamedTuple):
@@ -84,46 +92,46 @@ def _set_up(config, workdir):
               _due_steps(config, per_epoch, total))
 
 
-def _train(config, workdir):
+def _train(config, workdir, profile_folder):
   run = _set_up(config, workdir)
   checkpoints = checkpointing.Checkpoints(workdir, config.keep)
   state = _first_state(config, run.system, run.optimizer, run.mesh, checkpoints)
   start = int(state.step)
   stream = _data_stream(config, run.source, run.bank, start)
-  writer = MetricWriter(workdir, run.total, start, config.batch_size, run.schedules)
-  step_fn, results, in_flight, unreadable = None, {}, deque(), set()
+  waits = profiling.Waits()
+  profile = profiling.Profile(profile_folder, waits, say)
+  writer = MetricWriter(workdir, run.total, start, config.batch_size, run.schedules, waits)
+  step_fn, results, unreadable = None, {}, set()
   try:
-    with _StopSignal() as stopped:
-      for step in range(start + 1, run.total + 1):
-        before = time.perf_counter()
-        batch = next(stream)
-        _count_unreadable(batch, run.source, unreadable, config.data.max_unreadable)
-        batch = sharding.to_global(_device_fields(batch), run.mesh)
-        waited = time.perf_counter() - before
+    with StopSignal() as stopped:
+      for step in profile.steps(range(start + 1, run.total + 1)):
+        with waits.of('data'):
+          batch = next(stream)
+          _count_unreadable(batch, run.source, unreadable, config.data.max_unreadable)
+          batch = sharding.to_global(_device_fields(batch), run.mesh)
         if step_fn is None:
           step_fn = _compile(config, run, state, batch)
-          waited = 0.0  # what came before was start-up
-          writer.start(step - 1)
-        state, terms = step_fn(state, batch)
-        in_flight.append(terms)
-        if len(in_flight) > _IN_FLIGHT:
-          jax.block_until_ready(in_flight.popleft())
-        writer.step(step, terms, waited)
+          writer.start()
+        state, terms = waits.run(step_fn, state, batch)
+        writer.step(step, terms)
         if run.due(step, 'log_every'):
-          writer.log(step)
-        leave = _reached_stop(stopped, step)
+          writer.log()
+        leave = reached_stop(stopped, step)
         if run.due(step, 'eval_every') and not leave:
-          writer.flush()
-          results = _evaluate(run.evaluators, state, step, workdir, writer)
+          with waits.away():
+            writer.flush()
+            results = _evaluate(run.evaluators, state, step, workdir, writer)
+          writer.resume_clock()
         if run.due(step, 'save_every') or leave:
           writer.flush()  # a state after a loss that is not finite is never saved
           checkpoints.save(state, step)
-          writer.resume_clock(step)
+          writer.resume_clock()
         if leave:
           checkpoints.wait()
           say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
           break
   finally:
+    profile.close()
     stream.close()
     writer.close()
     checkpoints.close()
@@ -214,15 +222,20 @@ def _count_unreadable(batch, source, unreadable, limit):
 
 def _compile(config, run, state, batch):
   """The step, compiled once for the whole run: another shape would be an error, not a stall."""
-  step = make_train_step(run.system, run.optimizer, trainable=tuple(run.schedules),
-                         seed=config.seed, accumulate=config.accumulate,
-                         ema_decay=config.ema_decay)
-  say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
+  learners = tuple(run.schedules)
+  step = make_train_step(run.system, run.optimizer, trainable=learners, seed=config.seed,
+                         accumulate=config.accumulate, ema_decay=config.ema_decay,
+                         remat=config.remat)
+  loss = make_loss(run.system, learners, config.seed, config.remat)
+  needs = memory.estimate(loss, state, batch, learners, accumulate=config.accumulate,
+                          devices=jax.device_count())
+  say(_describe(config, state) + '\n' + memory.describe(needs, memory.limit())
+      + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()
   sharding.wait_for_all()
-  memory = compiled.memory_analysis()
-  needed = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30 if memory else 0
+  found = compiled.memory_analysis()
+  needed = (found.argument_size_in_bytes + found.temp_size_in_bytes) / 2**30 if found else 0
   seconds = time.perf_counter() - before
   say(f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device')
   return compiled
@@ -256,51 +269,21 @@ def _evaluate(evaluators, state, step, workdir, writer):
                           for k, v in values.items() if isinstance(v, float)})
     writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
   writer.say_doing('')
-  writer.resume_clock(step)
   return out
-
-
-class _StopSignal:
-  """Within it SIGTERM and Ctrl-C only raise a flag; a second Ctrl-C stops at once.
-
-  On several hosts JAX's own handler stays, since all of them must stop at the same step.
-  """
-
-  def __enter__(self):
-    self.raised = False
-    caught = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
-    self.before = {s: signal.signal(s, self._on_signal) for s in caught}
-    return self
-
-  def _on_signal(self, number, frame):
-    if self.raised and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    self.raised = True
-
-  def __exit__(self, *_):
-    for number, handler in self.before.items():
-      signal.signal(number, handler)
-
-
-def _reached_stop(stopped, step):
-  """Whether to leave after this step; on several hosts all of them agree on the step."""
-  if jax.process_count() == 1:
-    return stopped.raised
-  from jax.experimental import multihost_utils
-  return multihost_utils.reached_preemption_sync_point(step)
 
 
 def main(_):
   flag = flags.FLAGS
   with checked():
     sharding.start(flag.coordinator, flag.processes, flag.process)
-    train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change)
+    train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change, flag.profile)
 
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
   flags.DEFINE_string('workdir', None, 'default runs/<config name>')
   flags.DEFINE_bool('allow_config_change', False, 'go on in a workdir made with another config')
+  flags.DEFINE_bool('profile', False, 'record a few steps for xprof and say what bounds the speed')
   define_process_flags()
   flags.mark_flag_as_required('config')
   start(main)

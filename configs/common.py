@@ -9,6 +9,7 @@ def base(networks):
     duration='210 epochs',
     batch_size=128,  # of all devices together
     accumulate=1,  # parts that a batch is worked off in, when memory is short
+    remat=False,  # compute batch norms and ReLUs twice rather than keep them: less memory, slower
     ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
     system=dict(name='', codec='hrnet', sigma=2.0, loss='mse', model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,

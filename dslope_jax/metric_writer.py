@@ -2,7 +2,6 @@
 import json
 import math
 import os
-import time
 
 import jax
 import numpy as np
@@ -10,6 +9,7 @@ import tqdm
 from tensorboardX import SummaryWriter
 
 from dslope_jax import visualize
+from dslope_jax.profiling import Waits
 
 
 class MetricWriter:
@@ -19,47 +19,46 @@ class MetricWriter:
   waits for the step in flight.
   """
 
-  def __init__(self, workdir, total: int, start: int, batch_size: int, schedules: dict):
+  def __init__(self, workdir, total: int, start: int, batch_size: int, schedules: dict,
+               waits: Waits):
     self.active = jax.process_index() == 0
     self.workdir = workdir
     self.batch_size, self.schedules = batch_size, schedules
     self.pending, self.previous = [], []
-    self.waited, self.since, self.since_step = 0.0, time.perf_counter(), start
+    self.waits, self.since = waits, waits.reading()
     self.bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=not self.active,
                          mininterval=1, dynamic_ncols=True)
     if self.active:
       self.lines = open(os.path.join(workdir, 'metrics.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115
       self.board = SummaryWriter(os.path.join(workdir, 'tensorboard'))
 
-  def step(self, step: int, terms: dict, waited: float):
-    """Takes the terms (device scalars) of a step and the seconds spent waiting for its data."""
+  def step(self, step: int, terms: dict):
+    """Takes the terms (device scalars) of a step."""
     self.pending.append((step, terms))
-    self.waited += waited
     self.bar.update(1)
 
-  def log(self, step: int):
+  def log(self):
     """Writes the log point before this one; raises FloatingPointError for a loss not finite."""
-    now = time.perf_counter()
-    elapsed, steps = now - self.since, step - self.since_step
-    speed = {'samples_per_second': steps * self.batch_size / max(elapsed, 1e-9),
-             'data_wait_share': self.waited / max(elapsed, 1e-9)}
+    shares = self.waits.since(self.since)
+    speed = {'samples_per_second': shares.steps * self.batch_size / shares.seconds,
+             'data_wait_share': shares.data, 'device_wait_share': shares.device}
     self._flush()
     self.previous = [(self.pending, speed)]
     self.pending = []
-    self.resume_clock(step)
+    self.resume_clock()
 
-  def start(self, step: int):
+  def start(self):
     """Starts the clocks of samples/s and of the bar: what came before was start-up."""
     self.bar.unpause()
-    self.resume_clock(step)
+    self.resume_clock()
 
   def say_doing(self, what: str):
     """Names on the bar what keeps the next step waiting."""
     self.bar.set_description(what)
 
-  def resume_clock(self, step: int):
+  def resume_clock(self):
     """Starts the clock of samples/s anew, after work that is not training."""
-    self.waited, self.since, self.since_step = 0.0, time.perf_counter(), step
+    self.since = self.waits.reading()
 
   def flush(self):
     """Writes all that is pending; waits for the device. To be called before a save."""

@@ -9,14 +9,12 @@ from dslope_jax.systems.base import Forward, System
 from dslope_jax.train_state import TrainState
 
 
-def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accumulate: int = 1,
-                    ema_decay: float = 0.0) -> Callable:
-  """A function (state, batch) -> (state, {term: scalar}), to be jitted with the state donated.
+def make_loss(system: System, trainable, seed: int = 0, remat: bool = False) -> Callable:
+  """A function (learned params, state, batch_stats, batch, part) -> (loss, (terms, batch_stats)).
 
-  trainable: names of the networks that learn; the others run in evaluation mode.
-  accumulate: the batch is worked off in this many equal parts, one after the other; gradients and
-    terms are their means, batch statistics pass from part to part.
-  ema_decay: 0 keeps no moving average.
+  part: number of the part of the batch, of which random keys depend.
+  remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
+    that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
   """
   def loss_fn(learned, state, batch_stats, batch, part):
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), part)
@@ -24,7 +22,25 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
     loss, terms = system.loss(forward, batch, state.step)
     return loss, (terms | {'loss': loss}, forward.batch_stats)
 
-  grad_fn = jax.grad(loss_fn, has_aux=True)
+  if not remat:
+    return loss_fn
+  # Computed again, every sum of residual blocks would be needed before the first gradient is, and
+  # would take the memory all the same.
+  keep = jax.checkpoint_policies
+  return jax.checkpoint(loss_fn, policy=keep.save_from_both_policies(
+    keep.dots_saveable, keep.save_only_these_names('sum_relu')))
+
+
+def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accumulate: int = 1,
+                    ema_decay: float = 0.0, remat: bool = False) -> Callable:
+  """A function (state, batch) -> (state, {term: scalar}), to be jitted with the state donated.
+
+  trainable: names of the networks that learn; the others run in evaluation mode.
+  accumulate: the batch is worked off in this many equal parts, one after the other; gradients and
+    terms are their means, batch statistics pass from part to part.
+  ema_decay: 0 keeps no moving average. remat: see `make_loss`.
+  """
+  grad_fn = jax.grad(make_loss(system, trainable, seed, remat), has_aux=True)
 
   def step(state: TrainState, batch: dict):
     learned = {name: state.params[name] for name in trainable}

@@ -12,7 +12,7 @@ FLOORS = {  # a file may import its own floor's neighbours and what lies below
   'train_step': 3, 'train_state': 3, 'checkpointing': 3, 'evaluation': 3, 'sharding': 3,
   'optimizers': 3, 'metric_writer': 3, 'visualize': 3, 'html_report': 3, 'svg_charts': 3,
   'torch_weights': 3, 'weight_files': 3, 'scoring': 3, 'stress_test': 3, 'evaluation_report': 3,
-  'init_from': 3, 'compare': 3}
+  'init_from': 3, 'compare': 3, 'profiling': 3, 'memory': 3}
 FILES = sorted(p.relative_to(ROOT) for folder in ('dslope_jax', 'input_pipeline')
                for p in (ROOT / folder).rglob('*.py'))
 TOP = ('jax', 'flax', 'optax', 'orbax')

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.xla_metadata import set_xla_metadata
 
 # Every convolution of the published HRNet starts from N(0, 0.001); batch norm sets the scale.
@@ -38,7 +39,8 @@ _where_positive = stored(lambda out, gradient: jnp.where(out > 0, gradient, 0))
 
 
 def _sum_relu_forward(*maps):
-  out = _sum_relu(*maps)
+  # Named to be kept where the like is computed again: a sum depends on all sums before it.
+  out = checkpoint_name(_sum_relu(*maps), 'sum_relu')
   return out, (out, len(maps))
 
 

@@ -1,0 +1,104 @@
+"""How many pairs fit in a device's memory, by the estimate that a run prints at its start.
+
+  python benchmarks/memory.py [--gib 16] [--compile]
+
+Programs are traced, not compiled, and the figures are estimates: XLA may need more or less. How far
+off they are is told by --compile, which compiles the step of a small network for the device at hand
+and compares.
+"""
+import argparse
+import importlib
+import pathlib
+import sys
+
+import jax
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from configs import ccoco_hrnet
+from dslope_jax import memory, models, optimizers, systems, train_state
+from dslope_jax.train_step import make_loss, make_train_step
+
+RUNS = [('HRNet-W32', '256x192', 'ccoco_hrnet', 'w32'),
+        ('HRNet-W48', '384x288', 'ccoco_hrnet', 'w48,384x288'),
+        ('Simple baseline R50', '256x192', 'ccoco_simplebaseline', 'r50'),
+        ('ViTPose-S', '256x192', 'ccoco_vitpose', 'small'),
+        ('HRFormer-S', '256x192', 'ccoco_hrformer', 'small')]
+_PAIRS = 4  # of the traced batch; what is kept grows in proportion
+
+
+def parts(config, pairs):
+  """System, optimizer, and the shapes of state and batch of a config."""
+  options = config.system.to_dict()
+  system = systems.build(options.pop('name'), num_keypoints=17, **options)
+  depths = {n: models.layer_counter(options['model'], n) for n in system.networks}
+  optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100, depths)
+  size = tuple(config.data.size)
+  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=size,
+                                                    ema=config.ema_decay > 0))
+  image = jax.ShapeDtypeStruct((pairs, size[1], size[0], 3), 'uint8')
+  batch = {'image': image, 'occluded_image': image,
+           'keypoints': jax.ShapeDtypeStruct((pairs, 17, 2), 'float32'),
+           'visibility': jax.ShapeDtypeStruct((pairs, 17), 'uint8')}
+  return system, optimizer, state, batch
+
+
+def measure(config, pairs=_PAIRS):
+  """{remat: estimate} of a config's step for so many pairs."""
+  system, _, state, batch = parts(config, pairs)
+  learners = tuple(system.networks)
+  return {remat: memory.estimate(make_loss(system, learners, remat=remat), state, batch, learners)
+          for remat in (False, True)}
+
+
+def row(name, size, estimates, limit):
+  """A line of the table."""
+  needs = estimates[False]
+  fixed = needs.state + needs.gradients
+  cells = [name, size, f'{fixed / 2**30:.2f} GiB']
+  for remat in (False, True):
+    each = (estimates[remat].batch + estimates[remat].activations) / _PAIRS
+    cells += [f'{each / 2**20:.0f} MiB', f'{max(0, int((limit - fixed) // each))}']
+  return '| ' + ' | '.join(cells) + ' |'
+
+
+def small():
+  """A pair that compiles in less than a minute."""
+  config = ccoco_hrnet.get_config()
+  config.system.model = dict(name='simple_baseline', depth=18, width=16, filters=(32, 32, 32),
+                             dtype='float32')
+  config.data.size = (96, 128)
+  return config
+
+
+def compare(config, pairs=16):
+  """{remat: (estimated, compiled bytes)} of the step, compiled for the default device."""
+  system, optimizer, state, batch = parts(config, pairs)
+  learners, found = tuple(system.networks), {}
+  for remat, needs in measure(config, pairs).items():
+    step = make_train_step(system, optimizer, trainable=learners, remat=remat)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile().memory_analysis()
+    found[remat] = (needs.total,
+                    compiled.argument_size_in_bytes + compiled.temp_size_in_bytes)
+  return found
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--gib', type=float, default=16, help='memory of a device')
+  parser.add_argument('--compile', action='store_true', help='compare with the compiler')
+  arguments = parser.parse_args()
+  print(f'| pair | crop | state, gradients | a pair | pairs in {arguments.gib:g} GB | '
+        'a pair, remat | pairs, remat |\n|' + ' --- |' * 7)
+  for name, size, file, words in RUNS:
+    config = importlib.import_module(f'configs.{file}').get_config(words)
+    print(row(name, size, measure(config), arguments.gib * 2**30), flush=True)
+  if arguments.compile:
+    for remat, (estimated, compiled) in compare(small()).items():
+      print(f'a small pair on {jax.devices()[0].device_kind}, remat={remat}: the compiler reserves '
+            f'{compiled / 2**20:.0f} MiB, estimated were {estimated / 2**20:.0f}: '
+            f'{estimated / compiled:.2f} of it')
+
+
+if __name__ == '__main__':
+  main()
