@@ -33,8 +33,15 @@ from dslope_jax import (
   train_state,
   weight_files,
 )
+from dslope_jax.metrics import occlusion_report
 from input_pipeline import detections, entries
-from input_pipeline.from_config import load_bank, load_source, load_train, unbiased_crops
+from input_pipeline.from_config import (
+  load_bank,
+  load_source,
+  load_train,
+  recorded_holdout,
+  unbiased_crops,
+)
 from startup import checked, default_workdir, say, start
 
 
@@ -67,7 +74,7 @@ def _make_evaluator(config, entry, system, mesh, bank, held):
            'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
            'shift': entry['shift'], 'decoder': rule.stamp, 'recipe': recipe,
            'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
-           'ema': config.ema_decay > 0}
+           'ema': config.ema_decay > 0, 'metric': entry['metric']}
   batches = functools.partial(make_batches, config, source, bank, batch_size)
   return evaluation.Evaluator(
     system, mesh, source, batches, size=size, stamp=stamp, sigma=config.system.sigma,
@@ -98,6 +105,8 @@ def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
   first = next(iter(config.evals.values()))
   skeleton = load_source(config, first.split, **first.loader).skeleton
   system = build_system(config, skeleton)
+  config = config.copy_and_resolve_references()
+  config.data.holdout = recorded_holdout(config, workdir)
   held = load_train(config)[1] if config.data.holdout else None
   evaluators = make_evaluators(config, system, mesh, bank, held)
   shapes = train_state.weight_shapes(system, tuple(config.data.size))
@@ -125,20 +134,26 @@ def evaluate_file(config, path, report=False, workdir=None):
     with entries.without_pictures():
       source = load_source(config, entry.split, **entry.loader)
     scoring.check_fit(entry.metric, source)
-    out[name], found, missed = scoring.score_file(source, path, entry.metric)
+    out[name], found, missed, right = scoring.score_file(source, path, entry.metric)
     if missed:
       say(f'{name}: {missed} of {len(source)} people have no pose in the file that is like them; '
           'their joints count as wrong')
     stamp = {'data': source.name, 'split': entry.split, 'people': len(source),
              'digest': source.digest, 'predictions': os.path.basename(path),
              'sha256': weight_files.sha256(path)[:12], 'metric': entry.metric}
-    folder = os.path.join(workdir or os.path.splitext(path)[0] + '_eval', name)
+    base = os.path.join(workdir or os.path.splitext(path)[0] + '_eval', name)
+    folder = own_folder(base, stamp, stamp['metric'])
     os.makedirs(folder, exist_ok=True)
-    results = {'file/pictures': out[name]}
+    covered = any('covered' in a for a in source.as_coco()['annotations'])
+    row = 'file/occluded' if covered else 'file/clean'
+    results = {row: out[name]}
+    occlusion_report.save_joint_table(
+      os.path.join(folder, f"joints_{row.replace('/', '_')}.npz"), source.image_id, right,
+      source.visibility > 0)
     evaluation.write_json(os.path.join(folder, 'results.json'),
                           {'stamp': stamp, 'results': results})
     evaluation.write_json(os.path.join(folder, 'report.json'),
-                          {'stamp': stamp, 'report': {'file/pictures': found}})
+                          {'stamp': stamp, 'report': {row: found}})
     say(f'{name}: {evaluation.table(results, stamp)}\nwritten to {folder}')
     if report:
       say(f'the report is {evaluation_report.write(folder)}')
@@ -147,9 +162,13 @@ def evaluate_file(config, path, report=False, workdir=None):
 
 def evaluation_folder(workdir, step, name, stamp):
   """EVAL_STEP/NAME, or NAME_RECIPE, NAME_RECIPE_2 ... where another evaluation lies there."""
-  base = os.path.join(workdir, f'eval_{step}', name)
-  recipe = f"{base}_{re.sub('[^a-z0-9_]+', '-', stamp['recipe'])}"
-  for folder in itertools.chain((base, recipe), (f'{recipe}_{i}' for i in itertools.count(2))):
+  return own_folder(os.path.join(workdir, f'eval_{step}', name), stamp, stamp['recipe'])
+
+
+def own_folder(base, stamp, word):
+  """The folder `base`, or BASE_WORD, BASE_WORD_2 ... where what has another stamp lies there."""
+  named = f"{base}_{re.sub('[^a-z0-9_]+', '-', word)}"
+  for folder in itertools.chain((base, named), (f'{named}_{i}' for i in itertools.count(2))):
     path = os.path.join(folder, 'results.json')
     if not os.path.exists(path):
       return folder
@@ -173,6 +192,9 @@ def main(_):
   flag = flags.FLAGS
   with checked():
     if flag.predictions:
+      for name in ('stress', 'checkpoint'):
+        if getattr(flag, name) not in (None, False):
+          raise ValueError(f'--{name} is of a run; with --predictions there is none')
       evaluate_file(flag.config, flag.predictions, flag.report, flag.workdir)
       return
     evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,
@@ -181,7 +203,8 @@ def main(_):
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
-  flags.DEFINE_string('workdir', None, 'of the training run; default runs/<config name>')
+  flags.DEFINE_string('workdir', None, 'of the training run, default runs/<config name>; with '
+                      '--predictions: what is written goes there')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
   flags.DEFINE_bool('stress', False, 'also score every severity and every joint hidden alone')
   flags.DEFINE_string('predictions', None, 'score this COCO result file instead of a run')

@@ -52,6 +52,8 @@ def start(main):
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
+    # The first weights are drawn by a hundred small programs, each compiled in a tenth of a second.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   # Data workers would run the script again for its imports, of which they need none.
   script = sys.modules['__main__']
   script.__file__ = script.__spec__ = None

@@ -100,7 +100,7 @@ def _train(config, workdir, profile_folder):
   stream = _data_stream(config, run.source, run.bank, start)
   waits = profiling.Waits()
   profile = profiling.Profile(profile_folder, waits, say)
-  writer = MetricWriter(workdir, run.total, start, config.batch_size, run.schedules, waits)
+  writer = MetricWriter(workdir, run.total, start, config.batch_size, waits)
   step_fn, results, unreadable = None, {}, set()
   try:
     with StopSignal() as stopped:
@@ -223,7 +223,7 @@ def _count_unreadable(batch, source, unreadable, limit):
 def _compile(config, run, state, batch):
   """The step, compiled once for the whole run: another shape would be an error, not a stall."""
   learners = tuple(run.schedules)
-  step = make_train_step(run.system, run.optimizer, trainable=learners, seed=config.seed,
+  step = make_train_step(run.system, run.optimizer, trainable=run.schedules, seed=config.seed,
                          accumulate=config.accumulate, ema_decay=config.ema_decay,
                          remat=config.remat)
   loss = make_loss(run.system, learners, config.seed, config.remat)

@@ -60,8 +60,8 @@ def build_system(config):
 def expected(system, size):
   """{what for: (number of reductions, numbers in them)}, from the shapes of the weights alone.
 
-  Every norm layer reduces its mean, then its variance; backward the gradients of its scale, its
-  bias, its mean, and of the mean through the variance.
+  Every norm layer reduces its mean, then its variance; backward the gradients of its scale and
+  its bias, of which that of its input is made.
   """
   weights = train_state.weight_shapes(system, size)
   parameters = jax.tree.leaves(weights['params'])
@@ -70,7 +70,7 @@ def expected(system, size):
   return {
     'gradients': (len(parameters) - 2 * len(means), sum(x.size for x in parameters) - 2 * channels),
     'norm, forward': (2 * len(means), 2 * channels),
-    'norm, backward': (4 * len(means), 4 * channels)}
+    'norm, backward': (2 * len(means), 2 * channels)}
 
 
 def compile_step(config, system, merge):

@@ -13,21 +13,25 @@ from configs import common
 
 _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
 
+_FILES = dict(annotations='', images='', padding=1.25, skip_invalid=False)  # '': the official ones
+_COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json')
+_FACES = _FILES | dict(images='images')
+
 # Loader, its options, training split, test split, metric, crop (width, height).
 _PROTOCOLS = {
-  'coco': ('coco', {}, 'train2017', 'val2017', 'coco_ap', (192, 256)),
-  'coco_test': ('coco', {}, 'train2017', 'test-dev2017', 'none', (192, 256)),
-  'mpii_test': ('mpii', {}, 'train', 'test', 'none', (256, 256)),
-  'mpii': ('mpii', {}, 'train', 'valid', 'pckh', (256, 256)),
-  'crowdpose': ('crowdpose', {}, 'trainval', 'test', 'crowdpose_ap', (192, 256)),
-  'ochuman': ('ochuman', {}, 'val', 'val', 'coco_ap', (192, 256)),
-  'ochuman_test': ('ochuman', {}, 'val', 'test', 'coco_ap', (192, 256)),
-  'aic': ('aic', {}, 'train', 'val', 'coco_ap', (192, 256)),
-  'jhmdb': ('jhmdb', {}, 'train', 'test', 'jhmdb_pck', (256, 256)),
-  '300w': ('faces', {'faces_of': '300w'}, 'train', 'valid', 'nme', (256, 256)),
-  'cofw': ('faces', {'faces_of': 'cofw'}, 'train', 'test', 'nme', (256, 256)),
-  'wflw': ('faces', {'faces_of': 'wflw'}, 'train', 'test', 'nme', (256, 256)),
-  'aflw': ('faces', {'faces_of': 'aflw'}, 'train', 'test', 'nme_box', (256, 256))}
+  'coco': ('coco', _COCO, 'train2017', 'val2017', 'coco_ap', (192, 256)),
+  'coco_test': ('coco', _COCO, 'train2017', 'test-dev2017', 'none', (192, 256)),
+  'mpii': ('mpii', {'padding': 1.25}, 'train', 'valid', 'pckh', (256, 256)),
+  'mpii_test': ('mpii', {'padding': 1.25}, 'train', 'test', 'none', (256, 256)),
+  'crowdpose': ('crowdpose', _FILES, 'trainval', 'test', 'crowdpose_ap', (192, 256)),
+  'ochuman': ('ochuman', _FILES, 'val', 'val', 'coco_ap', (192, 256)),
+  'ochuman_test': ('ochuman', _FILES, 'val', 'test', 'coco_ap', (192, 256)),
+  'aic': ('aic', _FILES, 'train', 'val', 'coco_ap', (192, 256)),
+  'jhmdb': ('jhmdb', _FILES | {'images': '.', 'sub': 1}, 'train', 'test', 'jhmdb_pck', (256, 256)),
+  '300w': ('faces', _FACES | {'faces_of': '300w'}, 'train', 'valid', 'nme', (256, 256)),
+  'cofw': ('faces', _FACES | {'faces_of': 'cofw'}, 'train', 'test', 'nme', (256, 256)),
+  'wflw': ('faces', _FACES | {'faces_of': 'wflw'}, 'train', 'test', 'nme', (256, 256)),
+  'aflw': ('faces', _FACES | {'faces_of': 'aflw'}, 'train', 'test', 'nme_box', (256, 256))}
 
 
 def get_config(argument='coco'):

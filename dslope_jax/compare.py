@@ -3,12 +3,12 @@
   python -m dslope_jax.compare A B ... [--metric NAME] [--resamples 1000] [--seed 0] [--force]
 
 A, B: folders WORKDIR/eval_STEP/ENTRY, or the results.json in them; one alone compares its networks.
-Where a folder has joints_<network>_<kind>.npz, the share of right joints is given with intervals
-of 95 %, from resampling whole pictures, on clean pictures, on occluded ones, and on both mixed, as
-when nobody says which is which. Differences, on the same resampled pictures, are those of a network
-of B from the same network of A; within A from its best single network. Refuses evaluations whose
-stamps differ in more than the network and its weights, as they measure different things; --force
-compares them all the same.
+Where a folder has joints_<network>_<kind>.npz, the share of right joints (own OKS of at least 0.5,
+whatever the metric) is given with intervals of 95 %, from resampling whole pictures: on clean
+pictures, on occluded ones, and on both mixed, as when nobody says which is which. Differences, on
+the same resampled pictures, are those of a network of B from the same network of A; within A from
+its best single network. Refuses evaluations whose stamps differ in more than the network and its
+weights, as they measure different things; --force compares them all the same.
 """
 import argparse
 import json
@@ -144,11 +144,12 @@ def _stamp_lines(runs, labels, force):
     shown = '; '.join(f'{f}: ' + ' / '.join(str(s.get(f)) for s in stamps) for f in fields)
     raise ValueError(f'the evaluations measure different things: {shown}. Pass --force to compare '
                      'them all the same')
-  lines = ['  '.join(f'{k}={v}' for k, v in stamps[0].items()
-                     if k not in (*fields, *_MAY_DIFFER))]
+  shared = {k for k, v in stamps[0].items() if all(s.get(k) == v for s in stamps)
+            and k not in _MAY_DIFFER}
+  lines = ['  '.join(f'{k}={v}' for k, v in stamps[0].items() if k in shared)]
   lines += [f'NOT COMPARABLE: {f} differs' for f in fields]
   for label, stamp in zip(labels, stamps, strict=True):
-    own = {k: stamp[k] for k in (*_MAY_DIFFER, *fields) if k in stamp}
+    own = {k: v for k, v in stamp.items() if k not in shared}
     lines.append(f'{label}: ' + '  '.join(f'{k}={v}' for k, v in own.items()))
   return lines
 

@@ -116,7 +116,7 @@ class Evaluator:
     """
     fits = self.fit(weights)
     alone, covered, sample = self.predict(weights)
-    alone = scoring.with_visibility(alone, fits)
+    alone = scoring.with_probabilities(alone, fits)
     self.last = alone, covered
     stamp = self.stamp | {'weights_step': step,
                           'calibrated_on': fits['people'] if fits else 'nobody'}

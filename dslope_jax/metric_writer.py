@@ -19,11 +19,10 @@ class MetricWriter:
   waits for the step in flight.
   """
 
-  def __init__(self, workdir, total: int, start: int, batch_size: int, schedules: dict,
-               waits: Waits):
+  def __init__(self, workdir, total: int, start: int, batch_size: int, waits: Waits):
     self.active = jax.process_index() == 0
     self.workdir = workdir
-    self.batch_size, self.schedules = batch_size, schedules
+    self.batch_size = batch_size
     self.pending, self.previous = [], []
     self.waits, self.since = waits, waits.reading()
     self.bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=not self.active,
@@ -75,7 +74,7 @@ class MetricWriter:
       if entries:
         step = entries[-1][0]
         means = {k: float(np.mean([t[k] for _, t in entries])) for k in entries[0][1]}
-        rates = {f'{n}/learning_rate': float(f(step - 1)) for n, f in self.schedules.items()}
+        rates = {k: float(v) for k, v in entries[-1][1].items() if k.endswith('/learning_rate')}
         self.scalars(step, means | rates | speed)
         self.bar.set_postfix_str(_line(means, speed), refresh=False)
     self.previous = []

@@ -29,7 +29,7 @@ def coco_results(source, pose, oks_nms):
   """COCO result dicts of all poses, rescored (box times mean joint) and, with a threshold,
   suppressed; and the rows of the source that were kept.
 
-  Where a pose has 'visible' (N,K), every result gets these probabilities under that name.
+  Where a pose has probabilities 'right' and 'visible' (N,K), every result gets them, too.
   """
   scores = keypoint_ap.rescore(pose['scores'], source.box_score)
   kept = np.arange(len(scores))
@@ -38,9 +38,10 @@ def coco_results(source, pose, oks_nms):
                               source.scale.prod(1) * 200 ** 2, source.skeleton.sigmas, oks_nms)
   results = keypoint_ap.to_coco_results(source.image_id[kept], pose['keypoints'][kept],
                                         pose['scores'][kept], scores[kept], source.category_id)
-  if 'visible' in pose:
-    for result, visible in zip(results, pose['visible'][kept].round(4).tolist(), strict=True):
-      result['visible'] = visible
+  for field in ('right', 'visible'):
+    if field in pose:
+      for result, values in zip(results, pose[field][kept].round(4).tolist(), strict=True):
+        result[field] = values
   return results, kept
 
 
@@ -182,7 +183,7 @@ _NOWHERE = 1e6  # pixels
 
 
 def score_file(source, path, metric):
-  """(numbers, report, people without a pose) of a COCO result file that any program wrote.
+  """(numbers, report, people without a pose, (N,K) right joints) of any program's result file.
 
   AP is taken of its poses as they are; for what is counted by person, every person gets the pose
   that is most like it, or none. `covered` of the annotations, as exported benchmarks have it, is
@@ -203,7 +204,7 @@ def score_file(source, path, metric):
   numbers = METRICS[metric](source, pose, results) | by_visibility(source, pose, covered)
   poses = {'image_id': found.image_id, 'keypoints': found.keypoints, 'scores': found.score}
   shown = _report(everybody, rows, pose['keypoints'], covered, poses, source.skeleton)
-  return numbers, shown, int((own < 0).sum())
+  return numbers, shown, int((own < 0).sum()), right_joints(source, pose['keypoints'])
 
 
 def mixtures(predictions, fits=None):
@@ -257,12 +258,13 @@ def calibrate(source, predictions, covered):
   return fits
 
 
-def with_visibility(predictions, fits):
-  """The poses with 'visible' (N,K), each joint's probability of being in sight, where fitted."""
+def with_probabilities(predictions, fits):
+  """The poses with 'right' and 'visible' (N,K), each joint's probability of being right and of
+  being in sight, where these were fitted."""
   if not fits:
     return predictions
-  return {name: pose | {'visible': calibration.apply(fits['visible'][name.split('/')[0]],
-                                                     pose['scores'])}
+  return {name: pose | {kind: calibration.apply(fits[kind][name.split('/')[0]], pose['scores'])
+                        for kind in ('right', 'visible')}
           for name, pose in predictions.items()}
 
 

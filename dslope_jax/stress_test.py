@@ -2,6 +2,7 @@
 import os
 
 import jax
+import tqdm
 
 from dslope_jax import scoring
 from dslope_jax.evaluation import write_json
@@ -18,13 +19,14 @@ def run(evaluator, weights, folder=None) -> dict:
     raise ValueError("metric 'none' has no number to draw a curve of; choose another for --stress")
   fits = evaluator.fit(weights)
   recipes = ['none', *(f'severity{level}' for level in range(1, 6))]
+  recipes += [f'joint={name}' for name in evaluator.source.skeleton.names]
   curves, joints = {}, {}
-  for level, recipe in enumerate(recipes):
+  for level, recipe in enumerate(tqdm.tqdm(recipes, 'stress', disable=jax.process_index() > 0)):
     for network, (metric, value) in _scores(evaluator, weights, fits, recipe).items():
-      curves.setdefault(network, (metric, []))[1].append([level, value])
-  for name in evaluator.source.skeleton.names:
-    for network, (_, value) in _scores(evaluator, weights, fits, f'joint={name}').items():
-      joints.setdefault(network, {})[name] = value
+      if level <= 5:
+        curves.setdefault(network, (metric, []))[1].append([level, value])
+      else:
+        joints.setdefault(network, {})[recipe.removeprefix('joint=')] = value
   out = {network: {'metric': metric, 'severity': curve, 'area': _area(curve),
                    'joints': joints[network]} for network, (metric, curve) in curves.items()}
   if folder and jax.process_index() == 0:

@@ -35,7 +35,8 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
                     ema_decay: float = 0.0, remat: bool = False) -> Callable:
   """A function (state, batch) -> (state, {term: scalar}), to be jitted with the state donated.
 
-  trainable: names of the networks that learn; the others run in evaluation mode.
+  trainable: names of the networks that learn; the others run in evaluation mode. A dict says by
+    what schedule each learns; the rates are terms then.
   accumulate: the batch is worked off in this many equal parts, one after the other; gradients and
     terms are their means, batch statistics pass from part to part.
   ema_decay: 0 keeps no moving average. remat: see `make_loss`.
@@ -49,6 +50,9 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
     else:
       grads, terms, batch_stats = _accumulate(grad_fn, learned, state, batch, accumulate)
     terms |= {f'{name}/grad_norm': optax.tree.norm(grads[name]) for name in trainable}
+    if isinstance(trainable, dict):
+      terms |= {f'{name}/learning_rate': jnp.asarray(schedule(state.step), jnp.float32)
+                for name, schedule in trainable.items()}
     # The optimizer knows all networks; a frozen one has no gradient and gets no update.
     frozen = {n: jax.tree.map(jnp.zeros_like, p) for n, p in state.params.items() if n not in grads}
     updates, opt_state = optimizer.update(grads | frozen, state.opt_state, state.params)

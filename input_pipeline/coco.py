@@ -17,7 +17,8 @@ from input_pipeline.top_down import box_to_center_scale
 
 HOW_TO_GET = (
   "COCO 2017 is train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org, "
-  "unpacked into one folder; then pass --config.data.root=FOLDER. To try the project without any "
+  "unpacked into one folder (for test-dev image_info_test2017.zip and test2017.zip); then pass "
+  "--config.data.root=FOLDER. To try the project without any "
   "data: python train.py --config configs/quickstart.py")
 
 

@@ -106,16 +106,36 @@ def _prepared_bank(config):
   return folder
 
 
+def recorded_holdout(config, workdir) -> float:
+  """The share that the run in this folder held out, which is what to calibrate on.
+
+  Raises ValueError where the config asks for another one: people it trained on would be in it.
+  """
+  share = _recorded(workdir).get('holdout', config.data.holdout)
+  if config.data.holdout not in (0, share):
+    raise ValueError(f"data.holdout is {config.data.holdout}, but the run in '{workdir}' held out "
+                     f'{share} of its people; leave the field away, it is known')
+  return share
+
+
 def _recorded_bank(workdir):
   """The bank that the run in this folder was told to use; '' where there is none."""
+  data = _recorded(workdir)
+  beside = data.get('prepared') and os.path.join(data['prepared'], 'patches')
+  return data.get('bank', {}).get('folder') or beside or ''
+
+
+def _recorded(workdir) -> dict:
+  """The section `data` of the config of the run in this folder; empty where there is none."""
   path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path):
-    return ''
+    return {}
   try:
     with open(path, encoding='utf-8') as f:
       data = json.load(f)['data']
-    beside = data.get('prepared') and os.path.join(data['prepared'], 'patches')
-    return data['bank']['folder'] or beside or ''
+    if not isinstance(data, dict) or not isinstance(data.get('bank', {}), dict):
+      raise TypeError("its section 'data' has another form")
+    return data
   except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f"'{path}' is broken ({error}); say which bank with "
-                     '--config.data.bank.folder=BANK') from None
+    raise ValueError(f"'{path}' is broken ({error}); get it back from a copy, or remove it and say "
+                     'which bank with --config.data.bank.folder=BANK') from None

@@ -35,7 +35,7 @@ def test_devices_reduce_what_is_expected_and_nothing_else(counts):
   assert found == {name: (number, 4 * numbers)
                    for name, (number, numbers) in counts['expected'].items()}
   assert found['norm, forward'] == (2 * 2 * len(CHANNELS), 4 * 2 * 2 * sum(CHANNELS))
-  assert found['norm, backward'] == (2 * 4 * len(CHANNELS), 4 * 2 * 4 * sum(CHANNELS))
+  assert found['norm, backward'] == (2 * 2 * len(CHANNELS), 4 * 2 * 2 * sum(CHANNELS))
 
 
 def test_no_byte_is_lost_when_reductions_are_put_together(counts):
@@ -78,8 +78,8 @@ def test_the_document_is_what_the_scripts_print():
   for line in scaling.report(step, scaling.assumptions().parse_args([])).splitlines():
     assert line in DOCUMENT
   # The counts of the long compilation, as far as they follow from the weights.
-  channels = step.norms // (4 * (2 + 4))
-  for name, each in (('forward', 2), ('backward', 4)):
+  channels = step.norms // (4 * (2 + 2))
+  for name, each in (('forward', 2), ('backward', 2)):
     number = each * step.layers
     assert f'| norm, {name} | {number:,} | {each * channels:,} | {number:,} |' in DOCUMENT
   assert f'| {step.gradients // 2:,} | 588 | {step.gradients:,} | bf16 |' in DOCUMENT

@@ -10,9 +10,10 @@ import input_pipeline
 from configs import common, protocols
 from dslope_jax import compare, scoring
 from dslope_jax.metrics import keypoint_ap, occlusion_report
-from input_pipeline.from_config import load_source, load_train
+from input_pipeline.from_config import load_source, load_train, recorded_holdout
 from tests import tiny
 from tests.data_sets import write_coco
+from tests.refusals import fails
 from train import train
 
 RULES = ('average', 'confidence', 'pick', 'gate')
@@ -43,8 +44,8 @@ def test_networks_and_all_their_mixtures_are_scored(run):
   assert 0 <= results['gnet/clean']['ECE'] <= 1
   assert read(folder, 'results')['stamp']['calibrated_on'] > 0
   poses = read(folder, 'predictions_enet_occluded')
-  assert all(len(p['visible']) == 17 and 0 <= min(p['visible']) <= max(p['visible']) <= 1
-             for p in poses)
+  assert all(len(p[kind]) == 17 and 0 <= min(p[kind]) <= max(p[kind]) <= 1
+             for p in poses for kind in ('right', 'visible'))
   fits = read(folder, 'calibration')
   assert set(fits['right']) == set(fits['visible']) == {'gnet', 'enet'} and fits['gate']
 
@@ -123,7 +124,7 @@ def test_covered_joints_of_an_exported_benchmark(tmp_path):
   poses = keypoint_ap.to_coco_results(source.image_id, right, np.ones(right.shape[:2]),
                                       np.ones(len(source)))
   (tmp_path / 'poses.json').write_text(json.dumps(poses))
-  numbers, found, _ = scoring.score_file(source, str(tmp_path / 'poses.json'), 'coco_ap')
+  numbers, found, _, _ = scoring.score_file(source, str(tmp_path / 'poses.json'), 'coco_ap')
   assert numbers['covered_joints'] == 0 and numbers['visible_joints'] == 100
   assert found['by']['joint']['covered']['joints'] == 5 * len(source)
 
@@ -134,6 +135,11 @@ def test_another_recipe_gets_another_folder(run):
   workdir = str(folder.parent.parent)
   again = evaluation_script.evaluation_folder(workdir, 2, 'val', {
     k: v for k, v in stamp.items() if k not in ('weights_step', 'calibrated_on')})
+  config = run[0].copy_and_resolve_references()
+  config.data.holdout = 0.0  # the run's own is known
+  assert recorded_holdout(config, workdir) == 0.3
+  config.data.holdout = 0.5
+  fails(lambda: evaluation_script.evaluate(config, workdir), 'data.holdout', '0.3', workdir)
   other = evaluation_script.evaluation_folder(workdir, 2, 'val', stamp | {'recipe': 'severity2'})
   assert again == str(folder) and other == str(folder) + '_severity2'
 
