@@ -107,7 +107,7 @@ def _batch(count):
 
 def _peer(width, data, vs):
   try:
-    import torch_pair
+    from benchmarks import torch_pair
   except ImportError as error:
     if vs:
       sys.exit(f'error: {error}; pip install torch torchvision timm')
