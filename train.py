@@ -229,7 +229,7 @@ def _compile(config, run, state, batch):
   loss = make_loss(run.system, learners, config.seed, config.remat)
   needs = memory.estimate(loss, state, batch, learners, accumulate=config.accumulate,
                           devices=jax.device_count())
-  say(_describe(config, state) + '\n' + memory.describe(needs, memory.limit())
+  say(_describe(config, state) + '\n' + memory.describe(needs, memory.limit(), config.remat)
       + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()

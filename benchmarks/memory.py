@@ -2,9 +2,9 @@
 
   python benchmarks/memory.py [--gib 16] [--compile]
 
-Programs are traced, not compiled, and the figures are estimates: XLA may need more or less. How far
-off they are is told by --compile, which compiles the step of a small network for the device at hand
-and compares.
+Programs are traced, not compiled, and the figures are estimates: XLA may need more or less, and
+with remat it needs more. How far off they are is told by --compile, which compiles the step of a
+small network for the device at hand and compares. (XLA for CPU undoes remat.)
 """
 import argparse
 import importlib
@@ -88,8 +88,8 @@ def main():
   parser.add_argument('--gib', type=float, default=16, help='memory of a device')
   parser.add_argument('--compile', action='store_true', help='compare with the compiler')
   arguments = parser.parse_args()
-  print(f'| pair | crop | state, gradients | a pair | pairs in {arguments.gib:g} GB | '
-        'a pair, remat | pairs, remat |\n|' + ' --- |' * 7)
+  print('| both networks | crop | state, gradients | a pair of crops | '
+        f'batch in {arguments.gib:g} GiB | with remat | batch |\n|' + ' --- |' * 7)
   for name, size, file, words in RUNS:
     config = importlib.import_module(f'configs.{file}').get_config(words)
     print(row(name, size, measure(config), arguments.gib * 2**30), flush=True)

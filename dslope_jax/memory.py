@@ -11,7 +11,8 @@ class Estimate(NamedTuple):
   state: parameters, optimizer, batch statistics, moving average. gradients: of what learns.
   batch: the device's share of it. activations: what the backward pass finds kept of the forward
   pass. The compiler keeps some of it in another form, needs room to work in besides, and gives
-  gradients room that activations leave.
+  gradients room that activations leave. With remat it takes more than is counted here: not all
+  that is computed again is gone again before the next is.
   """
   state: int
   gradients: int
@@ -64,10 +65,11 @@ def limit():
   return (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
 
 
-def describe(needs: Estimate, available: int | None) -> str:
+def describe(needs: Estimate, available: int | None, remat: bool = False) -> str:
   """The estimate as a line, with a hint on a second one if there is less available."""
   parts = ', '.join(f'{name} {_gib(value)}' for name, value in needs._asdict().items())
-  line = f'about {_gib(needs.total)} GiB a device before compilation: {parts}'
+  about = 'at least' if remat else 'about'
+  line = f'{about} {_gib(needs.total)} GiB a device before compilation: {parts}'
   if available is None:
     return line
   line += f'; it has {_gib(available)}'

@@ -71,6 +71,7 @@ def test_line_and_hint():
   line = memory.describe(needs, None)
   assert line == ('about 5.75 GiB a device before compilation: state 1.00, gradients 0.50, '
                   'batch 0.25, activations 4.00')
+  assert memory.describe(needs, None, remat=True) == line.replace('about', 'at least')
   assert memory.describe(needs, 2**33) == line + '; it has 8.00'
   hint = memory.describe(needs, 2**32)
   assert all(word in hint for word in ('it has 4.00', 'accumulate', 'remat', 'batch_size'))
