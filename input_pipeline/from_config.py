@@ -109,8 +109,11 @@ def _prepared_bank(config):
 def recorded_holdout(config, workdir) -> float:
   """The share that the run in this folder held out, which is what to calibrate on.
 
+  0 where the config names prepared crops to evaluate, since those to train on are not known then.
   Raises ValueError where the config asks for another one: people it trained on would be in it.
   """
+  if config.data.name == 'prepared':
+    return 0.0
   share = _recorded(workdir).get('holdout', config.data.holdout)
   if config.data.holdout not in (0, share):
     raise ValueError(f"data.holdout is {config.data.holdout}, but the run in '{workdir}' held out "
