@@ -91,13 +91,16 @@ def _part(result):
 
 def main():
   parser = report.parser(__doc__)
-  parser.add_argument('--only', help='parts, comma-separated; default all')
-  parser.add_argument('--out', help='the file to write')
+  parser.add_argument('--only', help=f'of {", ".join(PARTS)}, comma-separated; default all')
+  parser.add_argument('--out', help='the file to write, instead of RESULTS.md beside this script')
   parser.add_argument('--part', help='run this one here; what the script calls itself with')
   given = parser.parse_args()
   if given.part:
     measure(given.part, given.quick, given.out)
     return
+  for part in given.only.split(',') if given.only else ():
+    if part not in PARTS:
+      parser.error(f"'{part}' is none of {', '.join(PARTS)}")
   out = pathlib.Path(given.out or HERE / f'RESULTS{"_quick" if given.quick else ""}.md')
   results = {}
   for part in given.only.split(',') if given.only else PARTS:

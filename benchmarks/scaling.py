@@ -50,7 +50,7 @@ def assumptions():
   add('gpu_us', 10, 'GPU: microseconds of a small reduction on one host')
   add('gpu_level_us', 5, 'GPU: microseconds more for every doubling of hosts')
   add('originals', 300, 'pairs per second and host core, from original pictures')
-  add('prepared', 700, 'pairs per second and host core, from crops prepared beforehand')
+  add('prepared', 500, 'pairs per second and host core, from crops prepared beforehand')
   add('jpeg_kb', 160, 'kB of an original picture (train2017: 18 GB, 118,287 pictures)')
   return parser
 

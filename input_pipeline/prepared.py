@@ -218,8 +218,11 @@ def main(_):
     return
   if not flag.config or not flag.out:
     raise ValueError('give --config and --out to prepare crops, or --verify to check some')
-  preparing.prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
-                        quality=flag.quality, detail=flag.detail, shard=flag.records_per_shard)
+  try:
+    preparing.prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
+                      quality=flag.quality, detail=flag.detail, shard=flag.records_per_shard)
+  except KeyboardInterrupt:
+    raise OSError('stopped; the same command goes on from there') from None
 
 
 if __name__ == '__main__':

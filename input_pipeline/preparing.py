@@ -283,7 +283,9 @@ def _verify(root, split):
       problems.append(f"'{path}' is not finished")
     elif _checksum(path) != sums[name]:
       problems.append(f"'{path}' is broken")
+  broken = any(problem.endswith('broken') for problem in problems)
+  remove = 'remove what is broken (of the patch bank its whole folder) and ' if broken else ''
   if problems:
-    raise ValueError(f'{"; ".join(problems)}: remove what is broken and run the preparation again, '
-                     'which writes what is missing')
+    raise ValueError(f'{"; ".join(problems)}: {remove}run the preparation again, which writes what '
+                     'is missing')
   return f"verified: {split}, {meta['people']} people in {meta['shards']} files, as prepared"
