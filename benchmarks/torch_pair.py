@@ -78,7 +78,3 @@ class Pair:
   def _wait(self):
     if self.fast:
       torch.cuda.synchronize()
-
-
-def versions():
-  return f'PyTorch {torch.__version__}, timm {timm.__version__}'

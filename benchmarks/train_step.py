@@ -7,7 +7,6 @@ take turns in one process, so that other jobs hit both; figures are medians of t
 ties the process to so many CPU cores; with one, the CPU time that is printed beside the clock's
 is that of the work alone, whatever else runs on the machine.
 """
-import argparse
 import os
 import pathlib
 import statistics
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from benchmarks import report
 from configs import common
 from dslope_jax import heatmaps, optimizers, sharding, systems, train_state
 from dslope_jax.systems.base import Forward, normalise
@@ -132,16 +132,13 @@ def _take_turns(sides, rounds):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = report.parser(__doc__)
   parser.add_argument('--vs', choices=['torch'], help='stop where it is not installed')
   parser.add_argument('--batch', type=int)
   parser.add_argument('--width', type=int, choices=[18, 32, 48], default=32)
   parser.add_argument('--cores', type=int, help='of the CPU, for both')
-  parser.add_argument('--quick', action='store_true', help='a small network of ours, to see it run')
   given = parser.parse_args()
-  for what, value, unit, reference, target in rows(given.quick, given.vs, given.batch, given.width):
-    print(f'{what:<40}{value:10.3f} {unit:<10}{reference:<24}{target}', flush=True)
+  report.show(rows(given.quick, given.vs, given.batch, given.width))
 
 
 if __name__ == '__main__':

@@ -114,7 +114,7 @@ class Evaluator:
 
     Rows of two networks together follow those of each.
     """
-    fits = self.fit(weights)
+    fits = self.fits = self.fit(weights)
     alone, covered, sample = self.predict(weights)
     alone = scoring.with_probabilities(alone, fits)
     self.last = alone, covered
@@ -206,11 +206,11 @@ class Evaluator:
 def table(results: dict, stamp: dict) -> str:
   """The results of all networks on both kinds of pictures as text, under their stamp."""
   shown = [k for k, v in next(iter(results.values())).items() if isinstance(v, float)]
+  head = '  '.join(f'{k}={v}' for k, v in stamp.items())
   if not shown:
-    return '  '.join(f'{k}={v}' for k, v in stamp.items()) + '\nposes written, nothing to score'
+    return head + '\nposes written, nothing to score'
   width = max(len(name) for name in results) + 2
-  lines = ['  '.join(f'{k}={v}' for k, v in stamp.items()),
-           ' ' * width + '  '.join(f'{k:>8}' for k in shown)]
+  lines = [head, ' ' * width + '  '.join(f'{k:>8}' for k in shown)]
   for name, row in results.items():
     cells = ('-' if row[k] != row[k] else f'{row[k]:.4g}' for k in shown)
     lines.append(f'{name:<{width}}' + '  '.join(f'{cell:>{max(8, len(k))}}' for cell, k in

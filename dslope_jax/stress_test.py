@@ -11,18 +11,17 @@ from dslope_jax.evaluation import write_json
 def run(evaluator, weights, folder=None) -> dict:
   """The metric of every network at severity 0 to 5 and with each joint hidden alone.
 
-  Severity 0 hides nothing. Returns {network: {'metric': name, 'severity': [[level, value], ...],
-  'area': mean of the curve over severity 0 to 5, 'joints': {joint: value}}}; written to
-  stress.json in `folder` if given.
+  To be called after `evaluator.run`, whose calibration it takes. Severity 0 hides nothing.
+  Returns {network: {'metric': name, 'severity': [[level, value], ...], 'area': mean of the curve
+  over severity 0 to 5, 'joints': {joint: value}}}; written to stress.json in `folder` if given.
   """
   if evaluator.metric == 'none':
     raise ValueError("metric 'none' has no number to draw a curve of; choose another for --stress")
-  fits = evaluator.fit(weights)
   recipes = ['none', *(f'severity{level}' for level in range(1, 6))]
   recipes += [f'joint={name}' for name in evaluator.source.skeleton.names]
   curves, joints = {}, {}
   for level, recipe in enumerate(tqdm.tqdm(recipes, 'stress', disable=jax.process_index() > 0)):
-    for network, (metric, value) in _scores(evaluator, weights, fits, recipe).items():
+    for network, (metric, value) in _scores(evaluator, weights, recipe).items():
       if level <= 5:
         curves.setdefault(network, (metric, []))[1].append([level, value])
       else:
@@ -34,10 +33,10 @@ def run(evaluator, weights, folder=None) -> dict:
   return out
 
 
-def _scores(evaluator, weights, fits, recipe):
+def _scores(evaluator, weights, recipe):
   """{network: (first number of the metric, its value)} on the occluded pictures of a recipe."""
   predictions, covered, _ = evaluator.predict(weights, recipe)
-  predictions |= scoring.mixtures(predictions, fits)
+  predictions |= scoring.mixtures(predictions, evaluator.fits)
   out = {}
   for name, pose in predictions.items():
     network, kind = name.split('/')

@@ -268,7 +268,7 @@ def verify(root) -> list[str]:
 
 
 def _verify(root, split):
-  folder, problems = os.path.join(root, split), []
+  folder, problems = os.path.join(root, split), {}  # path: what is wrong
   try:
     with open(os.path.join(folder, 'meta.json'), encoding='utf-8') as f:
       meta = json.load(f)
@@ -278,14 +278,15 @@ def _verify(root, split):
   for name in tqdm.tqdm([*names, *(k for k in sums if '/' in k)], f'checking {split}'):
     path = os.path.normpath(os.path.join(folder, name))
     if not os.path.isfile(path):
-      problems.append(f"'{path}' is missing")
+      problems[path] = 'missing'
     elif name not in sums:
-      problems.append(f"'{path}' is not finished")
+      problems[path] = 'not finished'
     elif _checksum(path) != sums[name]:
-      problems.append(f"'{path}' is broken")
-  broken = any(problem.endswith('broken') for problem in problems)
-  remove = 'remove what is broken (of the patch bank its whole folder) and ' if broken else ''
+      problems[path] = 'broken'
   if problems:
-    raise ValueError(f'{"; ".join(problems)}: {remove}run the preparation again, which writes what '
+    told = '; '.join(f"'{path}' is {what}" for path, what in problems.items())
+    remove = ('remove what is broken (of the patch bank its whole folder) and '
+              if 'broken' in problems.values() else '')
+    raise ValueError(f'{told}: {remove}run the preparation again, which writes what '
                      'is missing')
   return f"verified: {split}, {meta['people']} people in {meta['shards']} files, as prepared"

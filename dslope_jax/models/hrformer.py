@@ -20,6 +20,7 @@ from dslope_jax.models.layers import (
   conv_norm,
   exchange,
   separable,
+  sum_relu,
   transition,
 )
 from dslope_jax.models.resnet_blocks import Bottleneck
@@ -158,9 +159,8 @@ class ExchangeModule(nn.Module):
                       name=f'branches_{b}_{i}')
         x = block(x, train=train)
       branches[b] = x
-    return [nn.relu(sum(exchange(x, i, j, branches[i].shape[-1], enlarge, separable,
-                                 train=train)
-                        for j, x in enumerate(branches)))
+    return [sum_relu(*(exchange(x, i, j, branches[i].shape[-1], enlarge, separable, train=train)
+                       for j, x in enumerate(branches)))
             for i in range(self.outputs)]
 
 
