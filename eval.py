@@ -20,29 +20,34 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-import input_pipeline
-from dslope_jax import (
-  checkpointing,
-  evaluation,
-  evaluation_report,
-  heatmaps,
+from dslope_jax import heatmaps, systems
+from dslope_jax.cli import checked, default_workdir, say, start
+from dslope_jax.evaluation import (
+  engine as evaluation,
+)
+from dslope_jax.evaluation import (
+  report as evaluation_report,
+)
+from dslope_jax.evaluation import (
   scoring,
-  sharding,
-  stress_test,
-  systems,
-  train_state,
-  weight_files,
+)
+from dslope_jax.evaluation import (
+  stress as stress_test,
 )
 from dslope_jax.metrics import occlusion_report
-from input_pipeline import detections, entries
-from input_pipeline.from_config import (
+from dslope_jax.tasks.from_config import (
   load_bank,
   load_source,
   load_train,
   recorded_holdout,
   unbiased_crops,
 )
-from startup import checked, default_workdir, say, start
+from dslope_jax.training import checkpointing, sharding, train_state
+from dslope_jax.weights import files as weight_files
+from input_pipeline import pairs, stream
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources import checks as entries
+from input_pipeline.sources import detections
 
 
 def build_system(config, skeleton):
@@ -73,7 +78,7 @@ def _make_evaluator(config, entry, system, mesh, bank, held):
   stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
            'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
            'shift': entry['shift'], 'decoder': rule.stamp, 'recipe': recipe,
-           'benchmark': input_pipeline.BENCHMARK, 'bank': bank.digest if bank else 'none',
+           'benchmark': pairs.BENCHMARK, 'bank': bank.digest if bank else 'none',
            'ema': config.ema_decay > 0, 'metric': entry['metric']}
   batches = functools.partial(make_batches, config, source, bank, batch_size)
   return evaluation.Evaluator(
@@ -84,10 +89,10 @@ def _make_evaluator(config, entry, system, mesh, bank, held):
 
 def make_batches(config, source, bank, batch_size, recipe):
   """Iterator over padded batches of this process, occluded by a recipe."""
-  maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, recipe, seed=0,
+  maker = PairMaker(source, tuple(config.data.size), bank, recipe, seed=0,
                                    unbiased=unbiased_crops(config))
   local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
-  return input_pipeline.eval_dataset(
+  return stream.eval_stream(
     maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
     processes=jax.process_count())
 

@@ -16,26 +16,8 @@ import optax
 from absl import flags
 from ml_collections import config_flags
 
-import input_pipeline
-from dslope_jax import (
-  checkpointing,
-  init_from,
-  memory,
-  models,
-  optimizers,
-  profiling,
-  sharding,
-  train_state,
-)
-from dslope_jax.metric_writer import MetricWriter
-from dslope_jax.systems.base import System
-from dslope_jax.train_step import make_loss, make_train_step
-from eval import build_system, make_evaluators, run_evaluators
-from input_pipeline.from_config import load_bank, load_train, unbiased_crops
-from input_pipeline.patches import PatchBank
-from input_pipeline.source import Source
-from input_pipeline.top_down import Augmentation
-from startup import (
+from dslope_jax import models
+from dslope_jax.cli import (
   StopSignal,
   check_config,
   checked,
@@ -46,6 +28,25 @@ from startup import (
   say,
   start,
 )
+from dslope_jax.systems.base import System
+from dslope_jax.tasks.from_config import load_bank, load_train, unbiased_crops
+from dslope_jax.training import (
+  checkpointing,
+  init_from,
+  memory,
+  optimizers,
+  profiling,
+  sharding,
+  train_state,
+)
+from dslope_jax.training.metric_writer import MetricWriter
+from dslope_jax.training.train_step import make_loss, make_train_step
+from eval import build_system, make_evaluators, run_evaluators
+from input_pipeline import stream
+from input_pipeline.geometry import Augmentation
+from input_pipeline.occlusion.bank import PatchBank
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources.source import Source
 
 
 def train(config, workdir, allow_config_change=False, profile=False):
@@ -196,10 +197,10 @@ def _init_from(config, state):
 
 def _data_stream(config, source, bank, start):
   processes = jax.process_count()
-  maker = input_pipeline.PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
+  maker = PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
                                    config.seed, Augmentation(**config.data.augmentation),
                                    unbiased_crops(config))
-  return input_pipeline.train_dataset(
+  return stream.train_stream(
     maker, batch_size=config.batch_size // processes, start_step=start,
     num_workers=config.data.num_workers, process=jax.process_index(), processes=processes)
 

@@ -27,8 +27,9 @@ import jax
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from dslope_jax import optimizers, sharding, systems, train_state
-from dslope_jax.train_step import make_train_step
+from dslope_jax import systems
+from dslope_jax.training import optimizers, sharding, train_state
+from dslope_jax.training.train_step import make_train_step
 
 PER_DEVICE, KEYPOINTS = 32, 17
 BYTES = {'bf16': 2, 'f16': 2, 'f32': 4, 'f64': 8, 's32': 4, 'u32': 4, 'u8': 1, 'pred': 1}

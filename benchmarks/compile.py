@@ -21,8 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import collectives, report
-from dslope_jax import optimizers, sharding, train_state
-from dslope_jax.train_step import make_train_step
+from dslope_jax.training import optimizers, sharding, train_state
+from dslope_jax.training.train_step import make_train_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py:plain'}

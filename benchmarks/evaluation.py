@@ -19,11 +19,13 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import input_pipeline
 from benchmarks import collectives, report
-from dslope_jax import evaluation, sharding, train_state
+from dslope_jax.evaluation import engine as evaluation
 from dslope_jax.systems.base import Forward
-from input_pipeline import patches
+from dslope_jax.training import sharding, train_state
+from input_pipeline import sources, stream
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.pairs import PairMaker
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -59,13 +61,13 @@ def _evaluator(config, system, mesh, people, batch_size, workers, folder):
   size = tuple(config.data.size)
   options = dict(size=(96, 128) if size[0] < 192 else (160, 192), aspect=size[0] / size[1])
   bank = patches.load_or_build(
-    f'{folder}/bank', input_pipeline.load('synthetic', 'train', num_people=60, **options),
+    f'{folder}/bank', sources.load('synthetic', 'train', num_people=60, **options),
     num_people=60, seed=0)
-  source = input_pipeline.load('synthetic', 'val', num_people=people, **options)
+  source = sources.load('synthetic', 'val', num_people=people, **options)
 
   def batches(recipe):
-    maker = input_pipeline.PairMaker(source, size, bank, recipe, seed=0)
-    return input_pipeline.eval_dataset(maker, batch_size=batch_size, num_workers=workers)
+    maker = PairMaker(source, size, bank, recipe, seed=0)
+    return stream.eval_stream(maker, batch_size=batch_size, num_workers=workers)
 
   return evaluation.Evaluator(
     system, mesh, source, batches, size=size, metric='pck', flip=True, shift=True, stamp={},

@@ -20,9 +20,13 @@ import msgspec
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import input_pipeline
 from benchmarks import report
-from input_pipeline import crop_area, patches, prepared, preparing, top_down
+from input_pipeline import geometry, sources, stream
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.pairs import PairMaker
+from input_pipeline.prepared import area as crop_area
+from input_pipeline.prepared import reading as prepared
+from input_pipeline.prepared import writing as preparing
 
 SIZE = (192, 256)
 RECIPES = ('published', 'none', 'mask_joints', 'instance_paste',
@@ -35,7 +39,7 @@ def rows(quick=False, samples=100_000):
   """(what, value, unit, reference, target) of all that is measured here."""
   cv2.setNumThreads(1)
   with tempfile.TemporaryDirectory() as folder:
-    world = input_pipeline.load('synthetic', 'train', num_people=20 if quick else 60,
+    world = sources.load('synthetic', 'train', num_people=20 if quick else 60,
                                 size=(160, 120))
     bank = patches.load_or_build(f'{folder}/bank', world, num_people=60, seed=0)
     photos = _source(f'{folder}/photos', world, (640, 480), people=60, labelled=60, pictures=60)
@@ -53,7 +57,7 @@ def _share(part):
 
 def _source(folder, world, size, **counts):
   write_coco(folder, world, size, **counts)
-  return input_pipeline.load('coco', 'train2017', root=folder)
+  return sources.load('coco', 'train2017', root=folder)
 
 
 def write_coco(folder, world, size, people, labelled, pictures, seed=0):
@@ -106,8 +110,8 @@ def write_coco(folder, world, size, people, labelled, pictures, seed=0):
 def _pairs(source, bank, rounds):
   def floor(row):
     image = cv2.imdecode(np.fromfile(source.file[row], np.uint8), cv2.IMREAD_COLOR)
-    matrix = top_down.affine(source.center[row], source.scale[row], 0, SIZE)
-    return top_down.warp(image, matrix, SIZE), top_down.warp(image, matrix, SIZE)
+    matrix = geometry.affine(source.center[row], source.scale[row], 0, SIZE)
+    return geometry.warp(image, matrix, SIZE), geometry.warp(image, matrix, SIZE)
 
   makers = {name: _maker(source, bank, name) for name in RECIPES}
   makers['prepared'] = _maker(_prepare(source), bank)
@@ -136,26 +140,26 @@ def _pairs(source, bank, rounds):
 def _prepare(source):
   """The source as prepared crops, in a folder beside its pictures."""
   folder = os.path.join(os.path.dirname(source.folder), 'crops')
-  preparing.write(source, folder, crop_area.Settings(SIZE, top_down.Augmentation()))
+  preparing.write(source, folder, crop_area.Settings(SIZE, geometry.Augmentation()))
   return prepared.load(source.split, root=folder)
 
 
 def _maker(source, bank, recipe='published', size=SIZE):
-  return input_pipeline.PairMaker(source, size, bank, recipe, 0, top_down.Augmentation())
+  return PairMaker(source, size, bank, recipe, 0, geometry.Augmentation())
 
 
 def _streams(source, bank, batches):
   """By the clock, and by the CPU time of all processes: that says what free cores would do."""
   speed, cost = {}, {}
   for workers in (0, 1, 2):
-    stream = input_pipeline.train_dataset(_maker(source, bank), batch_size=32, num_workers=workers)
+    batches = stream.train_stream(_maker(source, bank), batch_size=32, num_workers=workers)
     for _ in range(4 * max(workers, 1)):  # start-up, and what was read ahead
-      next(stream)
+      next(batches)
     before, worked = time.perf_counter(), _seconds_worked()
     for _ in range(batches):
-      next(stream)
+      next(batches)
     passed, worked = time.perf_counter() - before, _seconds_worked() - worked
-    stream.close()
+    batches.close()
     speed[workers], cost[workers] = 32 * batches / passed, 1e3 * worked / (32 * batches)
     yield (f'stream, {workers} workers', speed[workers], 'pairs/s',
            f'{cost[workers]:.2f} ms of CPU, {worked / passed:.2f} cores', '')
@@ -165,10 +169,10 @@ def _streams(source, bank, batches):
 
 def _memory(source, bank, samples):
   """Of this process and its workers, while small pictures stream through them."""
-  stream = input_pipeline.train_dataset(_maker(source, bank, size=(24, 32)), batch_size=50,
+  batches = stream.train_stream(_maker(source, bank, size=(24, 32)), batch_size=50,
                                         num_workers=2)
   for _ in range(20):
-    next(stream)
+    next(batches)
   seen, used = [], []
   for step in range(samples // 50 + 1):
     if step % (samples // 500) == 0:
@@ -178,8 +182,8 @@ def _memory(source, bank, samples):
       if not step:
         yield (f'memory at the start, {len(source)} people', used[0], 'MB',
                f'process {own:.0f}, workers {[round(w) for w in workers]}', '')
-    next(stream)
-  stream.close()
+    next(batches)
+  batches.close()
   yield f'memory after {samples} samples', used[-1], 'MB', f'{used[0]:.0f} at the start', ''
   yield 'memory, slope', np.polyfit(seen, used, 1)[0], 'MB / 1,000 samples', '', '0'
 
@@ -208,12 +212,12 @@ def _proportional():
 
 def _start_up(root):
   marks = [time.perf_counter()]
-  source = input_pipeline.load('coco', 'train2017', root=root)
+  source = sources.load('coco', 'train2017', root=root)
   marks.append(time.perf_counter())
-  stream = input_pipeline.train_dataset(_maker(source, None, 'none'), batch_size=32, num_workers=2)
-  next(stream)
+  batches = stream.train_stream(_maker(source, None, 'none'), batch_size=32, num_workers=2)
+  next(batches)
   marks.append(time.perf_counter())
-  stream.close()
+  batches.close()
   path = f'{root}/annotations/person_keypoints_train2017.json'
   yield (f'annotations of {len(source)} people', marks[1] - marks[0], 's',
          f'{os.path.getsize(path) / _MB:.0f} MB', '')

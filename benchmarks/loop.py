@@ -24,8 +24,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import train
 from benchmarks import collectives, probes, report
-from dslope_jax import checkpointing, optimizers, sharding, train_state
-from input_pipeline.from_config import load_bank, load_train
+from dslope_jax.tasks.from_config import load_bank, load_train
+from dslope_jax.training import checkpointing, optimizers, sharding, train_state
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SKIP = 5  # steps at the start of a run, until it flows

@@ -16,8 +16,9 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from configs import ccoco_hrnet
-from dslope_jax import memory, models, optimizers, systems, train_state
-from dslope_jax.train_step import make_loss, make_train_step
+from dslope_jax import models, systems
+from dslope_jax.training import memory, optimizers, train_state
+from dslope_jax.training.train_step import make_loss, make_train_step
 
 RUNS = [('HRNet-W32', '256x192', 'ccoco_hrnet', 'w32'),
         ('HRNet-W48', '384x288', 'ccoco_hrnet', 'w48,384x288'),

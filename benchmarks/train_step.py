@@ -24,9 +24,10 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import report
 from configs import common
-from dslope_jax import heatmaps, optimizers, sharding, systems, train_state
+from dslope_jax import heatmaps, systems
 from dslope_jax.systems.base import Forward, normalise
-from dslope_jax.train_step import make_train_step
+from dslope_jax.training import optimizers, sharding, train_state
+from dslope_jax.training.train_step import make_train_step
 
 SIZE, KEYPOINTS = (192, 256), 17
 SMALL = dict(modules=(1, 1, 1), blocks=(1, 1, 1))

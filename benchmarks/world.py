@@ -13,7 +13,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks import report
-from input_pipeline import rendering, synthetic
+from input_pipeline.sources import synthetic
+from input_pipeline.world import rendering
 
 SIZES = (96, 128), (160, 192)
 PICTURES, ROUNDS = 60, 5

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from dslope_jax import torch_weights
+from dslope_jax.weights import pytorch
 from tests.golden.dslope import golden_rule
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden/dslope'
@@ -27,4 +27,4 @@ def relative_error(got, want):
 
 def torch_names(tree):
   """Flax tree -> {published key: array in PyTorch's axis order}."""
-  return torch_weights.to_state_dict('', {'': tree}, prefixed=False)
+  return pytorch.to_state_dict('', {'': tree}, prefixed=False)

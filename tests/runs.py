@@ -8,9 +8,9 @@ import time
 import jax
 import numpy as np
 
-from dslope_jax import checkpointing, train_state
+from dslope_jax.tasks.from_config import load_source
+from dslope_jax.training import checkpointing, train_state
 from eval import build_system
-from input_pipeline.from_config import load_source
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -18,14 +18,16 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import eval as evaluation_script
-import input_pipeline
-import startup
 import train
 from configs import common
-from dslope_jax import checkpointing, init_from, optimizers
-from dslope_jax.train_state import TrainState
-from input_pipeline import coco, detections, mpii, patches
-from input_pipeline.top_down import Augmentation
+from dslope_jax import cli
+from dslope_jax.training import checkpointing, init_from, optimizers
+from dslope_jax.training.train_state import TrainState
+from input_pipeline import stream
+from input_pipeline.geometry import Augmentation
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources import coco, detections, mpii
 from tests import tiny
 from tests.data_sets import write_coco, write_mpii
 from tests.refusals import fails
@@ -291,7 +293,7 @@ def test_every_kind_of_picture_is_rgb(tmp_path):
 
 
 def _maker(source, augmentation=None):
-  return input_pipeline.PairMaker(source, (32, 32), None, 'none', 0, augmentation)
+  return PairMaker(source, (32, 32), None, 'none', 0, augmentation)
 
 
 @pytest.fixture
@@ -307,10 +309,10 @@ def broken_pictures(tmp_path):
 
 def test_unreadable_pictures_in_training(broken_pictures, capsys):
   source = coco.load('train', root=broken_pictures)
-  stream = input_pipeline.train_dataset(_maker(source, Augmentation()), batch_size=4)
+  batches = stream.train_stream(_maker(source, Augmentation()), batch_size=4)
   names, seen = set(), 0
   for _ in range(2):
-    batch = next(stream)
+    batch = next(batches)
     bad = batch['unreadable']
     assert set(batch['row'][bad].tolist()) == {1, 2}
     assert not batch['image'][bad].any()
@@ -334,7 +336,7 @@ def test_unreadable_pictures_in_evaluation(broken_pictures):
          'its annotation says 96x128', kind=OSError)
   for num_workers in (0, 1):
     with pytest.raises(OSError, match='val/00010[23].jpg'):
-      list(input_pipeline.eval_dataset(maker, batch_size=2, num_workers=num_workers))
+      list(stream.eval_stream(maker, batch_size=2, num_workers=num_workers))
 
 
 def test_patch_bank(tmp_path):
@@ -416,13 +418,13 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   mended = _config(data)
   with pytest.raises(ValueError, match='schedule'):
     train.train(_config(data, **{'optim.net.schedule': 'linear'}), str(tmp_path))
-  startup.check_config(mended, tmp_path, allow_change=False)
+  cli.check_config(mended, tmp_path, allow_change=False)
   (tmp_path / 'patches').mkdir()
-  fails(lambda: startup.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
+  fails(lambda: cli.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
          'data.bank.seed: 0 -> 5', '--allow_config_change')
-  startup.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
+  cli.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
   (tmp_path / 'config.json').write_text('{"seed": ')
-  fails(lambda: startup.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
+  fails(lambda: cli.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
 
 
 def test_workdir_that_cannot_be_written(data, tmp_path):
@@ -433,9 +435,9 @@ def test_workdir_that_cannot_be_written(data, tmp_path):
 
 
 def test_two_runs_in_one_workdir(data, tmp_path):
-  with startup.claim_workdir(tmp_path):
+  with cli.claim_workdir(tmp_path):
     fails(lambda: train.train(_config(data), str(tmp_path)), 'another run is writing to', tmp_path)
-  startup.claim_workdir(tmp_path).close()
+  cli.claim_workdir(tmp_path).close()
 
 
 @pytest.mark.parametrize('text', ['', '5', 'epochs', '-1 epochs', '1e3 steps', '5 hours',

@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-import input_pipeline
 import train
 from dslope_jax import heatmaps, systems
-from input_pipeline import top_down
-from input_pipeline.from_config import unbiased_crops
+from dslope_jax.tasks.from_config import unbiased_crops
+from input_pipeline import geometry, sources
+from input_pipeline.pairs import PairMaker
 from tests import tiny
 from tests.golden.rule import stream
 
@@ -113,14 +113,14 @@ def test_affines_equal_the_published_ones(seed):
     assert np.abs(got - want).max() < 1e-6 * np.abs(want).max(), (key, i)
 
   for i, (x1, y1, x2, y2) in enumerate(golden['boxes_xyxy_in']):
-    center, scale = top_down.box_to_center_scale((x1, y1, x2 - x1, y2 - y1), size[0] / size[1],
+    center, scale = geometry.box_to_center_scale((x1, y1, x2 - x1, y2 - y1), size[0] / size[1],
                                                  meta['padding'])
     check(center, 'center', i)
     check(scale * 200, 'scale_aspect', i)
     args = (center, scale, golden['rot_deg_in_f64'][i], size)
-    check(top_down.affine(*args), 'warp_f64', i)
-    check(top_down.affine(*args, inverse=True), 'warp_inv_f64', i)
-    check(top_down.udp_affine(*args), 'warp_udp', i)
+    check(geometry.affine(*args), 'warp_f64', i)
+    check(geometry.affine(*args, inverse=True), 'warp_inv_f64', i)
+    check(geometry.udp_affine(*args), 'warp_udp', i)
 
 
 MAP = (24, 32)
@@ -178,27 +178,27 @@ def test_udp_maps_of_mirrored_joints_are_mirrored_maps(point):
 def test_places_in_the_picture_invert_the_crop(name, cx, cy, scale, x, y):
   unbiased = heatmaps.codec(name).unbiased
   center, scale = np.array([[cx, cy]]), np.array([[scale, scale / 0.75]])
-  matrix = top_down.crop_matrix(center[0], scale[0], 0, False, 640, CROP, unbiased)
+  matrix = geometry.crop_matrix(center[0], scale[0], 0, False, 640, CROP, unbiased)
   point = np.array([[[x, y]]])
   picture = heatmaps.to_picture(point, center, scale, CROP, unbiased)
-  np.testing.assert_allclose(top_down.transform(picture, matrix), point, atol=0.02)
+  np.testing.assert_allclose(geometry.transform(picture, matrix), point, atol=0.02)
   np.testing.assert_allclose(heatmaps.from_picture(picture, center, scale, CROP, unbiased), point,
                              atol=0.02)
 
 
 def test_unbiased_crops_of_mirrored_pictures_are_mirrored_crops():
-  source = input_pipeline.load('synthetic', 'val', num_people=2, size=(96, 128))
-  maker = input_pipeline.PairMaker(source, (48, 64), None, 'none', 0, unbiased=True)
+  source = sources.load('synthetic', 'val', num_people=2, size=(96, 128))
+  maker = PairMaker(source, (48, 64), None, 'none', 0, unbiased=True)
   upright = maker.evaluate((0, True))
   assert np.array_equal(maker.upright(0),
-                        top_down.udp_affine(source.center[0], source.scale[0], 0, (48, 64)))
+                        geometry.udp_affine(source.center[0], source.scale[0], 0, (48, 64)))
   image = source.read(0)
-  matrix = top_down.crop_matrix(source.center[0], source.scale[0], 0, True, image.shape[1],
+  matrix = geometry.crop_matrix(source.center[0], source.scale[0], 0, True, image.shape[1],
                                 (48, 64), unbiased=True)
-  flipped = top_down.warp(image, matrix, (48, 64))[:, ::-1]
+  flipped = geometry.warp(image, matrix, (48, 64))[:, ::-1]
   assert np.abs(flipped.astype(int) - upright['image']).max() <= 8  # bilinear weights are rounded
   assert np.abs(flipped.astype(int) - upright['image']).mean() < 0.5
-  moved = top_down.transform(source.keypoints[0], matrix)
+  moved = geometry.transform(source.keypoints[0], matrix)
   np.testing.assert_allclose(47 - moved[:, 0], upright['keypoints'][:, 0], atol=1e-4)
 
 

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 import train
 from configs import ccoco_hrnet, cmpii_hrnet, common
-from dslope_jax import train_state
-from dslope_jax.train_step import make_train_step
+from dslope_jax.training import train_state
+from dslope_jax.training.train_step import make_train_step
 from tests import data_sets, tiny
 
 ROOT = pathlib.Path(__file__).parent.parent

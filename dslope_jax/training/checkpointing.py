@@ -1,0 +1,159 @@
+"""Checkpoints: save without stalling, resume from the newest readable one, restore networks."""
+import gc
+import logging
+import os
+import pathlib
+import sys
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+from orbax.checkpoint import checkpoint_managers
+
+from dslope_jax.training import sharding
+from dslope_jax.training.train_state import TrainState
+
+# Orbax warns of every choice it makes itself; its errors still come through.
+absl_logging.set_verbosity(absl_logging.ERROR)
+
+
+class Checkpoints:
+  """The checkpoints of a run: folder `checkpoints` of its workdir, the newest `keep` of them."""
+
+  def __init__(self, workdir, keep: int = 3):
+    self.folder, self.keep = pathlib.Path(workdir).absolute() / 'checkpoints', keep
+    self._manager = self._open()
+
+  def _open(self):
+    # Without a handler orbax guesses the layout of all checkpoints from the newest one's folders.
+    return ocp.CheckpointManager(
+      self.folder, item_handlers=ocp.StandardCheckpointHandler(),
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.LatestN(self.keep), create=True))
+
+  def save(self, state: TrainState, step: int):
+    """Writes in the background; the state may be donated to the next step at once."""
+    self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+
+  def steps(self) -> list[int]:
+    return sorted(self._manager.all_steps())
+
+  def restore(self, state: TrainState) -> TrainState | None:
+    """The newest checkpoint that can be read, in the shapes and shardings of `state`.
+
+    Newer ones that cannot be read are put aside under another name, and said so. None without
+    checkpoints. Raises ValueError, and moves nothing, where none of them can be read.
+    """
+    target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+    failed = {}
+    for step in reversed(self.steps()):
+      restored, reason = _attempt(self._manager.restore, step,
+                                  args=ocp.args.StandardRestore(target))
+      if reason is None:
+        if failed:
+          self._put_aside(failed, step)
+        return restored
+      failed[step] = reason
+    if failed:
+      step, reason = max(failed.items())
+      raise ValueError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read "
+                       f'or fits this config ({step}: {reason}); choose another --workdir')
+    return None
+
+  def _put_aside(self, failed, used):
+    self._manager.close()
+    for step, reason in failed.items() if jax.process_index() == 0 else ():
+      aside = self.folder.parent / f'unreadable_checkpoint_{step}'
+      while aside.exists():  # an earlier one of the same step
+        aside = aside.with_name(aside.name + '_')
+      os.rename(self.folder / str(step), aside)
+      print(f"checkpoint {step} cannot be read and is put aside as '{aside}' ({reason}); "
+            f'checkpoint {used} is used', flush=True)
+    sharding.wait_for_all()
+    self._manager = self._open()
+
+  def wait(self):
+    """Returns when everything saved is on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self):
+    self._manager.close()
+
+
+def _attempt(read, *args, **kwargs):
+  """(what `read` returns, None) or (None, why it failed), without orbax's own pages about it."""
+  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
+  sys.unraisablehook, log.disabled = lambda _: None, True
+  try:
+    return read(*args, **kwargs), None
+  except Exception as error:  # orbax has no common type for broken files
+    return None, (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+  finally:
+    gc.collect()  # unfinished reads complain when they are collected
+    sys.unraisablehook, log.disabled = hook, False
+
+
+def find_step(workdir, step: int | None = None) -> int:
+  """`step`, or the newest there is; raises FileNotFoundError if the run has no such checkpoint."""
+  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+  if not folder.is_dir():
+    raise FileNotFoundError(f"no checkpoints in '{workdir}'; give the workdir of a training run")
+  steps = sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
+  if not steps:
+    raise FileNotFoundError(f"'{workdir}' has no finished checkpoint yet")
+  if step not in (None, *steps):
+    raise FileNotFoundError(f"'{workdir}' has checkpoints of steps {steps}, not of {step}")
+  return steps[-1] if step is None else step
+
+
+def stored_weights(workdir, step: int | None = None):
+  """Shapes of all networks in a checkpoint, {'params': {network: tree}, 'batch_stats': ...}, and
+  whether it keeps a moving average of them. Raises as `restore_weights`."""
+  step = find_step(workdir, step)
+  with _read_only(workdir) as manager:
+    tree, reason = _attempt(lambda: manager.item_metadata(step).tree)
+  if reason:
+    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+                     'step')
+  shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+  return {kind: shapes.get(kind, {}) for kind in ('params', 'batch_stats')}, bool(tree.get('ema'))
+
+
+def _read_only(workdir):
+  """A manager that may look on while a run writes there."""
+  return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / 'checkpoints',
+                               item_handlers=ocp.PyTreeCheckpointHandler(),
+                               options=ocp.CheckpointManagerOptions(read_only=True))
+
+
+def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = False):
+  """Weights of a finished or running training, without its optimizer.
+
+  wanted: {'params': {network: tree}, 'batch_stats': ...} of arrays or shapes, the networks to read.
+  ema: read their moving average. step: None for the newest.
+  Returns the same tree of arrays, and the step.
+  Raises FileNotFoundError or ValueError, one line, where it is not there or does not fit.
+  """
+  step = find_step(workdir, step)
+  target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
+  with _read_only(workdir) as manager:
+    stored, reason = _attempt(lambda: _shapes(manager.item_metadata(step).tree))
+    for path, shape in _shapes(target).items() if stored else ():  # orbax would leave gaps silently
+      if stored.get(path) != shape:
+        raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
+                         f'{stored.get(path, "absent")}, {shape} is needed; use the config that '
+                         'the run was trained with, or, to start from it with other keypoints, '
+                         'fresh_head=True')
+    if not reason:
+      restored, reason = _attempt(manager.restore, step, args=ocp.args.PyTreeRestore(
+        target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+        partial_restore=True))
+  if reason:
+    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+                     'step, or train on in that workdir, which puts it aside')
+  return restored['ema'] if ema else restored, step
+
+
+def _shapes(tree):
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

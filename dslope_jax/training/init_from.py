@@ -1,0 +1,67 @@
+"""Weights to start a network with: of another run, or of a file that somebody else trained."""
+import os
+
+import flax.traverse_util
+import jax
+import numpy as np
+
+from dslope_jax import models
+from dslope_jax.training import checkpointing
+from dslope_jax.weights import pytorch
+
+
+def check(spec: str):
+  """Raises FileNotFoundError where `spec` names nothing; before anything slow is done."""
+  path, _, _ = spec.partition(':')
+  if not _is_weights(path):
+    if not os.path.isdir(path):
+      raise FileNotFoundError(f"init_from: there is no run and no weight file '{path}'; check the "
+                              'path')
+    checkpointing.find_step(path)
+
+
+def load(spec: str, network: str, fresh: dict, model: dict, image_size, fresh_head=False):
+  """(weights of one network, a line that says where from).
+
+  spec: 'WORKDIR' or 'WORKDIR:network there' (its moving average, if it kept one); a folder with
+  model.safetensors; a .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
+  fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head of a classification
+  network, or any with fresh_head) stay as they are there. model: `system.model` of the config.
+  Raises FileNotFoundError or ValueError, one line a problem.
+  """
+  path, _, there = spec.partition(':')
+  if not _is_weights(path):
+    there = there or network
+    wanted = {kind: {there: {k: v for k, v in tree.items() if k != 'final_layer' or not fresh_head}}
+              for kind, tree in fresh.items()}
+    stored, has_ema = checkpointing.stored_weights(path)
+    if there not in stored['params']:
+      raise ValueError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
+                       f"'{there}'; say which after a colon")
+    weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
+    text = f"'{there}' of '{path}', step {step}" + (', moving average' if has_ema else '')
+    return (_merge(fresh, {kind: tree[there] for kind, tree in weights.items()}),
+            text + ('; stays fresh: final_layer' if fresh_head else ''))
+  arguments = models.of_network(model, network)
+  name = arguments.pop('name')
+  head = fresh['params']['final_layer']['kernel'].shape[-1]
+  converted, certificate = pytorch.load_file(
+    path, name, arguments | {'num_keypoints': head}, image_size, there, fresh_head)
+  text = f"'{path}' ({len(converted.used)} keys, sha256 {certificate['sha256'][:12]})"
+  if converted.fresh:
+    modules = sorted({leaf.split('/')[0] for leaf in converted.fresh})
+    text += f'; stays fresh: {", ".join(modules)}'
+  if converted.resized:
+    text += f'; resized: {", ".join(converted.resized)}'
+  return _merge(fresh, converted.variables), text
+
+
+def _is_weights(path):
+  return os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
+
+
+def _merge(fresh, given):
+  flat = flax.traverse_util.flatten_dict(fresh, keep_empty_nodes=True)
+  for path, value in flax.traverse_util.flatten_dict(given).items():
+    flat[path] = jax.numpy.asarray(np.asarray(value, flat[path].dtype))
+  return flax.traverse_util.unflatten_dict(flat)

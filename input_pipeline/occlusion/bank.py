@@ -1,0 +1,184 @@
+"""The patch bank: body parts, people, things and textures with soft edges, to hide joints with.
+
+A bank is a folder: `pixels.bin` (all RGBA bytes in a row, mapped into memory once and shared by all
+data workers), `index.npz` (a row for each patch) and `contact_sheet.jpg`. `tools/cut_bank.py` makes
+one out of any annotated sets.
+"""
+import functools
+import hashlib
+import os
+import pathlib
+import shutil
+import tempfile
+import zipfile
+
+import cv2
+import numpy as np
+import tqdm
+
+from input_pipeline.occlusion.contact_sheet import contact_sheet
+from input_pipeline.occlusion.cutting import Patch, cut_person, cut_texture
+from input_pipeline.sources.source import Source
+
+PARTS = ('head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg', 'arm', 'leg',
+         'hand', 'foot', 'limb', 'upper_body', 'person', 'object', 'texture')
+_FORMAT = 2  # of the folder; raised when its files change
+_COLUMNS = ('part', 'height', 'width', 'offset', 'bone', 'stature', 'shrink', 'exact', 'origin',
+            'annotation_id')
+
+
+class PatchBank:
+  """Reads a bank folder; pickles as its path, so every data worker maps the same file.
+
+  Columns, one row a patch: part, height, width, offset (into the pixels), bone (N,2,2), stature,
+  shrink, exact (see `cutting.Patch`), origin (name and split of the source) and annotation_id.
+  digest: of all that decides where opaque pixels are. Colours are left out, since libraries
+  decode pictures with differences in the last bit.
+  """
+
+  def __init__(self, folder):
+    self.folder = str(folder)
+    index = np.load(os.path.join(self.folder, 'index.npz'), allow_pickle=False)
+    if int(index['format']) != _FORMAT:
+      raise ValueError(f'its format is {index["format"]}, this version reads {_FORMAT}')
+    for name in _COLUMNS:
+      setattr(self, name, index[name])
+    self.digest = str(index['digest'])
+    self._pixels = np.asarray(np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r'))
+    if len(self._pixels) != self.offset[-1] + self.height[-1] * self.width[-1] * 4:
+      raise ValueError('pixels.bin is not as long as index.npz says')
+
+  def __reduce__(self):
+    return PatchBank, (self.folder,)
+
+  def __len__(self):
+    return len(self.part)
+
+  def patch(self, i) -> np.ndarray:
+    """(h,w,4) uint8 RGBA, colours weighted by opacity; a read-only view of the file."""
+    start = self.offset[i]
+    end = start + self.height[i] * self.width[i] * 4
+    return self._pixels[start:end].reshape(self.height[i], self.width[i], 4)
+
+  @functools.cache  # noqa: B019 - banks live as long as the process
+  def of_part(self, *parts: str) -> np.ndarray:
+    """Numbers of the patches of these parts; of all patches if the bank has none of them."""
+    found = np.flatnonzero(np.isin(self.part, parts))
+    return found if len(found) else np.arange(len(self))
+
+  @functools.cached_property
+  def parts(self) -> frozenset:
+    """Names of the parts there are."""
+    return frozenset(self.part.tolist())
+
+
+def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> PatchBank:
+  """The bank in `folder`, cut from `source` first where the folder does not exist.
+
+  Raises ValueError for a folder that is no bank, or people of whom nothing can be cut.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.exists():
+    build(folder, [source], num_people=num_people, seed=seed)
+  try:
+    return PatchBank(folder)
+  except (EOFError, KeyError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
+    raise ValueError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
+                     'anew') from None
+
+
+def build(folder, sources, *, num_people: int, seed: int, progress=False):
+  """Cuts a bank out of a random choice of rows of each source; returns {reason: refused cut-outs}.
+
+  Built beside the folder and moved there whole: an interrupted or concurrent build harms nothing.
+  A picture or a mask that cannot be read is named and counted.
+  """
+  for source in sources:
+    source.need_pictures('a patch bank')
+  folder = pathlib.Path(folder)
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  scratch = tempfile.mkdtemp(dir=folder.parent, prefix='.bank-')
+  rejected = {}
+  try:
+    _write(scratch, sources, _cut_all(sources, num_people, seed, rejected, progress))
+    os.chmod(scratch, 0o755)
+    os.rename(scratch, folder)
+  except OSError:
+    if not folder.exists():  # else another process was first, with the same content
+      raise
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+  return rejected
+
+
+def _cut_all(sources, num_people, seed, rejected, progress):
+  """(origin, annotation id, Patch) of every accepted cut-out."""
+  for source in sources:
+    order = np.random.default_rng([seed, 0xBA]).permutation(len(source))[:num_people]
+    boxes = _boxes_of_pictures(source)
+    broken = 0
+    for row in tqdm.tqdm(order.tolist(), f'cutting {source.name}', disable=not progress):
+      number = int(source.annotation_id[row])
+      try:
+        image = source.read(row)
+        patches = list(cut_person(source, row, image, rejected))
+      except (OSError, ValueError) as error:
+        broken += 1
+        rejected['broken annotation or picture'] = broken
+        tqdm.tqdm.write(f'{source.name}: annotation {number} left out of the bank: {error}')
+        if broken == len(order):
+          raise
+        continue
+      texture = cut_texture(image, boxes[int(source.image_id[row])],
+                            np.random.default_rng([seed, 0x7E, number]))
+      for patch in [*patches, *([texture] if texture else [])]:
+        yield f'{source.name} {source.split}', number, patch
+
+
+def _boxes_of_pictures(source):
+  """{image id: (P,4) boxes of the people in it}."""
+  order = np.argsort(source.image_id, kind='stable')
+  ids, starts = np.unique(source.image_id[order], return_index=True)
+  return dict(zip(ids.tolist(), np.split(source.box[order], starts[1:]), strict=True))
+
+
+def _write(folder, sources, cut_outs):
+  rows, digest, offset = [], hashlib.sha256(), 0
+  with open(os.path.join(folder, 'pixels.bin'), 'wb') as f:
+    for origin, number, p in cut_outs:
+      h, w = p.pixels.shape[:2]
+      rows.append((p.part, h, w, offset, p.bone, p.stature, p.shrink, p.exact, origin, number))
+      # Rounded, so that the last bit of a computed place does not count.
+      place = np.round(np.nan_to_num(np.append(p.bone, p.stature), nan=-1e6) * 16).astype(np.int64)
+      digest.update(f'{p.part} {h} {w} {p.shrink} {number} {place.tolist()} {origin}'.encode())
+      digest.update(p.pixels[..., 3].tobytes())
+      f.write(p.pixels.tobytes())
+      offset += p.pixels.size
+  if not any(row[0] not in ('texture', 'object') for row in rows):
+    names = ', '.join(f'{s.name} {s.split}' for s in sources)
+    raise ValueError(f'no body part could be cut out of {names}: nobody has two neighbouring '
+                     'visible joints inside the picture; check the keypoints and the limbs '
+                     '(skeleton) of the category')
+  columns = {name: np.array(values)
+             for name, values in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
+  np.savez(os.path.join(folder, 'index.npz'), format=_FORMAT, digest=digest.hexdigest()[:12],
+           **columns)
+  _write_sheet(folder, columns)
+
+
+def _write_sheet(folder, columns):
+  """Contact sheet of a random choice of each part."""
+  pixels = np.memmap(os.path.join(folder, 'pixels.bin'), np.uint8, 'r')
+  rng, shown = np.random.default_rng(0), []
+  for part in PARTS:
+    found = np.flatnonzero(columns['part'] == part)
+    chosen = []
+    for i in rng.permutation(found)[:28]:
+      h, w, start = (int(columns[k][i]) for k in ('height', 'width', 'offset'))
+      chosen.append(Patch(part, pixels[start:start + h * w * 4].reshape(h, w, 4),
+                          columns['bone'][i], 0, 1, True))
+    if chosen:
+      shown.append((f'{part} ({len(found)})', chosen))
+  sheet = cv2.cvtColor(contact_sheet(shown), cv2.COLOR_RGB2BGR)
+  if not cv2.imwrite(os.path.join(folder, 'contact_sheet.jpg'), sheet):
+    raise OSError(f"cannot write the contact sheet to '{folder}'")

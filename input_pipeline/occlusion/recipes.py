@@ -1,0 +1,232 @@
+"""Recipes that make the occluded partner of a crop.
+
+A recipe draws placements: which patch goes where on the full picture. They are drawn straight onto
+the crop through the crop's own affine map, so both pictures of a pair share one geometry. For
+`published` and the severities they depend on the person, the bank and the generator alone, not on
+the size of the crop.
+"""
+import difflib
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dslope_jax.skeletons import Skeleton
+from input_pipeline.occlusion.pasting import BLACK, Placement, hidden_points, invert, paste
+from input_pipeline.occlusion.severity import hide_joint, severity
+
+
+class Person(NamedTuple):
+  """Who is to be hidden, in picture pixels, and the crop.
+
+  keypoints (K,2); visibility (K,) uint8, 0 for joints that are not labelled or not in the crop;
+  box (4,) x, y, width, height; scale (2,) of the crop's box, pixels / 200; to_crop (2,3) map from
+  the picture to the crop of size (W, H).
+  """
+  keypoints: np.ndarray
+  visibility: np.ndarray
+  box: np.ndarray
+  scale: np.ndarray
+  skeleton: Skeleton
+  to_crop: np.ndarray
+  size: tuple[int, int]
+
+
+class Occluded(NamedTuple):
+  """image (H,W,3) uint8; mask (H,W) bool, pixels under at least half opacity; covered (K,) bool,
+  labelled joints whose place is; placements: what was drawn."""
+  image: np.ndarray
+  mask: np.ndarray
+  covered: np.ndarray
+  placements: list
+
+
+def occlude(crop, person: Person, bank, rng, recipe_name: str) -> Occluded:
+  """The occluded partner of a crop (H,W,3) uint8, by a recipe or a mixture of them."""
+  placements = draw(person, bank, rng, recipe_name)
+  image, mask = paste(crop, person.to_crop, placements, bank)
+  return Occluded(image, mask, covered_joints(person, placements, bank), placements)
+
+
+def draw(person: Person, bank, rng, recipe_name: str) -> list[Placement]:
+  """What a recipe, or one of a mixture, puts on a person."""
+  odds, chains = recipe(recipe_name)
+  chain = chains[0 if len(chains) == 1 else int(np.searchsorted(odds, rng.random(), 'right'))]
+  placements = []
+  for function in chain:
+    placements += function(person, bank, rng)
+  return placements
+
+
+def covered_joints(person: Person, placements, bank):
+  """(K,) bool: labelled joints that lie under at least half opacity."""
+  if not placements:
+    return np.zeros(len(person.keypoints), bool)
+  return (person.visibility > 0) & hidden_points(placements, person.keypoints, bank)
+
+
+@functools.cache
+def recipe(name: str):
+  """Reads a recipe: 'published', 'joint=left_knee' (hides that joint alone), a mixture with odds
+  'published:2,severity3:1', or recipes one after the other 'mask_joints+instance_paste'; all may be
+  combined.
+
+  Returns cumulative odds and, for each, the functions to apply. Raises ValueError.
+  """
+  odds, chains = [], []
+  for alternative in name.split(','):
+    names, _, weight = alternative.partition(':')
+    try:
+      odds.append(float(weight) if weight else 1.0)
+    except ValueError:
+      raise ValueError(f"recipe '{name}': '{weight}' is no number; odds are written "
+                       "'published:2,severity3:1'") from None
+    chains.append([_function(one) for one in names.split('+')])
+  if not (np.array(odds) >= 0).all() or not 0 < sum(odds) < np.inf:
+    raise ValueError(f"recipe '{name}': odds must be positive")
+  return np.cumsum(odds) / sum(odds), chains
+
+
+def _function(name):
+  if name.startswith('joint='):
+    return functools.partial(hide_joint, name.removeprefix('joint='))
+  if name not in RECIPES:
+    near = difflib.get_close_matches(name, RECIPES, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ''
+    raise ValueError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
+                     f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
+  return RECIPES[name]
+
+
+def needs_bank(name: str) -> bool:
+  """Whether a recipe draws patches of a bank. Raises ValueError for an unknown recipe."""
+  functions = {f for chain in recipe(name)[1] for f in chain}
+  return not functions <= {RECIPES[n] for n in ('none', 'mask_joints', 'mask_joints_scaled')}
+
+
+def none(person: Person, bank, rng) -> Iterator[Placement]:
+  """Leaves every picture clean."""
+  return iter(())
+
+
+def published(person: Person, bank, rng) -> Iterator[Placement]:
+  """The recipe of the published D-Slope code, by joint names.
+
+  Draws x, y in {0, 1} and z in {1, 2, 3}. z = 2 leaves the person clean (1/3). Otherwise a lower
+  leg goes on the right or left elbow (x), a lower arm or a head on the left or right knee (y), and
+  then: z = 1 a head on the other elbow; z = 3, with p = 1/7, an upper leg between the hips.
+  Only on labelled joints. A skeleton without elbows or knees gets the first two patches on random
+  labelled joints instead.
+  """
+  x, y, z = rng.integers(2), rng.integers(2), rng.integers(1, 4)
+  if z == 2:
+    return
+  elbows = _joints(person, rng, ('right_elbow', 'left_elbow'))
+  knees = _joints(person, rng, ('left_knee', 'right_knee'))
+  yield from _at_joint(person, elbows[x], 'lower_leg', (0.4, 0.6), bank, rng)
+  part = 'head' if rng.random() < 0.5 else 'lower_arm'
+  yield from _at_joint(person, knees[y], part, (0.5, 0.8), bank, rng)
+  if z == 1:
+    yield from _at_joint(person, elbows[1 - x], 'head', (0.5, 1.0), bank, rng)
+  elif rng.random() < 1 / 7:
+    hips = [person.skeleton.index(side + '_hip') for side in ('left', 'right')]
+    if None not in hips and (person.visibility[hips] > 0).all():
+      middle = person.keypoints[hips].mean(0)
+      # Lowered by half the patch: its top is a quarter below the middle of the hips.
+      yield _place(person, middle, 'upper_leg', (0.5, 1.0), bank, rng, lowered=0.5)
+
+
+def _joints(person, rng, names):
+  """Joint numbers of two names; random labelled joints where the skeleton lacks the names."""
+  found = [person.skeleton.index(name) for name in names]
+  if None not in found:
+    return found
+  labelled = np.flatnonzero(person.visibility > 0)
+  return list(rng.choice(labelled, 2)) if len(labelled) else [0, 0]
+
+
+def _at_joint(person, joint, part, fractions, bank, rng):
+  if person.visibility[joint] > 0:
+    yield _place(person, person.keypoints[joint], part, fractions, bank, rng)
+
+
+def _place(person, point, part, fractions, bank, rng, lowered=0.0):
+  """A random patch of a part, centred on the point in x, a quarter of its height above it in y.
+
+  fractions: of the body scale that the patch's longer side gets, small or large; large if it was
+  cut out at 0.3 of the body scale or more, both in pixels of their pictures.
+  """
+  body = _body_scale(person)
+  i = int(rng.choice(bank.of_part(part)))
+  h, w = int(bank.height[i]), int(bank.width[i])
+  longer = max(h, w)
+  size = body * fractions[1 if longer * bank.shrink[i] >= 0.3 * body else 0]
+  factor = size / longer
+  left = point[0] - w * factor / 2
+  top = point[1] + (lowered - 0.25) * h * factor
+  return Placement(i, np.array([[factor, 0, left], [0, factor, top]]))
+
+
+def _body_scale(person):
+  """Height that the published sizes refer to: the nose-to-eye height if large, else 0.4 box.
+
+  The published code takes joint 2 - joint 0 of COCO where joints 11 and 15 are labelled and both
+  components exceed 40 * scale; between two points of a face that hardly ever happens.
+  """
+  nose, eye, hip, ankle = (person.skeleton.index(n) for n in
+                           ('nose', 'right_eye', 'left_hip', 'left_ankle'))
+  if None not in (nose, eye, hip, ankle) and person.visibility[hip] and person.visibility[ankle]:
+    span = np.abs(person.keypoints[eye] - person.keypoints[nose])
+    if (span > person.scale * 40).all():
+      return float(span[1])
+  return float(0.5 * 0.8 * person.scale[1] * 200)
+
+
+def mask_joints(person: Person, bank, rng, scaled=False) -> Iterator[Placement]:
+  """DAG's black boxes: with p = 1/2 on two labelled joints in the crop, drawn with replacement.
+
+  Half width and half height are 10 to 19 pixels of the crop; scaled: of a crop 256 pixels high.
+  DAG's code also draws joints that are not labelled and loses boxes over the upper and left border.
+  """
+  labelled = np.flatnonzero(person.visibility > 0)
+  if rng.random() >= 0.5 or not len(labelled):
+    return
+  places = person.keypoints @ person.to_crop[:, :2].T + person.to_crop[:, 2]
+  unit = person.size[1] / 256 if scaled else 1.0
+  for joint in rng.choice(labelled, 2):
+    half = rng.integers(10, 20, 2) * unit
+    box = np.column_stack([np.diag(2 * half), places[joint] - half])
+    yield Placement(BLACK, invert(person.to_crop) @ np.vstack([box, [0, 0, 1]]))
+
+
+_PASTE_SCALE = {'person': 0.9, 'upper_body': 0.5}  # share of the box's diagonal (ASDA)
+_PASTE_LIMIT = 0.7  # of the visible joints; a cut-out that would hide more is not pasted
+
+
+def instance_paste(person: Person, bank, rng) -> Iterator[Placement]:
+  """DAG's instance paste: with p = 1/2 a whole person or an upper body somewhere on the box.
+
+  Its diagonal is 0.9 or 0.5 times U(0.7, 1.3) times that of the box; its centre is uniform over
+  the box. The published code pastes at its own size in the middle, against the rule it cites.
+  """
+  part = ('person', 'upper_body')[rng.integers(2)]
+  part = part if part in bank.parts else 'person'
+  i = int(rng.choice(bank.of_part(part)))
+  share = _PASTE_SCALE[part] * rng.uniform(0.7, 1.3)
+  center = person.box[:2] + rng.random(2) * person.box[2:]
+  if rng.random() >= 0.5:
+    return
+  size = np.array([bank.width[i], bank.height[i]], np.float64)
+  factor = share * np.hypot(*person.box[2:]) / np.hypot(*size)
+  placement = Placement(i, np.column_stack([np.eye(2) * factor, center - (size - 1) / 2 * factor]))
+  visible = person.keypoints[person.visibility == 2]
+  if len(visible) and hidden_points([placement], visible, bank).mean() <= _PASTE_LIMIT:
+    yield placement
+
+
+RECIPES = {'none': none, 'published': published,
+           **{f'severity{level}': functools.partial(severity, level) for level in range(1, 6)},
+           'mask_joints': mask_joints,
+           'mask_joints_scaled': functools.partial(mask_joints, scaled=True),
+           'instance_paste': instance_paste}

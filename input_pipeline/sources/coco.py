@@ -1,0 +1,255 @@
+"""Any keypoint set in COCO's format: COCO itself, CrowdPose, OCHuman in COCO form, your own."""
+import functools
+import json
+import os
+from typing import Any, TypedDict
+
+import cv2
+import msgspec
+import numpy as np
+
+from dslope_jax import skeletons
+from input_pipeline import workers
+from input_pipeline.geometry import box_to_center_scale
+from input_pipeline.sources import masks
+from input_pipeline.sources import people as people_of
+from input_pipeline.sources.checks import check_pictures, folder_is_there, index_pictures
+from input_pipeline.sources.source import Source
+
+HOW_TO_GET = (
+  "COCO 2017 is train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org, "
+  "unpacked into one folder (for test-dev image_info_test2017.zip and test2017.zip); then pass "
+  "--config.data.root=FOLDER. To try the project without any "
+  "data: python train.py --config configs/quickstart.py")
+
+
+def load(split, *, root, annotations='annotations/person_keypoints_{split}.json', images='',
+         aspect=0.75, padding=1.25, skip_invalid=False) -> Source:
+  """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
+
+  root: folder. annotations: json file below it; images: picture folder below it ('.': the root).
+  '{split}' in either is replaced; without `images` the folders '{split}', 'images/{split}' and
+  'images' are tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25
+  for COCO. skip_invalid: leave out invalid annotations and say how many, instead of stopping.
+
+  Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
+  """
+  path, folder = find_set(root, (annotations,), images, split)
+  truth = parse_json(path, _File)
+  if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
+    return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
+  check_lists(truth, path, COCO_LISTS)
+  return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid)
+
+
+def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,
+                    how_to_get=HOW_TO_GET) -> Source:
+  """The Source of the labelled people in the content of a file.
+
+  skeleton: the keypoints of a set that is known; its category then needs to name none. Arguments
+  and errors as for `load`; how_to_get: last sentence of the message for missing pictures.
+  """
+  category = _category(truth, path, skeleton)
+  if skeleton is None:
+    try:
+      skeleton = skeletons.from_category(category)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
+  people, scored = people_of.labelled_people(truth, category, skeleton, path, skip_invalid)
+  return make_source(people, split, skeleton, path, folder, aspect, padding,
+                     truth | {'annotations': scored, 'categories': [category]}, how_to_get)
+
+
+def pictures_only(truth, split, path, folder) -> Source:
+  """A Source of nobody on the pictures of a file without annotations, as of COCO's test-dev: a
+  detector's boxes make people of it. A category without keypoints, 'person', has COCO's."""
+  category = next((c for c in truth['categories'] if c.get('keypoints') or
+                   c.get('name') == 'person'), {'id': 1, 'name': 'person'})
+  skeleton = skeletons.COCO
+  if category.get('keypoints'):
+    skeleton = skeletons.from_category(category)
+  index_pictures(truth, path)
+  check_pictures(truth['images'], folder, path, HOW_TO_GET)
+  k = skeleton.num_keypoints
+  pairs, none = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+  return Source(
+    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton,
+    image_id=none, annotation_id=none, file=np.zeros(0, str), box=np.zeros((0, 4), np.float32),
+    center=pairs, scale=pairs, keypoints=np.zeros((0, k, 2), np.float32),
+    visibility=np.zeros((0, k), np.uint8), box_score=np.zeros(0, np.float32), folder=folder,
+    read=functools.partial(read_row, [], []),
+    ground_truth=truth | {'annotations': [], 'categories': [
+      category | {'keypoints': list(skeleton.names)}]})
+
+
+def _category(truth, path, skeleton):
+  """The category of the people; ValueError if there is none or it lists other keypoints."""
+  category = next((c for c in truth['categories'] if isinstance(c.get('id'), int)
+                   and (c.get('keypoints') or skeleton)), None)
+  if category is None:
+    raise ValueError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
+                     'a keypoint set')
+  given = category.get('keypoints')
+  if skeleton and given and [str(n).lower().replace(' ', '_') for n in given] != list(
+      skeleton.names):
+    raise ValueError(f'{path}: its category lists {len(given)} keypoints, first {given[0]!r}, '
+                     f"which are not the {skeleton.num_keypoints} of {skeleton.name}, first "
+                     f"'{skeleton.names[0]}'; is it the file of another set? data.name 'coco' "
+                     'reads any')
+  return category
+
+
+class _Annotation(TypedDict, total=False):
+  """What is read of an annotation: the fields that COCO's own tools know, and `covered`, which
+  exported benchmarks have. Outlines make up most of a file and few are ever drawn, so they stay
+  json text until `masks.parsed` reads it."""
+  id: Any
+  image_id: Any
+  category_id: Any
+  bbox: Any
+  area: Any
+  iscrowd: Any
+  ignore: Any
+  keypoints: Any
+  num_keypoints: Any
+  covered: Any
+  segmentation: msgspec.Raw
+  dp_masks: msgspec.Raw
+
+
+class _File(TypedDict, total=False):
+  images: Any
+  annotations: list[_Annotation]
+  categories: Any
+
+
+COCO_LISTS = ('images', 'annotations', 'categories')
+
+
+def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
+  """(path of the annotation file, picture folder): the first of several names that exists.
+
+  annotations: names below root; '{split}' in them and in `images`, which is as for `load`, is
+  replaced. Raises FileNotFoundError that ends with how_to_get.
+  """
+  paths = [os.path.join(root, name.format(split=split)) for name in annotations]
+  path = next((p for p in paths if os.path.isfile(p)), None)
+  if path is None:
+    missing = "' or '".join(paths)
+    raise FileNotFoundError(f"no annotation file '{missing}'. {how_to_get}")
+  return path, _picture_folder(root, images, split, how_to_get)
+
+
+def make_source(people, split, skeleton, path, folder, aspect, padding, truth=None,
+                how_to_get=HOW_TO_GET) -> Source:
+  """The Source of `People` of one file; raises FileNotFoundError if a picture is missing."""
+  check_pictures(people.images, folder, path, how_to_get)
+  annotations, images, sizes, box, keypoints = people
+  center, scale = box_to_center_scale(box.T, aspect, padding)
+  above, entries = os.path.join(folder, ''), workers.Local(annotations)
+  files = np.array([above + e['file_name'] for e in images])
+  return Source(
+    name=os.path.splitext(os.path.basename(path))[0], split=split, skeleton=skeleton, file=files,
+    image_id=np.array([e['id'] for e in images], np.int64),
+    annotation_id=np.array([a['id'] for a in annotations], np.int64),
+    box=box.astype(np.float32), folder=folder, ground_truth=truth, center=center, scale=scale,
+    keypoints=keypoints[..., :2].astype(np.float32),
+    visibility=keypoints[..., 2].astype(np.uint8),
+    box_score=np.ones(len(images), np.float32), read=functools.partial(read_row, files, sizes),
+    mask=functools.partial(masks.read_mask, entries, sizes, path),
+    parts=functools.partial(masks.read_parts, entries, sizes, path))
+
+
+def read_json(path, keys=(), form=Any):
+  """A json file: a dict with a list of dicts under each of `keys`, or a list if there are none.
+
+  form: as for `parse_json`.
+  Raises OSError or ValueError naming the file, the place and what is missing.
+  """
+  return check_lists(parse_json(path, form), path, keys)
+
+
+def parse_json(path, form=Any):
+  """Whatever a json file holds; raises OSError or ValueError naming the file.
+
+  form: of the content, as a type of msgspec; fields that it does not name are passed over.
+  """
+  try:
+    with open(path, 'rb') as f:
+      content = f.read()
+    try:
+      return msgspec.json.decode(content, type=form)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+      return json.loads(content.decode())  # it knows NaN, too, and says what is wrong
+  except OSError as error:
+    raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
+
+
+def check_lists(data, path, keys):
+  """The content of a file if it has the form that `read_json` names, else ValueError."""
+  if type(data) is not (dict if keys else list):
+    wanted = f'dict with the lists {", ".join(keys)}' if keys else 'list'
+    raise ValueError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
+                     'another file')
+  missing = [k for k in keys if not isinstance(data.get(k), list)]
+  if missing:
+    raise ValueError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
+  for key in keys:
+    odd = next((i for i, entry in enumerate(data[key]) if not isinstance(entry, dict)), None)
+    if odd is not None:
+      raise ValueError(f"{path}: entry {odd} of '{key}' is not a dict; get or mend the file")
+  return data
+
+
+def read_picture(path, size=(0, 0)):
+  """(H,W,3) uint8 RGB of a picture file, as stored: EXIF rotation is ignored, as COCO does.
+
+  size: the (width, height) that its annotation states, (0, 0) if it states none.
+  Raises OSError naming the file if it is missing, broken, or of another size.
+  """
+  try:
+    data = np.fromfile(path, np.uint8)
+  except OSError as error:
+    raise OSError(f"picture '{path}' cannot be opened ({error.strerror})") from None
+  if _is_cut_jpeg(data):
+    raise OSError(f"picture '{path}' is broken: the JPEG file ends too early")
+  try:
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+  except cv2.error:  # an empty file, or a size beyond all measure
+    image = None
+  if image is None:
+    raise OSError(f"picture '{path}' is broken or of an unknown format")
+  h, w = image.shape[:2]
+  if size[0] and (w, h) != tuple(size):
+    raise OSError(f"picture '{path}' is {w}x{h}, its annotation says {size[0]}x{size[1]}")
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_jpeg(data):
+  """OpenCV fills what is missing of a JPEG file with grey, so the end is looked for here.
+
+  The last scan must end with an end marker; within a scan neither marker can occur. It is nearly
+  always in the last bytes; some files carry more after it.
+  """
+  if data[:2].tobytes() != b'\xff\xd8':
+    return False
+  for part in (data[-1024:], data):
+    text = part.tobytes()
+    if text.rfind(b'\xff\xd9') > text.rfind(b'\xff\xda'):
+      return False
+  return True
+
+
+def read_row(files, sizes, row):
+  """`Source.read` of a set whose pictures are files."""
+  return read_picture(str(files[row]), tuple(sizes[row].tolist()))
+
+
+def _picture_folder(root, images, split, how_to_get):
+  tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
+  for name in tried:
+    if folder_is_there(os.path.join(root, name)):
+      return os.path.join(root, name)
+  raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {how_to_get}")

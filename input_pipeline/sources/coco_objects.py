@@ -1,0 +1,85 @@
+"""The things of a COCO instance file with their masks: what may stand in front of people."""
+import dataclasses
+import functools
+
+import numpy as np
+
+from dslope_jax import skeletons
+from input_pipeline.sources import coco
+from input_pipeline.sources.checks import check_box, check_entry, index_pictures, is_box, report
+from input_pipeline.sources.people import as_people
+from input_pipeline.sources.source import Source
+
+_PEOPLE = 'person'
+_MIN_SIDE = 2  # pixels; COCO holds a few boxes without area, of which no cut-out can be made
+
+
+def load(split, *, root, annotations='annotations/instances_{split}.json', images='',
+         aspect=0.75, padding=1.25, skip_invalid=False) -> Source:
+  """The things with a mask of one split: every category but people, no crowds.
+
+  The options are those of `coco.load`; images='.' where the names in the file start at the root.
+  The keypoints are COCO's, none of them labelled; `parts` is {'object': mask}. Things that are
+  less than 2 pixels wide or high are left out.
+
+  Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
+  """
+  path, folder = coco.find_set(root, (annotations,), images, split)
+  truth = coco.read_json(path, coco.COCO_LISTS)
+  things = _things(truth, path, skip_invalid)
+  source = coco.make_source(things, split, skeletons.COCO, path, folder, aspect, padding)
+  return dataclasses.replace(source, parts=functools.partial(_parts, source.mask))
+
+
+def _parts(mask, row):
+  return {'object': mask(row)}
+
+
+def _things(truth, path, skip_invalid):
+  categories = _category_names(truth, path)
+  pictures = index_pictures(truth, path)
+  things, problems, seen = [], [], set()
+  for annotation in truth['annotations']:
+    problem, thing = _check(annotation, categories, pictures, seen)
+    if problem:
+      problems.append(f"annotation {annotation.get('id')!r}: {problem}")
+    elif thing:
+      things.append(thing)
+  report(problems, path, skip_invalid)
+  if not things:
+    raise ValueError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
+                     'and is no crowd; give the path of an instance file')
+  return as_people(things)
+
+
+def _category_names(truth, path):
+  names = {}
+  for i, category in enumerate(truth['categories']):
+    number, name = category.get('id'), category.get('name')
+    if not isinstance(number, int) or not isinstance(name, str) or number in names:
+      raise ValueError(f"{path}: entry {i} of 'categories' has the id {number!r} and the name "
+                       f'{name!r}; give it a number of its own and a name')
+    names[number] = name
+  return names
+
+
+def _check(annotation, categories, pictures, seen):
+  """(what is wrong or None, the thing or None if it is none to cut out)."""
+  problem, picture = check_entry(annotation, pictures, seen)
+  if problem:
+    return problem, None
+  number = annotation.get('category_id')
+  name = categories.get(number) if isinstance(number, int) else None
+  if name is None:
+    return f'category_id {number!r} matches no category of the file', None
+  if name == _PEOPLE or annotation.get('iscrowd') or not annotation.get('segmentation'):
+    return None, None
+  if not picture.get('width'):
+    return f"its mask needs the width and height of picture {picture['id']}", None
+  if is_box(annotation.get('bbox')) and min(annotation['bbox'][2:]) < _MIN_SIDE:
+    return None, None
+  problem, box = check_box(annotation, picture)
+  if problem:
+    return problem, None
+  unlabelled = np.zeros((skeletons.COCO.num_keypoints, 3))
+  return None, (annotation, picture, box, unlabelled)

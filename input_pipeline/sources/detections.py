@@ -1,0 +1,72 @@
+"""A detector's boxes in place of the annotated ones."""
+import dataclasses
+import functools
+import os
+
+import numpy as np
+
+from input_pipeline.geometry import box_to_center_scale
+from input_pipeline.sources.checks import stated_sizes
+from input_pipeline.sources.coco import read_json, read_row
+from input_pipeline.sources.source import Source
+
+
+def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=0.5):
+  """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
+
+  Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
+  they place the occluder and are never shown to a network. A box that meets nobody has none; it
+  counts as a false alarm, also on a picture without people.
+  Returns the source and the number of boxes on pictures that the source does not have.
+  Raises ValueError naming the file and the entry.
+  """
+  source.need_pictures("a detector's box")
+  detections = read_json(path)
+  category = source.category_id
+  rows_of = {}
+  for row, image in enumerate(source.image_id.tolist()):
+    rows_of.setdefault(image, []).append(row)
+  images = {image['id']: image for image in source.ground_truth['images']}
+  boxes, scores, entries, rows, elsewhere = [], [], [], [], 0
+  for i, d in enumerate(detections):
+    try:
+      if d.get('category_id', category) != category:
+        continue
+      box, score, image = [float(v) for v in d['bbox']], float(d['score']), int(d['image_id'])
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+      box, score, image = [], 0.0, None
+    if len(box) != 4 or not np.isfinite([*box, score]).all():
+      raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
+                       'height) and score; mend or remove it')
+    if image not in images:
+      elsewhere += 1
+    elif box[2] > 0 and box[3] > 0:
+      overlap = _iou(box, source.box[rows_of.get(image, [])])
+      near = overlap.size > 0 and overlap.max() >= min_iou
+      rows.append(rows_of[image][int(overlap.argmax())] if near else -1)
+      boxes.append(box)
+      scores.append(score)
+      entries.append(images[image])
+  if not boxes:
+    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
+                     f'on a picture of {source.name} {source.split}; is it the file of another '
+                     'split?')
+  rows, boxes = np.array(rows), np.array(boxes, np.float32)
+  center, scale = box_to_center_scale(boxes.T, aspect, padding)
+  files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
+  of = lambda column: np.concatenate([column, np.zeros_like(column, shape=(1, *column.shape[1:]))])[
+    rows]  # row -1 is nobody
+  return dataclasses.replace(
+    source, image_id=np.array([e['id'] for e in entries], np.int64), file=files, box=boxes,
+    center=center, scale=scale, annotation_id=of(source.annotation_id),
+    keypoints=of(source.keypoints), visibility=of(source.visibility),
+    read=functools.partial(read_row, files, stated_sizes(entries)),
+    box_score=np.array(scores, np.float32), mask=lambda row: None, parts=lambda row: {}), elsewhere
+
+
+def _iou(box, boxes):
+  """(N,) overlaps of one box x, y, w, h with boxes (N,4)."""
+  low = np.maximum(boxes[:, :2], box[:2])
+  high = np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
+  shared = np.prod(np.clip(high - low, 0, None), 1)
+  return shared / (np.prod(boxes[:, 2:], 1) + box[2] * box[3] - shared)

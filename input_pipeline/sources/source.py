@@ -1,0 +1,171 @@
+"""The one form in which every annotated data set enters: people in columns."""
+import dataclasses
+import functools
+import hashlib
+import os
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from dslope_jax.skeletons import Skeleton
+from input_pipeline import workers
+
+
+def _no_mask(row):
+  return None
+
+
+def _no_parts(row):
+  return {}
+
+
+class Frames(NamedTuple):
+  """Which part of its picture `Source.read` gives for each row, where it is not all of it.
+
+  origin: (N,2) int32, x and y of the first pixel. shrink: (N,) int32, a pixel that is read is the
+  mean of so many by so many. picture_width: (N,) int32, of the full picture.
+  """
+  origin: np.ndarray
+  shrink: np.ndarray
+  picture_width: np.ndarray
+
+  def subset(self, rows) -> 'Frames':
+    return Frames(*(column[rows] for column in self))
+
+  def from_read(self, row, matrix):
+    """A (2,3) map of full pictures as a map of what is read. Whole numbers are the centres of
+    pixels, so the centre of the first of a shrunk part is at origin + (shrink - 1) / 2."""
+    shrink = float(self.shrink[row])
+    place = self.origin[row] + (shrink - 1) / 2
+    return np.column_stack([matrix[:, :2] * shrink, matrix[:, :2] @ place + matrix[:, 2]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """N people, one row each, in columns. The copy in a data worker shares their memory; it has no
+  ground truth, and no masks that are drawn from annotations.
+
+  Pixels are those of the full picture. What a file `input_pipeline/sources/<name>.py` must offer
+  is a function `load(split, **options) -> Source`.
+
+  name, split: for messages and the protocol stamp.
+  skeleton: the K keypoints.
+  image_id, annotation_id: (N,) int64; annotation_id is unique.
+  file: (N,) str, what `read` opens and what messages name.
+  box: (N,4) float32 x, y, width, height.
+  center: (N,2) float32; scale: (N,2) float32, padded box side / 200 (HRNet's convention).
+  keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible.
+  box_score: (N,) float32; 1 for ground-truth boxes.
+  read: row -> (H,W,3) uint8 RGB, the picture, or the part of it that `frames` says; raises OSError
+    if it cannot be read.
+  mask: row -> (H,W) bool instance mask, or None where the person has none.
+  parts: row -> {part: (H,W) bool}, masks of body parts where the set has them; a part's name is
+    one of `bank.PARTS`, with left_ or right_ before it if the side is known.
+  ground_truth: the annotations as a COCO dict, for COCO's own metric.
+  head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
+  folder: of the pictures, where they are files.
+  frames: of what `read` gives; None for full pictures. See `input_pipeline/prepared/reading.py`.
+  """
+  name: str
+  split: str
+  skeleton: Skeleton
+  image_id: np.ndarray
+  annotation_id: np.ndarray
+  file: np.ndarray
+  box: np.ndarray
+  center: np.ndarray
+  scale: np.ndarray
+  keypoints: np.ndarray
+  visibility: np.ndarray
+  box_score: np.ndarray
+  read: Callable[[int], np.ndarray]
+  mask: Callable[[int], np.ndarray | None] = _no_mask
+  parts: Callable[[int], dict[str, np.ndarray]] = _no_parts
+  ground_truth: dict | None = None
+  head_size: np.ndarray | None = None
+  folder: str = ''
+  frames: Frames | None = None
+
+  def __len__(self):
+    return len(self.annotation_id)
+
+  def __getitem__(self, row: int) -> int:
+    return int(row)
+
+  def __reduce__(self):
+    return self._packed
+
+  @functools.cached_property
+  def _packed(self):
+    kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    function, arguments, close = workers.pack(kept | {'ground_truth': None})
+    weakref.finalize(self, close)
+    return _from_fields, (function, arguments)
+
+  @property
+  def category_id(self) -> int:
+    """What COCO results and detections of these people are marked with."""
+    return self.ground_truth['categories'][0]['id'] if self.ground_truth else 1
+
+  @property
+  def digest(self) -> str:
+    """Short hash of who is in the set and where: equal on every machine."""
+    h = hashlib.sha256()
+    for column in (self.image_id, self.annotation_id, self.box, self.keypoints, self.visibility):
+      h.update(np.ascontiguousarray(column).tobytes())
+    return h.hexdigest()[:12]
+
+  def need_pictures(self, what):
+    """Raises ValueError where `read` gives parts of pictures; what: what needs whole ones."""
+    if self.frames is not None:
+      raise ValueError(f'{what} needs whole pictures, but {self.name} {self.split} has crops only; '
+                       'take the data set that they were prepared from')
+
+  def crop_map(self, row, matrix):
+    """A (2,3) map from the full picture of a row to a crop, as a map from what `read` gives."""
+    return matrix if self.frames is None else self.frames.from_read(row, matrix)
+
+  def picture_width(self, row, image) -> int:
+    """Width of the full picture of a row; image: what `read` gave."""
+    return image.shape[1] if self.frames is None else int(self.frames.picture_width[row])
+
+  def subset(self, rows) -> 'Source':
+    """The people of these rows, in this order; the ground truth keeps everybody."""
+    rows = np.asarray(rows, np.int64)
+    columns = {name: getattr(self, name)[rows] for name in (
+      'image_id', 'annotation_id', 'file', 'box', 'center', 'scale', 'keypoints', 'visibility',
+      'box_score')}
+    if self.head_size is not None:
+      columns['head_size'] = self.head_size[rows]
+    if self.frames is not None:
+      columns['frames'] = self.frames.subset(rows)
+    at = lambda function: functools.partial(_of_row, function, rows)
+    return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
+                               parts=at(self.parts))
+
+  def as_coco(self) -> dict:
+    """The annotations as a COCO dict: the set's own, or made from the columns."""
+    if self.ground_truth is not None:
+      return self.ground_truth
+    flat = np.concatenate([self.keypoints, self.visibility[..., None]], -1).reshape(len(self), -1)
+    people = [
+      {'id': number, 'image_id': image, 'category_id': 1, 'iscrowd': 0, 'bbox': box,
+       'area': 0.53 * box[2] * box[3], 'num_keypoints': count, 'keypoints': keypoints}
+      for number, image, box, count, keypoints in zip(
+        self.annotation_id.tolist(), self.image_id.tolist(), self.box.round(3).tolist(),
+        (self.visibility > 0).sum(1).tolist(), flat.round(3).tolist(), strict=True)]
+    names = dict(zip(self.image_id.tolist(), self.file.tolist(), strict=True))
+    return {'images': [{'id': i, 'file_name': os.path.basename(f)} for i, f in names.items()],
+            'annotations': people,
+            'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
+                            'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}
+
+
+def _from_fields(function, arguments):
+  return Source(**function(*arguments))
+
+
+def _of_row(function, rows, row):
+  return function(int(rows[row]))

@@ -1,0 +1,232 @@
+"""People rendered without any file: an embedded 3D world with exact ground truth.
+
+Bodies are ray-cast capsules that hide each other, themselves and are hidden by things; a joint is
+visible where the ray to it first meets a capsule of its own. Needs no drawing to be known.
+"""
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from dslope_jax.skeletons import COCO
+from input_pipeline.geometry import box_to_center_scale
+from input_pipeline.sources.source import Source
+from input_pipeline.world import bodies, looks, poses, rendering, scenes, surroundings
+
+_MIN_LABELLED, _MIN_VISIBLE = 6, 3  # joints a person needs to be a row; others are only drawn
+_KEPT_BYTES = 2 ** 28  # of pictures that a process keeps, so that later epochs cost no drawing
+_kept = {}
+PART_NAMES = bodies.PARTS  # part ids are places in this
+
+
+class Picture(NamedTuple):
+  """A picture of H x W pixels and all that is true of its P people and their K joints.
+
+  image (H,W,3) uint8 RGB. keypoints (P,K,2) px, the projection of keypoints_3d (P,K,3) mm, in the
+  camera's frame: x right, y down, z forward; also outside the picture. visibility (P,K) uint8:
+  0 outside the picture, 1 hidden, 2 visible. box (P,4) px x, y, w, h of the whole body, cut at the
+  picture's border. focal (2,), center (2,): px; pixel (u, v) has its centre at (u, v).
+  instances (H,W): person or -1. parts (H,W): place in PART_NAMES or -1. depth (H,W) mm of what is
+  nearest, inf where only floor and wall are. order (P,): people by the depth of their pelvis, the
+  nearest first. pose (P,24) degrees, named by `poses.ANGLES`. activity: P names.
+  """
+  image: np.ndarray
+  keypoints: np.ndarray
+  visibility: np.ndarray
+  box: np.ndarray
+  keypoints_3d: np.ndarray
+  focal: np.ndarray
+  center: np.ndarray
+  instances: np.ndarray
+  parts: np.ndarray
+  depth: np.ndarray
+  order: np.ndarray
+  pose: np.ndarray
+  activity: tuple[str, ...]
+
+
+class _Truth(NamedTuple):
+  """What is known without drawing; fields as in Picture."""
+  keypoints: np.ndarray
+  visibility: np.ndarray
+  box: np.ndarray
+  keypoints_3d: np.ndarray
+  order: np.ndarray
+
+
+def _truth(scene, size) -> _Truth:
+  joints = scene.centers[:, bodies.JOINT]
+  points = scene.camera.project(joints)
+  edge = np.array(size) - 1
+  outlines = rendering.outlines(scene.solids, scene.camera)
+  people = outlines[:len(joints) * scenes.CAPSULES].reshape(len(joints), -1, 4)
+  low, high = (np.clip(v, 0, edge) for v in (people[..., :2].min(1), people[..., 2:].max(1)))
+  order = np.argsort(scene.centers[:, bodies.BALL['pelvis'], 2], kind='stable')
+  inside = ((points >= 0) & (points <= edge)).all(-1)
+  hit = rendering.first_hits(scene.solids, outlines, scene.camera, points[inside])
+  person, joint = np.nonzero(inside)
+  owner, capsule = np.divmod(hit, scenes.CAPSULES)
+  visibility = np.zeros(inside.shape, np.uint8)
+  visibility[inside] = 1 + ((owner == person) & bodies.OWNS[capsule, joint])
+  return _Truth(points, visibility, np.concatenate([low, high - low], 1), joints, order)
+
+
+def _persons(ids, scene):
+  """The person that each solid id belongs to, -1 for things and for none."""
+  return np.where(ids < len(scene.radii) * scenes.CAPSULES, ids // scenes.CAPSULES, -1)
+
+
+def _parts(ids, scene):
+  """The part of the body that each solid id shows, -1 for things and for none."""
+  return np.where(_persons(ids, scene) >= 0, bodies.PART[ids % scenes.CAPSULES], -1)
+
+
+def _draw(scene, view, size):
+  """(H,W,3) uint8 RGB."""
+  rng, camera = scene.rng, scene.camera
+  image = surroundings.paint(rng, camera, size, scene.wall, scene.stand, scene.things)
+  hits = rendering.surface(scene.solids, camera, view)
+  light = rng.normal(0, 1, 3) * (1, 0.3, 0.4) + (0, -0.9, -0.7)  # from above, behind the camera
+  color = looks.color(rng, hits, scene)
+  hits = hits._replace(normal=looks.soft_normals(hits, scene))
+  color = rendering.shade(hits, color, light / np.linalg.norm(light))
+  image.reshape(-1, 3)[hits.place] = color.T
+  return rendering.finish(image, view, rng, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+  """Draws the pictures and the masks of rows; small, so that it travels to data workers.
+
+  size: (W, H). people: fewest and most. activities: of `poses.ACTIVITIES`; empty for all. rows:
+  (N,2) picture number and person.
+  """
+  seed: int
+  split: str
+  size: tuple[int, int]
+  people: tuple[int, int] = (1, 4)
+  activities: tuple[str, ...] = ()
+  rows: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
+
+  def scene(self, number) -> scenes.Scene:
+    return scenes.draw(self.seed, self.split, int(number), self.size, self.people,
+                       self.activities)
+
+  def picture(self, number) -> Picture:
+    """The picture of that number (from 0 on) with its whole truth."""
+    scene = self.scene(number)
+    view = rendering.cast(scene.solids, scene.camera, self.size)
+    truth = _truth(scene, self.size)
+    return Picture(
+      image=_draw(scene, view, self.size), focal=scene.camera.focal, center=scene.camera.center,
+      instances=_persons(view.ids, scene), parts=_parts(view.ids, scene), depth=view.depth,
+      pose=scene.pose, activity=tuple(poses.STYLES[s] for s in scene.style), **truth._asdict())
+
+  def read(self, row) -> np.ndarray:
+    number = int(self.rows[row, 0])
+    key = self.seed, self.split, self.size, self.people, self.activities, number
+    if key in _kept:
+      return _kept[key]
+    scene = self.scene(number)
+    image = _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+    image.flags.writeable = False
+    if (len(_kept) + 1) * image.nbytes <= _KEPT_BYTES:
+      _kept[key] = image
+    return image
+
+  def mask(self, row) -> np.ndarray:
+    return self._own_parts(row) >= 0
+
+  def parts(self, row) -> dict[str, np.ndarray]:
+    shown = self._own_parts(row)
+    return {PART_NAMES[i]: shown == i for i in np.unique(shown[shown >= 0])}
+
+  def _own_parts(self, row):
+    """(H,W) part ids of the row's person, -1 elsewhere."""
+    number, person = self.rows[row]
+    scene = self.scene(number)
+    ids = rendering.cast(scene.solids, scene.camera, self.size).ids
+    return np.where(_persons(ids, scene) == person, _parts(ids, scene), -1)
+
+
+def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspect=0.75,
+         activities=()) -> Source:
+  """People of an endless rendered world; splits differ in all pictures.
+
+  num_people: rows. size: (W, H) of each picture in pixels. people: fewest and most persons in a
+  picture. aspect: width / height of the crops. activities: of `poses.ACTIVITIES`, what people do;
+  empty for all. A picture is a function of seed, split, its number and the options; only geometry
+  is computed here, pictures are rendered when read.
+
+  Raises ValueError, one line naming the option and what it must be.
+  """
+  if isinstance(activities, str):
+    activities = (activities,)
+  size, people, activities = tuple(map(int, size)), tuple(map(int, people)), tuple(activities)
+  _check(num_people, size, people, activities)
+  world = World(int(seed), split, size, people, activities)
+  rows, found, cameras, number = [], [], {}, 0
+  while len(rows) < num_people:
+    scene = world.scene(number)
+    truth = _truth(scene, size)
+    seen = truth.visibility
+    kept = np.flatnonzero(((seen > 0).sum(1) >= _MIN_LABELLED)
+                          & ((seen == 2).sum(1) >= _MIN_VISIBLE))
+    rank = np.argsort(truth.order)
+    rows += [(number, person) for person in kept]
+    found += [(truth.keypoints[p], seen[p], truth.box[p], truth.keypoints_3d[p], rank[p])
+              for p in kept]
+    cameras[number] = scene.camera
+    number += 1
+  world = dataclasses.replace(world, rows=np.array(rows[:num_people], np.int64))
+  return _source(world, aspect, cameras,
+                 *(np.array(x) for x in zip(*found[:num_people], strict=True)))
+
+
+def _check(num_people, size, people, activities):
+  if num_people < 1:
+    raise ValueError(f'synthetic: num_people is {num_people}, must be at least 1')
+  if len(people) != 2 or not 1 <= people[0] <= people[1]:
+    raise ValueError(f'synthetic: people is {people}, must be (fewest, most), 1 <= fewest <= most')
+  if len(size) != 2 or min(size) < 32:
+    raise ValueError(f'synthetic: size is {size}, must be (width, height), 32 pixels or more')
+  if not set(activities) <= set(poses.ACTIVITIES):
+    raise ValueError(f'synthetic: activities is {activities}, must be names out of '
+                     f'{", ".join(poses.ACTIVITIES)}')
+
+
+def _source(world, aspect, cameras, points, visibility, box, points_3d, rank):
+  count, pictures = len(box), world.rows[:, 0]
+  points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
+  center, scale = box_to_center_scale(box.T, aspect)
+  source = Source(
+    name='synthetic', split=world.split, skeleton=COCO, image_id=pictures + 1,
+    annotation_id=np.arange(1, count + 1, dtype=np.int64),
+    file=np.array([f'synthetic/{world.split}/{picture:06d}' for picture in pictures]),
+    box=box.astype(np.float32), center=center, scale=scale,
+    keypoints=points, visibility=visibility, box_score=np.ones(count, np.float32),
+    read=world.read, mask=world.mask, parts=world.parts)
+  truth = _ground_truth(source, world.size)
+  for annotation, xyz, place in zip(truth['annotations'], points_3d, rank, strict=True):
+    annotation |= {'keypoints_3d': np.round(xyz, 1).ravel().tolist(), 'depth_order': int(place)}
+  for image in truth['images']:
+    camera = cameras[image['id'] - 1]
+    image['camera'] = {'focal': camera.focal.tolist(), 'center': camera.center.tolist()}
+  return dataclasses.replace(source, ground_truth=truth)
+
+
+def _ground_truth(source, size):
+  """The rows as the dict of a COCO keypoint file."""
+  names = dict(zip(source.image_id.tolist(), source.file.tolist(), strict=True))
+  flat = np.concatenate([source.keypoints, source.visibility[..., None]], -1)
+  annotations = [
+    {'id': number, 'image_id': image, 'category_id': 1, 'keypoints': k.ravel().tolist(),
+     'num_keypoints': int((k[:, 2] > 0).sum()), 'bbox': box, 'area': 0.53 * box[2] * box[3],
+     'iscrowd': 0}
+    for number, image, k, box in zip(source.annotation_id.tolist(), source.image_id.tolist(), flat,
+                                     source.box.tolist(), strict=True)]
+  category = {'id': 1, 'name': 'person', 'keypoints': list(COCO.names),
+              'skeleton': [[a + 1, b + 1] for a, b in COCO.limbs]}
+  images = [{'id': image, 'width': size[0], 'height': size[1], 'file_name': name}
+            for image, name in names.items()]
+  return {'images': images, 'annotations': annotations, 'categories': [category]}

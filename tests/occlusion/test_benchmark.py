@@ -1,0 +1,170 @@
+"""The exported benchmark: the same everywhere, readable elsewhere, and checked."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
+import pytest
+
+from input_pipeline import geometry, pairs, sources
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.occlusion import benchmark
+from input_pipeline.pairs import PairMaker
+from tests import data_sets, runs
+
+SIZE = (48, 64)
+
+
+@pytest.fixture(scope='module')
+def world():
+  return sources.load('synthetic', 'val', num_people=14, size=(96, 128), people=(2, 3))
+
+
+@pytest.fixture(scope='module')
+def bank(world, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('bank') / 'b'
+  return patches.load_or_build(folder, world, num_people=14, seed=0)
+
+
+@pytest.fixture(scope='module')
+def folder(world, bank, tmp_path_factory):
+  out = tmp_path_factory.mktemp('benchmark') / 'C'
+  benchmark.export(world, bank, 'severity3', SIZE, out, picture_format='png')
+  return out
+
+
+def manifest_of(folder):
+  return json.loads((folder / 'MANIFEST.json').read_text())
+
+
+def test_hash_is_equal_with_any_workers_and_formats(world, bank, folder, tmp_path):
+  want = manifest_of(folder)
+  assert want['pairs'] == 14 and 0.2 < want['mean_covered_share'] < 0.5
+  for workers in (0, 2):
+    out = tmp_path / str(workers)
+    got = benchmark.export(world, bank, 'severity3', SIZE, out, num_workers=workers)
+    drop = {'format', 'annotations_crc32'}  # of encoded pictures
+    assert {k: v for k, v in got.items() if k not in drop} == {
+      k: v for k, v in want.items() if k not in drop}
+
+
+def test_hash_changes_with_bank_recipe_version_and_people(world, bank, folder, tmp_path,
+                                                          monkeypatch):
+  def hash_of(name, bank=bank, recipe='severity3', source=world):
+    return benchmark.export(source, bank, recipe, SIZE, tmp_path / name)['hash']
+
+  other_bank = patches.load_or_build(tmp_path / 'bank', world, num_people=14, seed=1)
+  other_world = sources.load('synthetic', 'val', num_people=14, size=(96, 128), seed=1)
+  found = {manifest_of(folder)['hash'], hash_of('bank_', other_bank),
+           hash_of('recipe', recipe='severity4'), hash_of('people', source=other_world)}
+  monkeypatch.setattr(pairs, 'BENCHMARK', 'other')
+  assert len(found | {hash_of('version')}) == 5
+
+
+def test_pairs_are_those_of_the_evaluation(world, bank, folder):
+  """Flags and pixels in the files are what the networks are tested on."""
+  truth = pycocotools.coco.COCO(str(folder / 'annotations' / 'occluded.json'))
+  maker = PairMaker(world, SIZE, bank, 'severity3', 0)
+  differing = 0
+  for row in range(len(world)):
+    sample = maker.evaluate((row, True))
+    annotation = truth.anns[int(world.annotation_id[row])]
+    assert annotation['covered'] == sample['covered'].astype(int).tolist()
+    names = [truth.imgs[annotation['image_id']]['file_name'],
+             f"{truth.imgs[annotation['image_id']]['clean_image_id']:012d}.png"]
+    occluded, clean = (cv2.imread(str(folder / kind / name)) for kind, name in
+                       zip(('occluded', 'clean'), names, strict=True))
+    np.testing.assert_array_equal(clean[..., ::-1], world.read(row))
+    matrix = geometry.affine(world.center[row], world.scale[row], 0, SIZE)
+    crop = geometry.warp(occluded[..., ::-1], matrix, SIZE)
+    # Drawn on the picture and then cropped, or straight on the crop: the same but for smoothing.
+    assert np.abs(crop.astype(int) - sample['occluded_image']).mean() < 12
+    differing += (occluded != clean).any()
+  assert differing >= 13
+
+
+def test_other_tools_read_it_as_a_coco_set(world, folder):
+  truth = pycocotools.coco.COCO(str(folder / 'annotations' / 'occluded.json'))
+  people = [a for a in truth.anns.values() if not a['iscrowd']]
+  assert len(people) == len(truth.imgs) == 14 and len(truth.anns) > 14
+  for kind, count in (('clean', len(np.unique(world.image_id))), ('occluded', 14)):
+    source = sources.load('coco', kind, root=str(folder), images=kind,
+                                 annotations='annotations/{split}.json')
+    assert len(source) == 14 and len(set(source.file)) == count
+    assert source.read(3).shape == (128, 96, 3)
+    np.testing.assert_allclose(source.keypoints, world.keypoints, atol=1e-3)
+  perfect = [{'image_id': a['image_id'], 'category_id': 1, 'keypoints': a['keypoints'], 'score': 1}
+             for a in people]
+  # A pose of somebody else in the picture is neither right nor wrong.
+  other = next(a for a in truth.anns.values() if a['iscrowd'])
+  x, y, w, h = other['bbox']
+  perfect.append(perfect[0] | {'image_id': other['image_id'], 'score': 2,
+                               'keypoints': [x + w / 2, y + h / 2, 2] * 17})
+  result = pycocotools.cocoeval.COCOeval(truth, truth.loadRes(perfect), 'keypoints')
+  result.evaluate()
+  result.accumulate()
+  result.summarize()
+  assert result.stats[0] == pytest.approx(1.0)
+
+
+def test_verify_finds_what_was_changed(folder, tmp_path, capsys):
+  def changed(name, change):
+    copy = tmp_path / name
+    shutil.copytree(folder, copy)
+    change(copy)
+    with pytest.raises((OSError, ValueError)) as error:
+      benchmark.verify(copy)
+    return str(error.value)
+
+  assert benchmark.verify(folder) == manifest_of(folder)
+  first = sorted(os.listdir(folder / 'occluded'))[0]
+
+  def flip(copy):
+    data = bytearray((copy / 'occluded' / first).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / 'occluded' / first).write_bytes(bytes(data))
+
+  def uncover(copy):
+    path = copy / 'annotations' / 'occluded.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['covered'][5] ^= 1
+    path.write_text(json.dumps(content))
+
+  def move(copy):
+    path = copy / 'annotations' / 'clean.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['keypoints'][0] += 30
+    path.write_text(json.dumps(content))
+
+  assert 'annotation file was changed' in changed('moved', move)
+  assert first in changed('flipped', flip)
+  assert 'cannot be opened' in changed('missing', lambda c: (c / 'occluded' / first).unlink())
+  assert 'does not have the hash' in changed('flag', uncover)
+  assert 'no MANIFEST.json' in changed('cut', lambda c: (c / 'MANIFEST.json').unlink())
+
+
+def test_command_writes_and_verifies_mpii_too(tmp_path):
+  """A set without a COCO file becomes one; the same hash in two processes."""
+  root = data_sets.write_mpii(tmp_path / 'mpii', size=(192, 256))
+  hashes = set()
+  for name in ('a', 'b'):
+    out = str(tmp_path / name)
+    done = subprocess.run(
+      [sys.executable, 'tools/export_benchmark.py', '--config', 'configs/cmpii_hrnet.py',
+       f'--config.data.root={root}', '--config.evals.val.recipe=severity2', '--workdir',
+       str(tmp_path / 'run'), '--out', out], cwd=runs.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    hashes.add(benchmark.verify(out)['hash'])
+    assert f'hash: {min(hashes)}' in done.stdout
+  assert len(hashes) == 1
+  truth = pycocotools.coco.COCO(os.path.join(out, 'annotations', 'occluded.json'))
+  assert len(truth.cats[1]['keypoints']) == 16 and len(truth.anns) == 4
+  again = subprocess.run(
+    [sys.executable, 'tools/export_benchmark.py', '--verify', str(tmp_path / 'nothing')],
+    cwd=runs.ROOT, capture_output=True, text=True)
+  assert again.returncode == 1 and 'holds no MANIFEST.json' in again.stderr

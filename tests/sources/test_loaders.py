@@ -1,0 +1,317 @@
+"""Loaders on good input: every column of a Source, masks, folders, custom sets, real files."""
+import json
+import os
+import pathlib
+
+import cv2
+import numpy as np
+import pytest
+
+from dslope_jax import skeletons
+from dslope_jax.metrics import keypoint_ap
+from input_pipeline import sources
+from input_pipeline.sources import coco, coco_objects, detections, label_maps, people
+from tests.data_sets import write_coco, write_mpii
+
+_DATA = os.environ.get('DSLOPE_DATA')
+
+
+def test_coco_columns(tmp_path):
+  def edit(truth):
+    first, second, third, fourth = truth['annotations']
+    first['keypoints'][2:9:3] = [0, 1, 2]
+    second['bbox'] = [-10, 100.5, 60, 60]  # over the left and the lower border
+    third['keypoints'] = [0] * 51  # nobody to learn from
+    fourth['iscrowd'] = 1
+  root = write_coco(tmp_path / 'coco', edit=edit)
+  source = sources.load('coco', 'val', root=root)
+  truth = json.loads((tmp_path / 'coco/annotations/person_keypoints_val.json').read_text())
+  first, second = truth['annotations'][:2]
+  assert (source.name, source.split, len(source)) == ('person_keypoints_val', 'val', 2)
+  assert source.skeleton is skeletons.COCO
+  assert source.annotation_id.tolist() == [first['id'], second['id']]
+  assert source.image_id.tolist() == [first['image_id'], second['image_id']]
+  assert source.file[0] == os.path.join(root, 'val', '000101.jpg')
+  joints = np.array(first['keypoints']).reshape(17, 3)
+  np.testing.assert_array_equal(source.visibility[0], joints[:, 2])
+  assert source.visibility[0, :3].tolist() == [0, 1, 2]
+  np.testing.assert_allclose(source.keypoints[0], joints[:, :2], atol=1e-4)
+  x, y, w, h = first['bbox']
+  np.testing.assert_allclose(source.box, [[x, y, w - 1, h - 1], [0, 100.5, 59, 26.5]])
+  np.testing.assert_allclose(source.center[1], [29.5, 113.75])
+  np.testing.assert_allclose(source.scale[1], [59 * 1.25 / 200, 59 / 0.75 * 1.25 / 200], rtol=1e-6)
+  assert source.box_score.tolist() == [1, 1]
+  image = source.read(0)
+  assert image.shape == (128, 96, 3)
+  assert image.dtype == np.uint8
+  np.testing.assert_array_equal(image[..., ::-1], cv2.imread(str(source.file[0])))
+  assert source.digest == sources.load('coco', 'val', root=root).digest
+
+
+@pytest.mark.parametrize('name', ['{split}', 'images/{split}', 'images', 'photos/of_{split}'])
+def test_picture_folders(tmp_path, name):
+  root = pathlib.Path(write_coco(tmp_path / 'coco', num_images=1))
+  (root / 'val').rename(root / 'moved')
+  folder = root / name.format(split='val')
+  folder.parent.mkdir(exist_ok=True)
+  (root / 'moved').rename(folder)
+  options = {'images': name} if name.startswith('photos') else {}
+  source = coco.load('val', root=str(root), **options)
+  assert pathlib.Path(source.file[0]).parent == folder
+  assert source.read(0).shape == (128, 96, 3)
+
+
+def test_masks_of_polygons_and_run_lengths(tmp_path):
+  counts = [96 * 64, 96 * 64]  # the right half, column by column
+  def edit(truth):
+    a, b, c, d = truth['annotations']
+    a['segmentation'] = [[10, 20, 29, 20, 29, 59, 10, 59], [50, 50, 60, 50, 60, 60]]
+    b['segmentation'] = {'counts': counts, 'size': [128, 96]}
+    from pycocotools import mask
+    packed = mask.frPyObjects(b['segmentation'], 128, 96)
+    c['segmentation'] = {'counts': packed['counts'].decode(), 'size': [128, 96]}
+    del d['segmentation']
+  source = coco.load('train', root=write_coco(tmp_path / 'coco', edit=edit))
+  masks = [source.mask(row) for row in range(4)]
+  assert masks[3] is None
+  assert all(m.shape == (128, 96) and m.dtype == bool for m in masks[:3])
+  assert masks[0][20:59, 10:29].all()
+  assert masks[0].sum() == 19 * 39 + 45  # a rectangle and a triangle with legs of 10 pixels
+  assert not masks[1][:, :48].any()
+  assert masks[1][:, 48:].all()
+  np.testing.assert_array_equal(masks[2], masks[1])
+
+
+def test_own_keypoint_set(tmp_path):
+  names = ['nose', 'left_paw', 'right_paw', 'rump', 'tail']
+  def edit(truth):
+    truth['categories'] = [
+      {'id': 1, 'name': 'tree'},
+      {'id': 7, 'name': 'cat', 'keypoints': names, 'skeleton': [[1, 4], [4, 5]],
+       'sigmas': [.03, .05, .05, .1, .08]}]
+    for annotation in truth['annotations']:
+      annotation['category_id'] = 7
+      annotation['keypoints'] = annotation['keypoints'][:15]
+      del annotation['num_keypoints']
+    truth['annotations'].append({'id': 5, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 9, 9]})
+  source = coco.load('val', root=write_coco(tmp_path / 'cats', edit=edit))
+  assert source.skeleton.names == tuple(names)
+  assert source.skeleton.limbs == ((0, 3), (3, 4))
+  assert source.skeleton.flip_pairs == ((1, 2),)
+  assert source.skeleton.sigmas == (.03, .05, .05, .1, .08)
+  assert source.keypoints.shape == (4, 5, 2)
+  # A perfect prediction scores 1 under the set's own category, whatever else the file holds.
+  results = keypoint_ap.to_coco_results(source.image_id, source.keypoints, np.ones((4, 5)),
+                                        np.ones(4), source.category_id)
+  assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
+
+
+def test_ground_truth_is_what_a_metric_can_read(tmp_path):
+  """Crowds and unlabelled people stay, with the fields that their annotations may lack."""
+  def edit(truth):
+    crowd, unlabelled, nowhere, _ = truth['annotations']
+    crowd['iscrowd'] = 1
+    del crowd['keypoints'], unlabelled['keypoints'], nowhere['keypoints'], nowhere['bbox']
+    crowd['num_keypoints'] = unlabelled['num_keypoints'] = 0
+  source = coco.load('val', root=write_coco(tmp_path / 'coco', edit=edit))
+  assert len(source) == 1
+  assert len(source.ground_truth['annotations']) == 3
+  results = keypoint_ap.to_coco_results(source.image_id, source.keypoints, np.ones((1, 17)),
+                                        np.ones(1))
+  assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
+
+
+def test_all_at_once_is_one_by_one():
+  """The fast check of a file takes and leaves what the slow one does."""
+  rng = np.random.default_rng(0)
+  images = {i: {'id': i, 'file_name': 'a'} | ({'width': 96, 'height': 128} if i % 2 else {})
+            for i in range(5)}
+  own = [{'id': i, 'image_id': i % 5, 'bbox': (rng.uniform(-9, 60, 4) + [0, 0, 12, 12]).tolist(),
+          'keypoints': [1.5, 7, int(rng.integers(3)), 0, 0, int(rng.integers(3))],
+          'iscrowd': int(i % 7 == 0)} for i in range(40)]
+  own[3]['keypoints'] = None
+  del own[4]['keypoints'], own[5]['iscrowd']
+  fast, fast_scored = people._all_at_once(own, images, 6)
+  slow, slow_scored = people._one_by_one(own, images, 6, 'path', False)
+  assert 10 < len(slow.annotations) < 36
+  assert fast.annotations == slow.annotations and fast.images == slow.images
+  for name in ('size', 'box', 'keypoints'):
+    np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
+  assert fast_scored == slow_scored == own
+
+
+def test_a_file_that_only_python_reads(tmp_path):
+  """NaN is no json; where it does no harm it is read as ever, slowly."""
+  def edit(truth):
+    truth['annotations'][0]['area'] = float('nan')
+  plain = coco.load('val', root=write_coco(tmp_path / 'plain'))
+  odd = coco.load('val', root=write_coco(tmp_path / 'odd', edit=edit))
+  assert odd.digest == plain.digest
+  np.testing.assert_array_equal(odd.mask(0), plain.mask(0))
+
+
+def test_detections(tmp_path):
+  def nobody_on_the_last_picture(truth):
+    truth['annotations'].pop()
+
+  source = coco.load('val', root=write_coco(tmp_path / 'coco', edit=nobody_on_the_last_picture))
+  x, y, w, h = source.box[1].tolist()
+  found = [
+    {'image_id': 102, 'category_id': 1, 'bbox': [x + 1, y, w, h], 'score': 0.75},
+    {'image_id': 102, 'category_id': 1, 'bbox': [0, 0, 5, 5], 'score': 0.5},  # meets nobody
+    {'image_id': 104, 'category_id': 1, 'bbox': [9, 9, 30, 40], 'score': 0.4},  # false alarm
+    {'image_id': 101, 'category_id': 3, 'bbox': [x, y, w, h], 'score': 0.9},  # no person
+    {'image_id': 101, 'category_id': 1, 'bbox': [x, y, 0, h], 'score': 0.9},  # no area
+    {'image_id': 999, 'category_id': 1, 'bbox': [x, y, w, h], 'score': 0.9}]
+  path = tmp_path / 'found.json'
+  path.write_text(json.dumps(found))
+  boxes, elsewhere = detections.with_detections(source, str(path))
+  assert elsewhere == 1
+  assert len(boxes) == 3
+  np.testing.assert_allclose(boxes.box, [f['bbox'] for f in found[:3]])
+  np.testing.assert_allclose(boxes.box_score, [0.75, 0.5, 0.4])
+  np.testing.assert_allclose(boxes.center[1], [2.5, 2.5])
+  np.testing.assert_allclose(boxes.scale[1], [5 / 200 * 1.25, 5 / 0.75 / 200 * 1.25], rtol=1e-6)
+  np.testing.assert_array_equal(boxes.keypoints[0], source.keypoints[1])
+  np.testing.assert_array_equal(boxes.visibility[0], source.visibility[1])
+  assert not boxes.visibility[1:].any()
+  assert boxes.image_id.tolist() == [102, 102, 104] and boxes.read(2).shape == (128, 96, 3)
+  np.testing.assert_array_equal(boxes.read(1), source.read(1))
+
+
+def test_mpii_columns(tmp_path):
+  def edit(entries):
+    entries[0] |= {'center': [50.0, 61.0], 'scale': 0.5, 'image': entries[1]['image']}
+    entries[0]['joints'][0] = [-1, -1]
+    entries[0]['joints_vis'][0] = 0
+  root = write_mpii(tmp_path / 'mpii', edit=edit)
+  source = sources.load('mpii', 'valid', root=root)
+  entries = json.loads((tmp_path / 'mpii/annot/valid.json').read_text())
+  assert len(source) == 4
+  assert source.skeleton is skeletons.MPII
+  assert source.image_id[0] == source.image_id[1] != source.image_id[2]
+  assert len(set(source.annotation_id.tolist())) == 4
+  # HRNet: the centre is lowered by 15 * scale, the scale enlarged by 1.25, all counted from 0.
+  np.testing.assert_allclose(source.center[0], [49, 61 + 7.5 - 1])
+  np.testing.assert_allclose(source.scale[0], [0.625, 0.625])
+  np.testing.assert_allclose(source.box[0], [49 - 62.5, 67.5 - 62.5, 125, 125])
+  np.testing.assert_allclose(source.keypoints[0, 1:], np.array(entries[0]['joints'])[1:] - 1,
+                             atol=1e-4)
+  assert source.keypoints[0, 0].tolist() == [0, 0]
+  assert source.visibility[0].tolist() == [0] + [2] * 15
+  # The head box is drawn 3 pixels around neck and top, which lie 0.15 of the height apart.
+  height = entries[1]['scale'] * 200
+  np.testing.assert_allclose(source.head_size[1], 0.6 * np.hypot(6, 0.15 * height + 6), rtol=1e-3)
+  assert not sources.load('mpii', 'train', root=root).head_size.any()
+  assert source.read(3).shape == (128, 96, 3)
+  np.testing.assert_allclose(
+    sources.load('mpii', 'valid', root=root, aspect=0.75).scale[0], [0.625, 0.625 / 0.75])
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+@pytest.mark.parametrize(('folder', 'annotations', 'images', 'split', 'joints'), [
+  ('coco', 'annotations/person_keypoints_{split}.json', 'images', 'train', 17),
+  ('coco', 'annotations/person_keypoints_{split}.json', 'images', 'val', 17),
+  ('lspet', 'lspet_{split}.json', '', 'val', 14),
+  ('mmpose_tests/coco', 'test_coco.json', '.', 'val', 17),
+  ('mmpose_tests/crowdpose', 'test_crowdpose.json', '.', 'val', 14),
+  ('mmpose_tests/ochuman', 'test_ochuman.json', '.', 'val', 17),
+])
+def test_real_coco_files(folder, annotations, images, split, joints):
+  root = os.path.join(_DATA, folder)
+  source = coco.load(split, root=root, annotations=annotations, images=images)
+  truth = source.ground_truth
+  assert source.skeleton.num_keypoints == joints
+  assert len(source) == sum(any(a['keypoints'][2::3]) and not a.get('iscrowd')
+                            for a in truth['annotations'])
+  for row in range(0, len(source), max(1, len(source) // 5)):
+    image, mask = source.read(row), source.mask(row)
+    assert image.shape[2] == 3
+    assert mask is None or mask.shape == image.shape[:2]
+  results = keypoint_ap.to_coco_results(source.image_id, source.keypoints,
+                                        np.ones(source.visibility.shape), np.ones(len(source)))
+  assert keypoint_ap.coco_ap(truth, results, source.skeleton.sigmas)['AP'] > 0.99
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_detections():
+  root = os.path.join(_DATA, 'coco')
+  source = coco.load('val', root=root, images='images')
+  path = os.path.join(root, 'detections', 'COCO_val2017_detections_AP_H_56_person.json')
+  boxes, elsewhere = detections.with_detections(source, path)
+  assert len(boxes) + elsewhere == len(json.loads(pathlib.Path(path).read_text()))
+  assert 0.05 < (boxes.visibility > 0).any(1).mean() < 0.6  # most boxes of a detector are weak
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_mpii_file(tmp_path):
+  given = pathlib.Path(_DATA, 'mmpose_tests', 'mpii')
+  (tmp_path / 'annot').mkdir()
+  (tmp_path / 'images').symlink_to(given)
+  (tmp_path / 'annot/valid.json').write_bytes((given / 'test_mpii.json').read_bytes())
+  source = sources.load('mpii', 'valid', root=str(tmp_path))
+  assert not source.head_size.any()
+  for row in range(len(source)):
+    height, width = source.read(row).shape[:2]
+    seen = source.keypoints[row][source.visibility[row] > 0]
+    assert (seen >= -1).all()
+    assert (seen <= (width, height)).all()
+
+
+def _check_masks(source, rows, slack):
+  """Every part lies on the mask, the mask in the box, which may be `slack` pixels too small."""
+  for row in rows:
+    mask, parts = source.mask(row), source.parts(row)
+    assert mask.any()
+    assert mask.shape == source.read(row).shape[:2]
+    for part, of_part in parts.items():
+      assert of_part.any(), part
+      assert not (of_part & ~mask).any(), part
+    x, y, w, h = source.box[row]
+    found = np.argwhere(mask)[:, ::-1]
+    assert (found.min(0) >= (x - slack, y - slack)).all()
+    assert (found.max(0) <= (x + w + slack, y + h + slack)).all()
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_coco_objects():
+  root = os.path.join(_DATA, 'coco')
+  file = 'annotations/instances_all_categories.json'
+  source = coco_objects.load('train', root=root, annotations=file, images='.')
+  truth = json.loads(pathlib.Path(root, file).read_text())
+  assert len(source) == sum(a['category_id'] != 1 and not a['iscrowd']
+                            for a in truth['annotations'])
+  assert {pathlib.Path(f).parent.name for f in source.file.tolist()} == {'images', 'backgrounds'}
+  _check_masks(source, range(0, len(source), 50), slack=2)
+  assert list(source.parts(0)) == ['object']
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_label_maps_of_ccp():
+  root = os.path.join(_DATA, 'ccp')
+  source = label_maps.load('train', root=root, labels_of='ccp', names='label_names.json')
+  same = label_maps.load('train', root=root, labels_of='ccp')
+  assert len(source) == len(os.listdir(os.path.join(root, 'annotations/pixel-level')))
+  rows = range(0, len(source), 14)
+  _check_masks(source, rows, slack=0)
+  parts = [source.parts(row) for row in rows]
+  assert [set(p) for p in parts] == [set(same.parts(row)) for row in rows]
+  for part, share in (('head', 0.6), ('foot', 0.8), ('object', 0.3)):
+    assert np.mean([part in p for p in parts]) >= share, part
+  for p in parts:  # a head is above, shoes are below
+    middle = {part: np.argwhere(mask)[:, 0].mean() for part, mask in p.items()}
+    assert middle.get('head', 0) < middle['person'] < middle.get('foot', np.inf)
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_label_maps_of_cihp():
+  root = os.path.join(_DATA, 'cihp')
+  source = label_maps.load('train', root=root, labels_of='cihp')
+  assert np.bincount(source.image_id).tolist() == [0, 1, 1, 2, 1, 1]  # who touch are one
+  _check_masks(source, range(len(source)), slack=0)
+  assert all('head' in source.parts(row) for row in range(len(source)))
+  mirrored = label_maps.load('train', root=root, labels_of='cihp', labels='labels_rev')
+  assert len(mirrored) == len(source)
+  _, left, _, _ = cv2.boundingRect(source.parts(0)['right_arm'].astype(np.uint8))
+  _, right, _, _ = cv2.boundingRect(mirrored.parts(0)['left_arm'].astype(np.uint8))
+  assert left == right

@@ -1,0 +1,133 @@
+"""The estimate of memory, and the recomputation that saves some."""
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dslope_jax import cli, systems
+from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
+from dslope_jax.training import memory, train_state
+from dslope_jax.training.train_step import make_loss, make_train_step
+from tests import tiny
+
+MODELS = {
+  'simple_baseline': tiny.MODEL,
+  'hrnet': dict(name='hrnet', width=8, stem_width=8, modules=(1, 1, 1), blocks=(2, 1, 1)),
+  'vitpose': dict(name='vitpose', width=16, depth=2, heads=2, filters=(8, 8)),
+  'hrformer': dict(name='hrformer', width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
+  'lite_hrnet': dict(name='lite_hrnet', modules=(1, 1, 1), blocks=1)}
+SIZE = (64, 96)
+
+
+def built(name, pairs=8):
+  """System, optimizer, shapes of its state, a batch."""
+  system = systems.build('heatmap', num_keypoints=5, model=MODELS[name])
+  optimizer = optax.sgd(1.0, momentum=0.9)
+  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=SIZE))
+  rng = np.random.default_rng(0)
+  batch = {'image': rng.integers(0, 256, (pairs, SIZE[1], SIZE[0], 3), np.uint8),
+           'keypoints': rng.uniform(0, 64, (pairs, 5, 2)).astype(np.float32),
+           'visibility': np.full((pairs, 5), 2, np.uint8)}
+  return system, optimizer, state, batch
+
+
+def estimated(name, **options):
+  """{remat: estimate}"""
+  system, _, state, batch = built(name)
+  return {remat: memory.estimate(make_loss(system, ('net',), remat=remat), state, batch, ('net',),
+                                 **options) for remat in (False, True)}
+
+
+def hand_made(learned, state, batch_stats, batch, part):
+  """Its gradient needs a cosine and a product of shape (B,6); x, w and v are there anyway."""
+  product = batch['x'] @ learned['net']['w']
+  return (jnp.sin(product) @ learned['net']['v']).sum(), ({}, batch_stats)
+
+
+def test_what_is_counted():
+  params = {'net': {'w': jnp.ones((5, 6)), 'v': jnp.ones((6, 3))}}
+  state = train_state.TrainState(jnp.zeros((), jnp.int32), params, {'net': {}}, (), {})
+  batch = {'x': jnp.ones((8, 5))}
+  whole = memory.estimate(hand_made, state, batch, ('net',))
+  weights = (5 * 6 + 6 * 3) * 4
+  assert whole == (weights + 4, weights, 8 * 5 * 4, 2 * 8 * 6 * 4)
+  assert whole.total == sum(whole)
+  split = memory.estimate(hand_made, state, batch, ('net',), devices=2, accumulate=2)
+  assert split == (weights + 4, 2 * weights, 4 * 5 * 4, 2 * 2 * 6 * 4)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_remat_keeps_less(name):
+  kept = {remat: needs.activations for remat, needs in estimated(name).items()}
+  assert kept[True] < 0.8 * kept[False], kept
+
+
+def test_line_and_hint():
+  needs = memory.Estimate(2**30, 2**29, 2**28, 2**32)
+  line = memory.describe(needs, None)
+  assert line == ('about 5.75 GiB a device before compilation: state 1.00, gradients 0.50, '
+                  'batch 0.25, activations 4.00')
+  assert memory.describe(needs, None, remat=True) == line.replace('about', 'at least')
+  assert memory.describe(needs, 2**33) == line + '; it has 8.00'
+  hint = memory.describe(needs, 2**32)
+  assert all(word in hint for word in ('it has 4.00', 'accumulate', 'remat', 'batch_size'))
+
+
+class Residual(nn.Module):
+  """The kinds of layers there are, in a network that compiles at once."""
+
+  @nn.compact
+  def __call__(self, x, *, train=False):
+    x = nn.relu(BatchNorm()(Conv(6, 3, 2)(x), train=train))
+    return {'heatmaps': Conv(5)(sum_relu(x, BatchNorm()(Conv(6, 3)(x), train=train)))}
+
+
+def trained(system, optimizer, batch, **options):
+  """The state and terms after two steps, and the bytes the compiler reserves."""
+  state = train_state.create(system, optimizer, seed=0, size=SIZE)
+  step = make_train_step(system, optimizer, trainable=('net',), **options)
+  program = jax.jit(step).lower(state, batch).compile()
+  for _ in range(2):
+    state, terms = program(state, batch)
+  found = program.memory_analysis()
+  return (state, terms), found.argument_size_in_bytes + found.temp_size_in_bytes
+
+
+def assert_alike(one, other):
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
+
+
+def test_remat_trains_alike_and_the_estimate_is_near_what_the_compiler_reserves():
+  system, optimizer, _, batch = built('simple_baseline')
+  plain, reserved = trained(system, optimizer, batch)
+  again, _ = trained(system, optimizer, batch, remat=True)
+  assert_alike(plain, again)
+  assert 0.5 < estimated('simple_baseline')[False].total / reserved < 2
+
+
+def test_remat_of_a_batch_in_parts():
+  system, optimizer, _, batch = built('simple_baseline')
+  system = system._replace(networks={'net': Residual()})
+  batch['keypoints'] = batch['keypoints'] / 2
+  plain, _ = trained(system, optimizer, batch, accumulate=2)
+  again, _ = trained(system, optimizer, batch, accumulate=2, remat=True)
+  assert_alike(plain, again)
+
+
+def test_remat_may_change_in_a_run(tmp_path):
+  """Also in one of before there was such a field."""
+  config = tiny.config()
+  (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
+  old = json.loads(config.to_json_best_effort())
+  del old['remat']
+  (tmp_path / 'config.json').write_text(json.dumps(old))
+  cli.check_config(config, str(tmp_path), False)
+  config.remat = True
+  cli.check_config(config, str(tmp_path), False)
+  config.accumulate = 2
+  with pytest.raises(ValueError, match='accumulate'):
+    cli.check_config(config, str(tmp_path), False)

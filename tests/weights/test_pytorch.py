@@ -1,0 +1,313 @@
+"""Weights in and out: every layout, the way back, and files that must be refused."""
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from dslope_jax import models
+from dslope_jax.training import init_from
+from dslope_jax.weights import files as weight_files
+from dslope_jax.weights import pytorch
+from tests import runs, tiny
+
+TINY = {'hrnet': dict(width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
+        'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
+        'vitpose': dict(width=24, depth=2, heads=2, filters=(8, 8)),
+        'hrformer': dict(width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
+        'lite_hrnet': dict(modules=(1, 1, 1), blocks=1)}
+SIZE = (64, 96)
+
+
+def random_variables(name, num_keypoints=5, size=SIZE, **kwargs):
+  module = models.build(name, num_keypoints=num_keypoints, **(kwargs or TINY[name]))
+  shapes = jax.eval_shape(module.lazy_init, jax.random.key(0),
+                          jax.ShapeDtypeStruct((1, size[1], size[0], 3), 'float32'))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(lambda s: rng.standard_normal(s.shape).astype(np.float32), shapes)
+
+
+def check_equal(one, other):
+  assert jax.tree.structure(one) == jax.tree.structure(other)
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize('name', TINY)
+@pytest.mark.parametrize('prefixed', [False, True])
+def test_round_trip_through_a_file_is_the_identity(name, prefixed, tmp_path):
+  variables = random_variables(name)
+  pytorch.save(tmp_path, name, {'num_keypoints': 5}, variables, prefixed)
+  plain = safetensors.numpy.load_file(tmp_path / 'model.safetensors')  # what other programs do
+  assert all(k.startswith(('backbone.', 'keypoint_head.')) == prefixed for k in plain)
+  converted, certificate = pytorch.load_file(tmp_path, name, TINY[name], SIZE)
+  check_equal(converted.variables, variables)
+  assert certificate['keys_used'] == len(plain) and not converted.dropped + converted.fresh
+  assert certificate['sha256'] == weight_files.sha256(tmp_path / 'model.safetensors')
+
+
+def state(name, **kwargs):
+  return pytorch.to_state_dict(name, random_variables(name, **kwargs), False)
+
+
+def write(path, tensors):
+  safetensors.numpy.save_file(tensors, path)
+  return str(path)
+
+
+@pytest.mark.parametrize('prefix', ['module.', 'module.backbone.', '_orig_mod.module.'])
+def test_prefixes_and_counters_are_taken_off(prefix, tmp_path):
+  tensors = {prefix + k: v for k, v in state('simple_baseline').items()}
+  tensors[prefix + 'bn1.num_batches_tracked'] = np.array(7)
+  file = write(tmp_path / 'a.safetensors', tensors)
+  converted, _ = pytorch.load_file(file, 'simple_baseline', TINY['simple_baseline'], SIZE)
+  check_equal(converted.variables, random_variables('simple_baseline'))
+
+
+def test_classification_weights_give_the_backbone_and_say_what_stays_fresh(tmp_path):
+  tensors = {k: v for k, v in state('simple_baseline').items()
+             if not k.startswith(('final_layer', 'deconv_layers'))}
+  tensors |= {'fc.weight': np.zeros((10, 4), np.float32), 'fc.bias': np.zeros(10, np.float32)}
+  file = write(tmp_path / 'r.safetensors', tensors)
+  fresh = random_variables('simple_baseline', num_keypoints=5)
+  marked = jax.tree.map(lambda x: x + 100, fresh)
+  weights, text = init_from.load(file, 'gnet', marked, {'name': 'simple_baseline'} |
+                                 TINY['simple_baseline'], SIZE)
+  assert 'stays fresh: deconv_layers_0, deconv_layers_1' in text and 'final_layer' in text
+  np.testing.assert_array_equal(weights['params']['conv1']['kernel'],
+                                fresh['params']['conv1']['kernel'])
+  np.testing.assert_array_equal(weights['params']['final_layer']['bias'],
+                                marked['params']['final_layer']['bias'])
+  del tensors['layer1.0.conv1.weight']
+  with pytest.raises(ValueError, match='missing params/layer1_0/conv1/kernel'):
+    pytorch.load_file(write(tmp_path / 's.safetensors', tensors), 'simple_baseline',
+                            TINY['simple_baseline'] | {'num_keypoints': 5}, SIZE)
+
+
+def test_another_number_of_keypoints_asks_for_a_flag(tmp_path):
+  file = write(tmp_path / 'a.safetensors', state('simple_baseline', num_keypoints=16))
+  arguments = TINY['simple_baseline'] | {'num_keypoints': 17}
+  with pytest.raises(ValueError, match='misshapen final_layer.weight.*fresh_head'):
+    pytorch.load_file(file, 'simple_baseline', arguments, SIZE)
+  converted, _ = pytorch.load_file(file, 'simple_baseline', arguments, SIZE, fresh_head=True)
+  assert 'final_layer' not in converted.variables['params']
+
+
+def test_position_embeddings_are_interpolated(tmp_path):
+  """A smooth field of places keeps its values at the corners of another grid."""
+  tensors = state('vitpose', size=(64, 96))  # 4 x 6 patches: not square, so 4 to 3 is assumed
+  y, x = np.mgrid[:8, :6]
+  field = np.stack([x / 5, y / 7] + [np.full((8, 6), i) for i in range(22)], -1)
+  tensors['pos_embed'] = np.concatenate([np.ones((1, 1, 24)), field.reshape(1, 48, 24)],
+                                        1).astype(np.float32)
+  file = write(tmp_path / 'v.safetensors', tensors)
+  converted, _ = pytorch.load_file(file, 'vitpose', TINY['vitpose'], (192, 256))
+  assert converted.resized == ['pos_embed']
+  got = converted.variables['params']['pos_embed']
+  assert got.shape == (1, 1 + 16 * 12, 24)
+  np.testing.assert_array_equal(got[:, 0], 1)
+  grid = got[0, 1:].reshape(16, 12, 24)
+  assert np.abs(np.diff(grid[..., 0], axis=0)).max() < 1e-5  # x does not depend on the row
+  assert (np.diff(grid[:, 1:-1, 0], axis=1) > 0).all() and (np.diff(grid[1:-1, :, 1], axis=0) >
+                                                           0).all()
+  np.testing.assert_allclose(grid[..., 23], 21, rtol=1e-5)
+
+
+def test_mmpose_1_names_of_vitpose():
+  names = {'patch_embed.proj': 'backbone.patch_embed.projection', 'last_norm': 'backbone.ln1',
+           'blocks.1.norm1': 'backbone.layers.1.ln1', 'blocks.1.norm2': 'backbone.layers.1.ln2',
+           'blocks.1.mlp.fc1': 'backbone.layers.1.ffn.layers.0.0',
+           'blocks.1.mlp.fc2': 'backbone.layers.1.ffn.layers.1',
+           'blocks.1.attn': 'backbone.layers.1.attn', 'final_layer': 'head.final_layer'}
+  given = {f'{name}.weight': np.zeros(1) for name in names.values()}
+  assert set(pytorch.canonical('vitpose', given)) == {f'{k}.weight' for k in names}
+
+
+# ---- files that must be refused
+
+def refused(path, network=''):
+  with pytest.raises((OSError, ValueError)) as error:
+    weight_files.read(path, network)
+  message = str(error.value)
+  assert '\n' not in message and str(path) in message
+  return message
+
+
+def test_broken_safetensors_are_refused(tmp_path):
+  good = write(tmp_path / 'good.safetensors', state('simple_baseline'))
+  data = pathlib.Path(good).read_bytes()
+  cases = {'empty': b'', 'cut': data[:len(data) // 2], 'text': b'no tensors at all' * 9,
+           'huge header': struct.pack('<Q', 10 * 2**30) + data[8:]}
+  for name, content in cases.items():
+    path = tmp_path / f'{name}.safetensors'
+    path.write_bytes(content)
+    assert 'is not a readable safetensors file' in refused(path), name
+  tensors = state('simple_baseline')
+  tensors['bn1.weight'] = tensors['bn1.weight'] * np.nan
+  assert 'bn1.weight holds values that are not finite' in refused(
+    write(tmp_path / 'nan.safetensors', tensors))
+  assert 'no weight file' in refused(tmp_path / 'nothing.safetensors')
+  (tmp_path / 'a.txt').write_text('x')
+  assert 'weight files end in' in refused(tmp_path / 'a.txt')
+
+
+class Bomb:
+  """What a malicious checkpoint holds: unpickling it writes a file."""
+
+  def __init__(self, path):
+    self.path = path
+
+  def __reduce__(self):
+    return os.mkdir, (self.path,)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
+  torch = pytest.importorskip('torch')
+  torch.save({'state_dict': {'w': torch.zeros(2), 'x': Bomb(str(tmp_path / 'ran'))}},
+             tmp_path / 'evil.pth')
+  assert 'holds more than tensors' in refused(tmp_path / 'evil.pth')
+  assert not (tmp_path / 'ran').exists()
+
+
+def test_broken_torch_files_are_refused(tmp_path):
+  torch = pytest.importorskip('torch')
+  torch.save({'w': torch.zeros(1000)}, tmp_path / 'good.pth')
+  data = (tmp_path / 'good.pth').read_bytes()
+  for name, content in {'cut': data[:len(data) // 2], 'empty': b'', 'text': b'hello' * 50}.items():
+    (tmp_path / f'{name}.pth').write_bytes(content)
+    refused(tmp_path / f'{name}.pth')
+  with zipfile.ZipFile(tmp_path / 'other.pth', 'w') as z:
+    z.writestr('a.txt', 'no tensors')
+  assert 'is not a readable PyTorch file' in refused(tmp_path / 'other.pth')
+  torch.save({'epoch': 3}, tmp_path / 'none.pth')
+  assert 'holds no state dict' in refused(tmp_path / 'none.pth')
+
+
+def test_wrapped_and_paired_torch_checkpoints(tmp_path):
+  torch = pytest.importorskip('torch')
+  tensors = {k: torch.from_numpy(v.copy()) for k, v in state('simple_baseline').items()}
+  other = {k: v + 1 for k, v in tensors.items()}
+  plain = {'epoch': 4, 'state_dict': {f'module.{k}': v for k, v in tensors.items()},
+           'optimizer': {'lr': 0.1}}
+  torch.save(plain, tmp_path / 'plain.pth')
+  torch.save({'gnet_state_dict': tensors, 'enet_state_dict': other}, tmp_path / 'pair.pth')
+  torch.save({f'{n}.{k}': v for n, t in (('gnet', tensors), ('enet', other))
+              for k, v in t.items()}, tmp_path / 'flat.pth')
+  key = 'final_layer.bias'
+  np.testing.assert_array_equal(weight_files.read(tmp_path / 'plain.pth')[key], tensors[key])
+  for file in ('pair.pth', 'flat.pth'):
+    for network, want in (('gnet', tensors), ('enet', other)):
+      np.testing.assert_array_equal(weight_files.read(tmp_path / file, network)[key], want[key])
+  assert 'say which after a colon' in refused(tmp_path / 'flat.pth')
+
+
+def torch_baseline(width=8, num_keypoints=5):
+  """The simple baseline of 18 layers in PyTorch, with random running statistics."""
+  import torch
+  from torch import nn
+
+  class Block(nn.Module):
+    def __init__(self, before, after, stride):
+      super().__init__()
+      self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+      self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+      self.bn1, self.bn2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
+      if before != after:
+        self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False),
+                                        nn.BatchNorm2d(after))
+
+    def forward(self, x):
+      y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+      return (y + (self.downsample(x) if hasattr(self, 'downsample') else x)).relu()
+
+  class Network(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+      before = width
+      for stage in range(4):
+        after = width * 2 ** stage
+        blocks = [Block(before, after, 1 if before == after else 2), Block(after, after, 1)]
+        setattr(self, f'layer{stage + 1}', nn.Sequential(*blocks))
+        before = after
+      layers = []
+      for _ in range(3):
+        layers += [nn.ConvTranspose2d(before, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+        before = 8
+      self.deconv_layers = nn.Sequential(*layers)
+      self.final_layer = nn.Conv2d(8, num_keypoints, 1)
+
+    def forward(self, x):
+      x = nn.functional.max_pool2d(self.bn1(self.conv1(x)).relu(), 3, 2, 1)
+      for stage in range(4):
+        x = getattr(self, f'layer{stage + 1}')(x)
+      return self.final_layer(self.deconv_layers(x))
+
+  torch.manual_seed(0)
+  network = Network().eval()
+  for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+    norm.running_mean.normal_(0, 0.1)
+    norm.running_var.uniform_(0.5, 1.5)
+  return network
+
+
+def test_heatmaps_equal_those_of_the_original_torch_module(tmp_path):
+  """A PyTorch network through its own file: the same heatmaps; and back, loaded strictly."""
+  torch = pytest.importorskip('torch')
+  network = torch_baseline()
+  torch.save({'model': network.state_dict()}, tmp_path / 'a.pth')
+  _, certificate = pytorch.load_file(tmp_path / 'a.pth', 'simple_baseline',
+                                           TINY['simple_baseline'], SIZE, original=network)
+  assert certificate['arguments']['num_keypoints'] == 5
+  assert 0 < certificate['max_relative_heatmap_difference'] < 1e-5
+  changed = pytorch.to_state_dict('simple_baseline', random_variables('simple_baseline'))
+  network.load_state_dict({k: torch.from_numpy(v) for k, v in changed.items()}, strict=False)
+  for key, value in changed.items():
+    np.testing.assert_array_equal(network.state_dict()[key], value)
+
+
+# ---- the command, and runs that start from files
+
+def command(*arguments):
+  return subprocess.run([sys.executable, 'tools/convert_weights.py', *arguments],
+                        cwd=runs.ROOT, capture_output=True, text=True)
+
+
+def test_command_imports_and_certifies(tmp_path):
+  file = write(tmp_path / 'a.safetensors', state('simple_baseline'))
+  out = tmp_path / 'out'
+  done = command(file, '--model', 'simple_baseline', '--set', 'depth=18', 'width=8',
+                 'filters=(8,8,8)', '--out', str(out))
+  assert done.returncode == 0, done.stderr
+  certificate = json.loads((out / 'certificate.json').read_text())
+  assert certificate['arguments']['num_keypoints'] == 5
+  assert certificate['sha256'] == weight_files.sha256(file)
+  assert json.loads((out / 'config.json').read_text())['width'] == 8
+  wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
+  assert wrong.returncode == 1 and wrong.stderr.startswith('error: weights do not fit')
+  assert command('--out', str(out)).stderr.startswith('error: give a weight file and --model')
+
+
+def test_runs_start_from_files_and_give_them_back(tmp_path):
+  """train -> export -> train from the file: both networks begin with the exported weights."""
+  from train import train
+  config = tiny.config(steps=1)
+  state_, _ = train(config, str(tmp_path / 'a'))
+  for network in ('gnet', 'enet'):
+    name, kwargs, variables = pytorch.export(str(tmp_path / 'a'), network)
+    check_equal(variables['params'], jax.device_get(state_.params[network]))
+    pytorch.save(tmp_path / network, name, kwargs, variables)
+  config = tiny.config(steps=1)
+  config.optim.gnet.lr = config.optim.enet.lr = 0.0
+  config.init_from.gnet = str(tmp_path / 'enet')  # exchanged, to see that each takes its own
+  config.init_from.enet = str(tmp_path / 'gnet' / 'model.safetensors')
+  again, _ = train(config, str(tmp_path / 'b'))
+  check_equal(jax.device_get(again.params['gnet']), jax.device_get(state_.params['enet']))
+  check_equal(jax.device_get(again.params['enet']), jax.device_get(state_.params['gnet']))

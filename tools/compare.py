@@ -1,0 +1,39 @@
+"""Evaluations side by side, with intervals for how much better one is.
+
+  python tools/compare.py A B ... [--metric NAME] [--resamples 1000] [--seed 0] [--force]
+
+A, B: folders WORKDIR/eval_STEP/ENTRY, or the results.json in them; one alone compares its networks.
+Where a folder has joints_<network>_<kind>.npz, the share of right joints (own OKS of at least 0.5,
+whatever the metric) is given with intervals of 95 %, from resampling whole pictures: on clean
+pictures, on occluded ones, and on both mixed, as when nobody says which is which. Differences, on
+the same resampled pictures, are those of a network of B from the same network of A; within A from
+its best single network. Refuses evaluations whose stamps differ in more than the network and its
+weights, as they measure different things; --force compares them all the same.
+"""
+import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from dslope_jax.evaluation.compare import compare
+
+
+def main():
+  """Prints the comparison; ends with one line on standard error where it refuses."""
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('evaluations', nargs='+', metavar='A')
+  parser.add_argument('--metric', help='only this number')
+  parser.add_argument('--resamples', type=int, default=1000)
+  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--force', action='store_true', help='compare in spite of the stamps')
+  given = parser.parse_args()
+  try:
+    print(compare(given.evaluations, metric=given.metric, force=given.force,
+                  resamples=given.resamples, seed=given.seed))
+  except (OSError, ValueError) as error:
+    sys.exit(str(error))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,51 @@
+"""Cuts person crops once, so that training reads small records in place of whole pictures.
+
+  python tools/prepare_crops.py --config configs/ccoco_hrnet.py --config.data.root=COCO \\
+    --out DIR [--split train2017] [--num_workers 4] [--quality 95] [--detail 2]
+  python tools/prepare_crops.py --verify DIR
+  python train.py --config configs/ccoco_hrnet.py --config.data.root=COCO \\
+    --config.data.prepared=DIR
+
+DIR/<split>/ is a data set of TensorFlow Datasets, DIR/patches the patch bank; see
+`input_pipeline/prepared/reading.py`. The same command resumes an interrupted preparation.
+
+Keypoints, visibilities, placements and covered joints of a pair are those from the originals, to
+the bit; the pictures are the same up to encoding.
+"""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from absl import flags
+from ml_collections import config_flags
+
+from dslope_jax.cli import checked, start
+from dslope_jax.tasks.from_config import prepare
+from input_pipeline.prepared import writing
+
+
+def main(_):
+  flag = flags.FLAGS
+  if flag.verify:
+    print('\n'.join(writing.verify(flag.verify)))
+    return
+  if not flag.config or not flag.out:
+    raise ValueError('give --config and --out to prepare crops, or --verify to check some')
+  try:
+    prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
+                      quality=flag.quality, detail=flag.detail, shard=flag.records_per_shard)
+  except KeyboardInterrupt:
+    raise OSError('stopped; the same command goes on from there') from None
+
+
+if __name__ == '__main__':
+  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  flags.DEFINE_string('out', None, 'folder to write to; a split gets a folder of its own in it')
+  flags.DEFINE_string('split', None, 'default config.data.train_split')
+  flags.DEFINE_integer('num_workers', 0, 'processes', lower_bound=0)
+  flags.DEFINE_integer('quality', 95, 'of JPEG', lower_bound=1, upper_bound=100)
+  flags.DEFINE_float('detail', 2.0, 'stored pixels per crop pixel that large people must keep',
+                     lower_bound=0)
+  flags.DEFINE_integer('records_per_shard', 2000, 'people in a file', lower_bound=1)
+  flags.DEFINE_string('verify', None, 'a folder to check instead')
+  start(checked()(main))
