@@ -1,0 +1,85 @@
+"""What an evaluation is made of: the set that is scored, and the numbers that come out."""
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class EvalSet(NamedTuple):
+  """An entry of `config.evals`, bound to its data by a task.
+
+  stamp: everything that changes the numbers.
+  rows: N, how many samples are scored.
+  batches: (**variant) -> iterator over padded batches of this process, with 'row' and 'mask'.
+  test: options of `System.predict`.
+  score: (outputs, held-out outputs or None, full=True) -> Scores. Outputs are those of all rows,
+    the batch fields `keep` under 'batch'. Not full: results alone.
+  keep: fields of the batches that the score needs.
+  held_out: (rows, batches) of people kept from training, to calibrate on; or None.
+  variants: {name: arguments of batches}; each is predicted and scored by --stress.
+  read: (file) -> outputs of all rows, of another program's result file; None where there is none.
+  pictures: (outputs, rows) -> [{'caption': text, 'pictures': {title: (H,W,3) uint8}}].
+  table: name of the table in messages, such as the recipe; part of folder names.
+  """
+  stamp: dict
+  rows: int
+  batches: Callable
+  test: dict
+  score: Callable
+  keep: tuple[str, ...] = ()
+  held_out: tuple[int, Callable] | None = None
+  variants: dict = {}
+  read: Callable | None = None
+  pictures: Callable | None = None
+
+
+class SampleTable(NamedTuple):
+  """A ratio by sample: sum(numerator) / sum(denominator) is the metric.
+
+  group: (N,) int, samples of a group (one picture, one person's clips) are resampled together.
+  numerator, denominator: (N,) float64; percentages have a numerator times 100.
+  """
+  group: np.ndarray
+  numerator: np.ndarray
+  denominator: np.ndarray
+
+
+class Scores(NamedTuple):
+  """Numbers of an evaluation.
+
+  results: {row of the table: {metric: number}}; a row is NETWORK/VIEW or NETWORK/READOUT/VIEW.
+  samples: {row: {metric: SampleTable}}, for intervals and paired comparisons.
+  files: {name: value} to write beside the results: .json of plain values, .mat of arrays.
+  worst: rows of samples, the hardest first, to be shown in a report.
+  """
+  results: dict[str, dict[str, float]]
+  samples: dict[str, dict[str, SampleTable]] = {}
+  files: dict[str, object] = {}
+  worst: tuple[int, ...] = ()
+
+
+def save_samples(path, samples):
+  """Writes `Scores.samples` as one npz file without pickle."""
+  names = [(row, metric) for row, tables in samples.items() for metric in tables]
+  columns = {f'{field}_{i}': getattr(samples[row][metric], field)
+             for i, (row, metric) in enumerate(names) for field in SampleTable._fields}
+  with open(path, 'wb') as f:
+    np.savez_compressed(f, names=np.array(names, np.str_).reshape(-1, 2), **columns)
+
+
+def load_samples(path) -> dict:
+  """The tables that `save_samples` wrote. Raises ValueError naming the file if it is another."""
+  try:
+    with np.load(path, allow_pickle=False) as columns:
+      out = {}
+      for i, (row, metric) in enumerate(columns['names'].tolist()):
+        table = SampleTable(*(columns[f'{field}_{i}'] for field in SampleTable._fields))
+        if len({len(column) for column in table}) != 1:
+          raise ValueError(f'the columns of {row}, {metric} differ in length')
+        out.setdefault(row, {})[metric] = table
+      return out
+  except OSError as error:
+    raise OSError(f"cannot read '{path}' ({error})") from None
+  except Exception as error:  # of zipfile, zlib or NumPy, by where the file is broken
+    raise ValueError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
+                     'again') from None
