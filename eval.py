@@ -1,4 +1,4 @@
-"""Evaluates the networks of a run on clean and on occluded pictures.
+"""Evaluates the networks of a run, or another program's result file.
 
   python eval.py --config configs/ccoco_hrnet.py --workdir runs/ccoco_hrnet [--checkpoint STEP]
                  [--stress] [--report]
@@ -7,195 +7,104 @@
   python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER
                  --predictions RESULTS.json [--report]
 
-Prints one table per entry of `config.evals` and writes results, predictions in COCO's format and
-a sheet of pictures to WORKDIR/eval_STEP/<entry>.
+What to evaluate on comes from the config: `evals`, and `data.name`, `data.root`, `data.loader` for
+entries without data of their own. All else is the run's own. Prints one table per entry of
+`config.evals` and writes it, the predictions and a sheet of pictures to WORKDIR/eval_STEP/<entry>.
 """
-import functools
-import itertools
-import json
 import os
-import re
 
-import jax
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from dslope_jax import heatmaps, systems
-from dslope_jax.cli import checked, default_workdir, say, start
-from dslope_jax.evaluation import (
-  engine as evaluation,
-)
-from dslope_jax.evaluation import (
-  report as evaluation_report,
-)
-from dslope_jax.evaluation import (
-  scoring,
-)
-from dslope_jax.evaluation import (
-  stress as stress_test,
-)
-from dslope_jax.metrics import occlusion_report
-from dslope_jax.tasks.from_config import (
-  load_bank,
-  load_source,
-  load_train,
-  recorded_holdout,
-  unbiased_crops,
-)
-from dslope_jax.training import checkpointing, sharding, train_state
-from dslope_jax.weights import files as weight_files
-from input_pipeline import pairs, stream
-from input_pipeline.pairs import PairMaker
-from input_pipeline.sources import checks as entries
-from input_pipeline.sources import detections
+from dslope_jax import tasks
+from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
+from dslope_jax.evaluation import engine
+from dslope_jax.training import checkpointing, sharding, train_state, workdir
+
+# What the command line decides; all else is as the run was trained.
+_OWN = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers')
 
 
-def build_system(config, skeleton):
-  return systems.build(**config.system.to_dict(), num_keypoints=skeleton.num_keypoints)
+def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=None):
+  """Evaluates a checkpoint of a run; returns {entry: {row: {metric: number}}}.
 
-
-def make_evaluators(config, system, mesh, bank, held=None):
-  """{name: Evaluator} of the entries of `config.evals`; held: people to calibrate on, or None."""
-  return {name: _make_evaluator(config, entry.to_dict(), system, mesh, bank, held)
-          for name, entry in config.evals.items()}
-
-
-def _make_evaluator(config, entry, system, mesh, bank, held):
-  split, boxes, batch_size, recipe = (entry.pop(k) for k in
-                                      ('split', 'boxes', 'batch_size', 'recipe'))
-  source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
-  if boxes != 'gt':
-    source, elsewhere = detections.with_detections(source, boxes, aspect=config.data.size[0] /
-                                             config.data.size[1])
-    box_stamp = os.path.basename(boxes)
-    print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
-          'this split')
-  if not len(source):
-    raise ValueError(f"{source.name} {split} has no annotated people; give a detector's boxes with "
-                     '--config.evals.NAME.boxes=DETECTIONS.json')
-  size, rule = tuple(config.data.size), heatmaps.codec(config.system.codec)
-  entry['shift'] &= not rule.unbiased
-  stamp = {'data': source.name, 'split': split, 'people': len(source), 'digest': source.digest,
-           'boxes': box_stamp, 'size': f'{size[0]}x{size[1]}', 'flip': entry['flip'],
-           'shift': entry['shift'], 'decoder': rule.stamp, 'recipe': recipe,
-           'benchmark': pairs.BENCHMARK, 'bank': bank.digest if bank else 'none',
-           'ema': config.ema_decay > 0, 'metric': entry['metric']}
-  batches = functools.partial(make_batches, config, source, bank, batch_size)
-  return evaluation.Evaluator(
-    system, mesh, source, batches, size=size, stamp=stamp, sigma=config.system.sigma,
-    codec=config.system.codec, recipe=recipe, **entry,
-    held=held and (held, functools.partial(make_batches, config, held, bank, batch_size)))
-
-
-def make_batches(config, source, bank, batch_size, recipe):
-  """Iterator over padded batches of this process, occluded by a recipe."""
-  maker = PairMaker(source, tuple(config.data.size), bank, recipe, seed=0,
-                                   unbiased=unbiased_crops(config))
-  local = max(1, batch_size // jax.device_count()) * jax.local_device_count()
-  return stream.eval_stream(
-    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
-    processes=jax.process_count())
-
-
-def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
-  """Evaluates a checkpoint of a run; returns {entry: {'network/kind': {metric: number}}}.
-
-  stress: also at every severity, and with every joint hidden alone. report: write report.html.
+  stress: also every variant of each set. report: write report.html. given: the fields that a
+  command line sets, {name: value}; it may not contradict the run.
   """
   if not config.evals:
     raise ValueError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
-  step = checkpointing.find_step(workdir, checkpoint)  # before anything slow, and before a bank
-  bank = load_bank(config, workdir)
-  first = next(iter(config.evals.values()))
-  skeleton = load_source(config, first.split, **first.loader).skeleton
-  system = build_system(config, skeleton)
-  config = config.copy_and_resolve_references()
-  config.data.holdout = recorded_holdout(config, workdir)
-  held = load_train(config)[1] if config.data.holdout else None
-  evaluators = make_evaluators(config, system, mesh, bank, held)
-  shapes = train_state.weight_shapes(system, tuple(config.data.size))
-  weights, _ = checkpointing.restore_weights(workdir, shapes, step, ema=config.ema_decay > 0)
+  step = checkpointing.find_step(folder, checkpoint)  # before anything slow
+  config = with_settings_of_run(config, folder, given or {})
+  task = tasks.build(config, folder, training=False)
+  shapes = train_state.weight_shapes(task.system, task.example)
+  weights, _ = checkpointing.restore_weights(folder, shapes, step, ema=config.ema_decay > 0)
   weights = sharding.replicate(weights, mesh)
-  out = run_evaluators(evaluators, weights, step, workdir)
-  for name, evaluator in evaluators.items():
-    folder = evaluation_folder(workdir, step, name, evaluator.stamp)
-    if stress:
-      say(stress_test.text(stress_test.run(evaluator, weights, folder)))
-    if report:
-      say(f'the report is {evaluation_report.write(folder, evaluator)}')
+  out = {}
+  for name, entry in task.evals.items():
+    out[name], text = engine.Engine(task.system, entry, mesh).run(
+      weights, step, folder, name, stress=stress, with_report=report)
+    say(text)
   return out
 
 
-def evaluate_file(config, path, report=False, workdir=None):
-  """Scores a COCO result file of any program by every entry of `config.evals`.
+def with_settings_of_run(config, folder, given):
+  """The config of a run, with the sets that another config evaluates on.
 
-  Writes to WORKDIR/ENTRY, by default PATH_eval/ENTRY; returns {entry: {metric: number}}.
+  Entries of `evals` without data of their own get `data.name`, `data.root` and `data.loader` of
+  that config. Raises ValueError where `given` contradicts the run.
+  """
+  run = workdir.read_config(folder)
+  for field, value in given.items():
+    if not field.startswith(_OWN):
+      trained = _field(run, field)
+      if trained != (list(value) if isinstance(value, tuple) else value):
+        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with {trained}; "
+                         'leave the field away, it is known')
+  data, own = config.data, run['data']
+  evals = {}
+  for name, entry in config.evals.items():
+    entry = entry.to_dict()
+    if not entry['data']['name']:
+      entry['data'] |= {'name': data.name, 'root': entry['data']['root'] or data.get('root', ''),
+                        'loader': data.loader.to_dict() | entry['data']['loader']}
+    evals[name] = entry
+  if data.name == own['name'] and data.get('root'):
+    own['root'] = data.root  # it may have moved; the held-out people are there, too
+  own['num_workers'] = data.num_workers
+  return ConfigDict(_with_tuples(run | {'evals': evals}))
+
+
+def _with_tuples(value):
+  """JSON has lists for tuples."""
+  if isinstance(value, dict):
+    return {k: _with_tuples(v) for k, v in value.items()}
+  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _field(tree, path):
+  for part in path.split('.'):
+    tree = tree.get(part) if isinstance(tree, dict) else None
+  return tree
+
+
+def evaluate_file(config, path, report=False, folder=None):
+  """Scores a result file of any program by every entry of `config.evals`.
+
+  Writes to FOLDER/ENTRY, by default PATH_eval/ENTRY; returns {entry: {row: {metric: number}}}.
   """
   out = {}
-  for name, entry in config.evals.items():
-    if entry.metric == 'none':
-      raise ValueError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
-    with entries.without_pictures():
-      source = load_source(config, entry.split, **entry.loader)
-    scoring.check_fit(entry.metric, source)
-    out[name], found, missed, right = scoring.score_file(source, path, entry.metric)
-    if missed:
-      say(f'{name}: {missed} of {len(source)} people have no pose in the file that is like them; '
-          'their joints count as wrong')
-    stamp = {'data': source.name, 'split': entry.split, 'people': len(source),
-             'digest': source.digest, 'predictions': os.path.basename(path),
-             'sha256': weight_files.sha256(path)[:12], 'metric': entry.metric}
-    base = os.path.join(workdir or os.path.splitext(path)[0] + '_eval', name)
-    folder = own_folder(base, stamp, stamp['metric'])
-    os.makedirs(folder, exist_ok=True)
-    covered = any('covered' in a for a in source.as_coco()['annotations'])
-    row = 'file/occluded' if covered else 'file/clean'
-    results = {row: out[name]}
-    occlusion_report.save_joint_table(
-      os.path.join(folder, f"joints_{row.replace('/', '_')}.npz"), source.image_id, right,
-      source.visibility > 0)
-    evaluation.write_json(os.path.join(folder, 'results.json'),
-                          {'stamp': stamp, 'results': results})
-    evaluation.write_json(os.path.join(folder, 'report.json'),
-                          {'stamp': stamp, 'report': {row: found}})
-    say(f'{name}: {evaluation.table(results, stamp)}\nwritten to {folder}')
-    if report:
-      say(f'the report is {evaluation_report.write(folder)}')
-  return out
-
-
-def evaluation_folder(workdir, step, name, stamp):
-  """EVAL_STEP/NAME, or NAME_RECIPE, NAME_RECIPE_2 ... where another evaluation lies there."""
-  return own_folder(os.path.join(workdir, f'eval_{step}', name), stamp, stamp['recipe'])
-
-
-def own_folder(base, stamp, word):
-  """The folder `base`, or BASE_WORD, BASE_WORD_2 ... where what has another stamp lies there."""
-  named = f"{base}_{re.sub('[^a-z0-9_]+', '-', word)}"
-  for folder in itertools.chain((base, named), (f'{named}_{i}' for i in itertools.count(2))):
-    path = os.path.join(folder, 'results.json')
-    if not os.path.exists(path):
-      return folder
-    with open(path, encoding='utf-8') as f:
-      before = json.load(f)['stamp']
-    if all(before.get(k) == v for k, v in stamp.items()):
-      return folder
-
-
-def run_evaluators(evaluators, weights, step, workdir):
-  """Runs them one after the other, prints their tables, and returns {entry: results}."""
-  out = {}
-  for name, evaluator in evaluators.items():
-    folder = evaluation_folder(workdir, step, name, evaluator.stamp)
-    out[name], stamp = evaluator.run(weights, step, folder)
-    say(f'{name}: {evaluation.table(out[name], stamp)}\nwritten to {folder}')
+  for name, entry in tasks.module(config.task).file_evals(config).items():
+    base = os.path.join(folder or os.path.splitext(path)[0] + '_eval', name)
+    out[name], text = engine.score_file(entry, path, base, name, with_report=report)
+    say(text)
   return out
 
 
 def main(_):
   flag = flags.FLAGS
   with checked():
+    sharding.start(flag.coordinator, flag.processes, flag.process)
     if flag.predictions:
       for name in ('stress', 'checkpoint'):
         if getattr(flag, name) not in (None, False):
@@ -203,7 +112,7 @@ def main(_):
       evaluate_file(flag.config, flag.predictions, flag.report, flag.workdir)
       return
     evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,
-             flag.report)
+             flag.report, overrides())
 
 
 if __name__ == '__main__':
@@ -211,8 +120,9 @@ if __name__ == '__main__':
   flags.DEFINE_string('workdir', None, 'of the training run, default runs/<config name>; with '
                       '--predictions: what is written goes there')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
-  flags.DEFINE_bool('stress', False, 'also score every severity and every joint hidden alone')
-  flags.DEFINE_string('predictions', None, 'score this COCO result file instead of a run')
+  flags.DEFINE_bool('stress', False, 'also score every variant of a set, such as each severity')
+  flags.DEFINE_string('predictions', None, 'score this result file instead of a run')
   flags.DEFINE_bool('report', False, 'write report.html')
+  define_process_flags()
   flags.mark_flag_as_required('config')
   start(main)

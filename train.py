@@ -2,9 +2,9 @@
 
   python train.py --config FILE [--workdir DIR] [--profile] [--config.x.y=VALUE ...]
 
-The same command goes on with an interrupted run, from its newest checkpoint. WORKDIR (default
+The same command resumes an interrupted run, from its newest checkpoint. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
-patches/ (the bank) and eval_STEP/ with results, predictions and pictures of each evaluation.
+facts.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
 import os
 import time
@@ -16,102 +16,89 @@ import optax
 from absl import flags
 from ml_collections import config_flags
 
-from dslope_jax import models
+from dslope_jax import models, tasks
 from dslope_jax.cli import (
   StopSignal,
-  check_config,
   checked,
-  claim_workdir,
   default_workdir,
   define_process_flags,
   reached_stop,
   say,
   start,
 )
-from dslope_jax.systems.base import System
-from dslope_jax.tasks.from_config import load_bank, load_train, unbiased_crops
+from dslope_jax.evaluation.engine import Engine
+from dslope_jax.tasks.base import Task
 from dslope_jax.training import (
   checkpointing,
   init_from,
-  memory,
   optimizers,
   profiling,
   sharding,
   train_state,
+  workdir,
 )
 from dslope_jax.training.metric_writer import MetricWriter
-from dslope_jax.training.train_step import make_loss, make_train_step
-from eval import build_system, make_evaluators, run_evaluators
-from input_pipeline import stream
-from input_pipeline.geometry import Augmentation
-from input_pipeline.occlusion.bank import PatchBank
-from input_pipeline.pairs import PairMaker
-from input_pipeline.sources.source import Source
+from dslope_jax.training.train_step import make_train_step
 
 
-def train(config, workdir, allow_config_change=False, profile=False):
+def train(config, folder, allow_config_change=False, profile=False):
   """Trains until `config.duration`, from the newest checkpoint if there is one.
 
   profile: see `profiling.Profile`; the trace goes to WORKDIR/profile.
   Returns the state and, if the run came to its end, the results of the last evaluation.
   """
-  with claim_workdir(workdir):
-    check_config(config, workdir, allow_config_change)
-    return _train(config, workdir, os.path.join(workdir, 'profile') if profile else '')
+  with workdir.claim(folder):
+    kind = tasks.module(config.task)
+    workdir.check_config(config, folder, allow_config_change, kind.FREE, kind.SETTLED)
+    return _train(_set_up(config, folder, allow_config_change), profile)
 
 
 class _Run(NamedTuple):
   """What a run is made of, besides its state."""
+  config: object
+  folder: str
   mesh: jax.sharding.Mesh
-  source: Source
-  bank: PatchBank | None
-  system: System
+  task: Task
   optimizer: optax.GradientTransformation
   schedules: dict
-  evaluators: dict
+  engines: dict
   total: int  # steps
   due: Callable  # (step, 'log_every' ...) -> bool
 
 
-def _set_up(config, workdir):
+def _set_up(config, folder, allow_change):
   _check_batch(config)
   mesh = sharding.make_mesh()
-  source, held = load_train(config)
-  bank = load_bank(config, workdir, source)
-  system = build_system(config, source.skeleton)
-  per_epoch = len(source) / config.batch_size
+  task = tasks.build(config, folder)
+  workdir.check_facts(folder, task.facts, task.digest, allow_change)
+  per_epoch = task.samples / config.batch_size
   total = optimizers.to_steps(config.duration, per_epoch)
   if total < 1:
     raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
-                     f'of {len(source)} people')
-  model = config.system.model.to_dict()
-  depths = {name: models.layer_counter(model, name) for name in system.networks}
-  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, total, per_epoch,
-                                          depths)
-  evaluators = make_evaluators(config, system, mesh, bank, held)
-  return _Run(mesh, source, bank, system, optimizer, schedules, evaluators, total,
-              _due_steps(config, per_epoch, total))
+                     f'of {task.samples} samples')
+  due = _due_steps(config, per_epoch, total)
+  networks = task.system.networks
+  depths = {name: models.layer_counter(network) for name, network in networks.items()}
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), networks, total, per_epoch, depths)
+  engines = {name: Engine(task.system, entry, mesh) for name, entry in task.evals.items()}
+  return _Run(config, folder, mesh, task, optimizer, schedules, engines, total, due)
 
 
-def _train(config, workdir, profile_folder):
-  run = _set_up(config, workdir)
-  checkpoints = checkpointing.Checkpoints(workdir, config.keep)
-  state = _first_state(config, run.system, run.optimizer, run.mesh, checkpoints)
-  start = int(state.step)
-  stream = _data_stream(config, run.source, run.bank, start)
-  waits = profiling.Waits()
-  profile = profiling.Profile(profile_folder, waits, say)
-  writer = MetricWriter(workdir, run.total, start, config.batch_size, waits)
-  step_fn, results, unreadable = None, {}, set()
+def _train(run, profile):
+  checkpoints = checkpointing.Checkpoints(run.folder, run.config.keep)
+  state = _first_state(run, checkpoints)
+  first = int(state.step)
+  stream, waits = run.task.stream(first), profiling.Waits()
+  trace = profiling.Profile(os.path.join(run.folder, 'profile') if profile else '', waits, say)
+  writer = MetricWriter(run.folder, run.total, first, run.config.batch_size, waits)
+  step_fn, results = None, {}
   try:
     with StopSignal() as stopped:
-      for step in profile.steps(range(start + 1, run.total + 1)):
+      for step in trace.steps(range(first + 1, run.total + 1)):
         with waits.of('data'):
-          batch = next(stream)
-          _count_unreadable(batch, run.source, unreadable, config.data.max_unreadable)
-          batch = sharding.to_global(_device_fields(batch), run.mesh)
+          batch = sharding.to_global(next(stream), run.mesh)
         if step_fn is None:
-          step_fn = _compile(config, run, state, batch)
+          step_fn = _compile(run, state, batch)
           writer.start()
         state, terms = waits.run(step_fn, state, batch)
         writer.step(step, terms)
@@ -121,7 +108,7 @@ def _train(config, workdir, profile_folder):
         if run.due(step, 'eval_every') and not leave:
           with waits.away():
             writer.flush()
-            results = _evaluate(run.evaluators, state, step, workdir, writer)
+            results = _evaluate(run, state, step, writer)
           writer.resume_clock()
         if run.due(step, 'save_every') or leave:
           writer.flush()  # a state after a loss that is not finite is never saved
@@ -129,25 +116,33 @@ def _train(config, workdir, profile_folder):
           writer.resume_clock()
         if leave:
           checkpoints.wait()
-          say(f'stopped by a signal; step {step} is saved, the same command goes on from there')
+          say(f'stopped by a signal; step {step} is saved, the same command resumes from there')
           break
   finally:
-    profile.close()
-    stream.close()
-    writer.close()
-    checkpoints.close()
+    _close_all(trace.close, stream.close, writer.close, checkpoints.close)
   if results:
-    say('look at\n' + '\n'.join(_to_look_at(workdir, run)))
+    say('look at\n' + '\n'.join(_to_look_at(run)))
   return state, results
 
 
-def _to_look_at(workdir, run):
+def _close_all(*closers):
+  """Calls each of them, whatever the others do; raises the first error after the last."""
+  errors = []
+  for close in closers:
+    try:
+      close()
+    except Exception as error:
+      errors.append(error)
+  if errors:
+    raise errors[0]
+
+
+def _to_look_at(run):
   """Names of the files that show how a finished run went."""
-  folders = [os.path.join(workdir, f'eval_{run.total}', name) for name in run.evaluators]
+  folders = [os.path.join(run.folder, f'eval_{run.total}', name) for name in run.engines]
   files = [os.path.join(folder, file) for folder in folders
            for file in ('results.json', 'pictures.jpg')]
-  bank = [os.path.join(run.bank.folder, 'contact_sheet.jpg')] if run.bank else []
-  return [*files, os.path.join(workdir, 'learning_curve.png'), *bank]
+  return [*files, os.path.join(run.folder, 'learning_curve.png'), *run.task.look_at]
 
 
 def _check_batch(config):
@@ -157,17 +152,18 @@ def _check_batch(config):
                      f'{accumulate}')
 
 
-def _first_state(config, system, optimizer, mesh, checkpoints):
-  """The state to go on with: the newest checkpoint, else fresh weights and those of init_from."""
-  size, steps = tuple(config.data.size), checkpoints.steps()
+def _first_state(run, checkpoints):
+  """The state to start from: the newest checkpoint, else fresh weights and those of init_from."""
+  config, steps = run.config, checkpoints.steps()
   for spec in config.init_from.values() if not steps else ():
     if spec:  # a wrong one is told before networks are made
       init_from.check(spec)
-  state = train_state.create(system, optimizer, seed=config.seed, size=size,
-                             ema=config.ema_decay > 0)
+  state = train_state.create(run.task.system, run.optimizer, seed=config.seed,
+                             example=run.task.example, ema=config.ema_decay > 0)
   if not steps:
-    state = _init_from(config, state)
-  state = sharding.replicate(state, mesh)
+    state = init_from.apply(state, config.init_from.to_dict(), run.task.system.networks,
+                            run.task.facts.size, config.fresh_head, say)
+  state = sharding.replicate(state, run.mesh)
   if steps:
     restored = checkpoints.restore(state)
     say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
@@ -176,62 +172,13 @@ def _first_state(config, system, optimizer, mesh, checkpoints):
   return state
 
 
-def _init_from(config, state):
-  """The state with the weights that `config.init_from` names."""
-  for name, spec in config.init_from.items():
-    if not spec:
-      continue
-    if name not in state.params:
-      raise ValueError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
-    fresh = {'params': state.params[name], 'batch_stats': state.batch_stats[name]}
-    weights, source = init_from.load(spec, name, fresh, config.system.model.to_dict(),
-                                     tuple(config.data.size), config.fresh_head)
-    say(f'{name} starts from {source}')
-    state = state.replace(params=state.params | {name: weights['params']},
-                          batch_stats=state.batch_stats | {name: weights['batch_stats']})
-    if state.ema:
-      state = state.replace(ema={kind: state.ema[kind] | {name: weights[kind]}
-                                 for kind in weights})
-  return state
-
-
-def _data_stream(config, source, bank, start):
-  processes = jax.process_count()
-  maker = PairMaker(source, tuple(config.data.size), bank, config.data.recipe,
-                                   config.seed, Augmentation(**config.data.augmentation),
-                                   unbiased_crops(config))
-  return stream.train_stream(
-    maker, batch_size=config.batch_size // processes, start_step=start,
-    num_workers=config.data.num_workers, process=jax.process_index(), processes=processes)
-
-
-def _device_fields(batch):
-  return {k: v for k, v in batch.items() if k not in ('row', 'unreadable')}
-
-
-def _count_unreadable(batch, source, unreadable, limit):
-  """Names each unreadable picture once; raises OSError when there are too many."""
-  new = {str(source.file[row]) for row in batch['row'][batch['unreadable']]} - unreadable
-  for file in sorted(new):
-    unreadable.add(file)
-    print(f"picture '{file}' cannot be read; it counts as without labels ({len(unreadable)} so "
-          'far)', flush=True)
-  if len(unreadable) > limit:
-    raise OSError(f'{len(unreadable)} pictures cannot be read, more than data.max_unreadable='
-                  f'{limit}; mend the files named above')
-
-
-def _compile(config, run, state, batch):
+def _compile(run, state, batch):
   """The step, compiled once for the whole run: another shape would be an error, not a stall."""
-  learners = tuple(run.schedules)
-  step = make_train_step(run.system, run.optimizer, trainable=run.schedules, seed=config.seed,
+  config = run.config
+  step = make_train_step(run.task.system, run.optimizer, trainable=run.schedules, seed=config.seed,
                          accumulate=config.accumulate, ema_decay=config.ema_decay,
-                         remat=config.remat)
-  loss = make_loss(run.system, learners, config.seed, config.remat)
-  needs = memory.estimate(loss, state, batch, learners, accumulate=config.accumulate,
-                          devices=jax.device_count())
-  say(_describe(config, state) + '\n' + memory.describe(needs, memory.limit(), config.remat)
-      + '\ncompiling the step, which takes a while the first time')
+                         remat=config.remat, total=run.total)
+  say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()
   sharding.wait_for_all()
@@ -248,7 +195,7 @@ def _describe(config, state):
             for n, p in state.params.items()}
   per_step = f'{config.batch_size // len(devices)} a device'
   if config.accumulate > 1:
-    per_step += f' in {config.accumulate} parts'
+    per_step += f' in {config.accumulate} micro-batches'
   return (f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
           f'{jax.process_count()} process(es)\n'
           f'parameters: ' + ', '.join(f'{n} {c}' for n, c in counts.items()) + '\n'
@@ -257,18 +204,26 @@ def _describe(config, state):
 
 def _due_steps(config, per_epoch, total):
   """(step, field) -> whether a duration field such as 'save_every' falls due, also at the end."""
-  every = {f: max(1.0, optimizers.to_interval(config[f], per_epoch))
+  every = {f: optimizers.to_interval(config[f], per_epoch)
            for f in ('log_every', 'eval_every', 'save_every')}
-  return lambda step, field: step // every[field] > (step - 1) // every[field] or step == total
+  for field, interval in every.items():
+    if interval <= 0:
+      raise ValueError(f"{field} is '{config[field]}', must be longer than nothing; for never give "
+                       f"more than the run's duration, '{config.duration}'")
+  return lambda step, field: step == total or (step // max(1.0, every[field])
+                                               > (step - 1) // max(1.0, every[field]))
 
 
-def _evaluate(evaluators, state, step, workdir, writer):
+def _evaluate(run, state, step, writer):
+  """{entry: results} of all sets."""
   writer.say_doing('evaluating')
-  out = run_evaluators(evaluators, state.weights(), step, workdir)
-  for name, evaluator in evaluators.items():
-    writer.scalars(step, {f'{name}/{row}/{k}': v for row, values in out[name].items()
-                          for k, v in values.items() if isinstance(v, float)})
-    writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
+  out = {}
+  for name, engine in run.engines.items():
+    out[name], text = engine.run(state.weights(), step, run.folder, name)
+    say(text)
+    writer.metrics(step, name, out[name])
+    if engine.picture is not None:
+      writer.picture(step, f'{name}/pictures', engine.picture)
   writer.say_doing('')
   return out
 
@@ -283,7 +238,7 @@ def main(_):
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
   flags.DEFINE_string('workdir', None, 'default runs/<config name>')
-  flags.DEFINE_bool('allow_config_change', False, 'go on in a workdir made with another config')
+  flags.DEFINE_bool('allow_config_change', False, 'resume in a workdir made with another config')
   flags.DEFINE_bool('profile', False, 'record a few steps for xprof and say what bounds the speed')
   define_process_flags()
   flags.mark_flag_as_required('config')

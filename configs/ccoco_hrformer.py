@@ -13,7 +13,7 @@ from configs import common
 
 
 def get_config(argument=''):
-  config = common.coco_pair()
+  config = common.on_coco(common.dslope())
   config.batch_size = 256
   config.system.model = ConfigDict(dict(name='hrformer', size='small', dtype='bfloat16'))
   for spec in config.optim.values():

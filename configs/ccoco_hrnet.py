@@ -12,5 +12,5 @@ from configs import common
 
 
 def get_config(argument=''):
-  config = common.coco_pair()
+  config = common.on_coco(common.dslope())
   return common.use_arguments(config, argument, dict(w32=dict(width=32), w48=dict(width=48)))

@@ -13,7 +13,7 @@ from configs import common
 
 
 def get_config(argument=''):
-  config = common.coco_pair()
+  config = common.on_coco(common.dslope())
   config.batch_size = 256
   config.system.model = ConfigDict(dict(name='lite_hrnet', depth=18, dtype='bfloat16'))
   config.data.augmentation.update(dict(scale=0.25, rotation=30.0))

@@ -15,7 +15,7 @@ from configs import common
 
 
 def get_config(argument=''):
-  config = common.coco_pair()
+  config = common.on_coco(common.dslope())
   config.duration = '140 epochs'
   config.system.model = ConfigDict(dict(name='simple_baseline', depth=50, dtype='bfloat16'))
   config.data.augmentation.update(dict(scale=0.3, rotation=40.0, half_body_prob=0.0))

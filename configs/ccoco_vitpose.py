@@ -19,7 +19,7 @@ _LAYER_DECAY = {'small': 0.9, 'base': 0.75, 'large': 0.8, 'huge': 0.85}
 
 
 def get_config(argument=''):
-  config = common.coco_pair()
+  config = common.on_coco(common.dslope())
   config.batch_size = 512
   config.system.codec = 'udp'
   config.system.model = ConfigDict(dict(name='vitpose', size='small', decoder='classic',

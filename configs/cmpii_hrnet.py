@@ -7,16 +7,9 @@ MPII holds images/ and HRNet's annot/train.json, annot/valid.json and annot/gt_v
 Expected: GNet on clean val, PCKh@0.5: HRNet-W32 alone reaches 90.3 (published). C-MPII: not known.
 Time: not measured.
 """
-from ml_collections import ConfigDict
-
 from configs import common
 
 
 def get_config(argument=''):
-  config = common.dslope()
-  config.system.model.dtype = 'bfloat16'
-  config.data.update(dict(name='mpii', root='data/mpii', size=(256, 256), num_workers=8))
-  config.data.loader = ConfigDict(dict(padding=1.25))
-  config.data.augmentation.update(dict(scale=0.25, rotation=30.0, half_body_prob=0.0))
-  config.evals.val.update(common.evaluation('valid', 'pckh'))
+  config = common.on_mpii(common.dslope())
   return common.use_arguments(config, argument, dict(w32=dict(width=32), w48=dict(width=48)))

@@ -29,6 +29,6 @@ def get_config():
   for spec in config.optim.values():
     spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps'))
   config.evals.val.update(common.evaluation('test', 'pck') | dict(
-    recipe='severity5', loader=dict(num_people=500)))
+    recipe='severity5', data=dict(name='', root='', loader=dict(num_people=500))))
   config.log_every, config.eval_every, config.save_every = '50 steps', '450 steps', '450 steps'
   return config

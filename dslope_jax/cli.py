@@ -1,8 +1,5 @@
-"""What train.py and eval.py share besides the steps: workdir, lock, config check, messages, and
-the signals that end a run."""
+"""What the scripts share: flags, messages, errors as one line, and the signals that end a run."""
 import contextlib
-import fcntl
-import json
 import os
 import pathlib
 import signal
@@ -12,26 +9,42 @@ import traceback
 import jax
 import tqdm
 from absl import app, flags
+from ml_collections import config_flags
 
-# Fields that may differ between the sessions of one run: they change where data lies and what is
-# reported, never the parameters; remat only their rounding.
-_FREE = ('data.root', 'data.num_workers', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.',
-         'data.max_unreadable', 'remat')
-_OF_BANK = ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')
+_LIBRARIES = ('jax', 'jaxlib', 'flax', 'optax')  # a ValueError of theirs is a mistake of ours
 
 
 @contextlib.contextmanager
 def checked():
-  """Turns what is wrong with the user's files or settings into one line and exit code 1."""
+  """Turns what is wrong with the user's files or settings into one line and exit code 1.
+
+  A mistake of this code keeps its traceback.
+  """
   try:
     yield
   except (OSError, ValueError, FloatingPointError) as error:
+    if not isinstance(error, OSError) and _raised_in(error).split('.')[0] in _LIBRARIES:
+      _leave_others()
+      raise
     _stop(error)
   except BaseException:
-    if jax.distributed.is_initialized():  # leave at once, or the others wait for ever
-      traceback.print_exc()
-      os._exit(1)
+    _leave_others()
     raise
+
+
+def _raised_in(error) -> str:
+  """The module that raised an error."""
+  last = error.__traceback__
+  while last.tb_next:
+    last = last.tb_next
+  return last.tb_frame.f_globals.get('__name__', '')
+
+
+def _leave_others():
+  """On several processes leaves at once with the traceback, or the others wait for ever."""
+  if jax.distributed.is_initialized():
+    traceback.print_exc()
+    os._exit(1)
 
 
 def _stop(text):
@@ -86,7 +99,7 @@ def _parse(argv):
 
 
 def _configs():
-  folder = pathlib.Path(__file__).parent / 'configs'
+  folder = pathlib.Path(__file__).parent.parent / 'configs'
   return sorted(f'configs/{p.name}' for p in folder.glob('*.py')
                 if p.stem not in ('__init__', 'common'))
 
@@ -108,76 +121,16 @@ def default_workdir():
   return os.path.join('runs', name)
 
 
+def overrides() -> dict:
+  """The config fields that the command line sets: {'system.codec': 'udp'}."""
+  return config_flags.get_override_values(flags.FLAGS['config'])
+
+
 def define_process_flags():
   """Flags of a run on several hosts where JAX cannot find them itself."""
   flags.DEFINE_string('coordinator', '', 'host:port of process 0, for runs on several hosts')
   flags.DEFINE_integer('processes', 0, 'how many processes')
   flags.DEFINE_integer('process', 0, 'number of this process')
-
-
-def claim_workdir(workdir):
-  """Makes the folder and locks it against a second run; returns what keeps the lock.
-
-  Raises OSError if it cannot be written, ValueError if another run holds it.
-  """
-  try:
-    os.makedirs(workdir, exist_ok=True)
-    lock = open(os.path.join(workdir, 'lock'), 'a')  # noqa: SIM115 - open as long as the run
-  except OSError as error:
-    raise OSError(f"cannot write to workdir '{workdir}' ({error.strerror}); choose another with "
-                  '--workdir') from None
-  if jax.process_index() == 0:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      lock.close()
-      raise ValueError(f"another run is writing to '{workdir}'; stop it or choose another "
-                       '--workdir') from None
-  return lock
-
-
-def check_config(config, workdir, allow_change):
-  """Writes the config to a new workdir; in an old one refuses a config that differs from its own.
-
-  Before the first checkpoint only what the patch bank depends on must stay: a run that stopped
-  for a mistake in its config goes on when the mistake is mended.
-  Raises ValueError naming the fields that differ.
-  """
-  path = pathlib.Path(workdir) / 'config.json'
-  now = json.loads(config.to_json_best_effort())
-  if path.exists():
-    try:
-      # Runs of before crops could be prepared took the originals.
-      old = {'data.prepared': ''} | dict(_flat(json.loads(path.read_text())))
-    except (AttributeError, ValueError) as error:
-      raise ValueError(f"'{path}' is broken ({error}); choose another --workdir, or remove the "
-                       'file if the config is the same as before') from None
-    new, matters = dict(_flat(now)), _what_matters(path.parent)
-    changed = [f'{k}: {old.get(k, "absent")} -> {new.get(k, "absent")}'
-               for k in sorted(old.keys() | new.keys())
-               if old.get(k) != new.get(k) and k.startswith(matters) and not k.startswith(_FREE)]
-    if changed and not allow_change:
-      raise ValueError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
-                       'another --workdir, or pass --allow_config_change to go on with this one')
-  if jax.process_index() == 0:
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(now, indent=1))
-    part.replace(path)
-
-
-def _what_matters(workdir):
-  """Beginnings of the fields that what lies in a workdir depends on."""
-  if (workdir / 'checkpoints').is_dir() and any((workdir / 'checkpoints').iterdir()):
-    return ('',)
-  return _OF_BANK if (workdir / 'patches').exists() else ()
-
-
-def _flat(tree, prefix=''):
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      yield from _flat(value, f'{prefix}{key}.')
-    else:
-      yield prefix + key, value
 
 
 class StopSignal:

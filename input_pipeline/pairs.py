@@ -11,17 +11,18 @@ from input_pipeline.sources.source import Source
 # The occluded partner of a validation picture depends on this, the recipe, the bank and the
 # annotation id.
 BENCHMARK = 'c2'
-
+FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered')
+_NEED_OCCLUSION = {'occluded_image', 'covered'}
 
 
 @dataclasses.dataclass(frozen=True)
 class PairMaker:
-  """Makes the sample of one person: crop, occluded partner, keypoints. Pure and picklable.
+  """Makes the sample of one person: crop, occluded partner, keypoints. A `stream.Maker`.
 
   size: (W, H) of the crops. recipe: see `recipes.recipe`. augmentation: None for evaluation.
-  unbiased: crops are cut by `geometry.udp_affine`.
-  A sample holds image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels;
-  visibility (K,) uint8; covered (K,) bool; row.
+  unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
+  image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
+  covered (K,) bool. Nothing is pasted where no field shows it.
   """
   source: Source
   size: tuple[int, int]
@@ -30,38 +31,35 @@ class PairMaker:
   seed: int
   augmentation: geometry.Augmentation | None = None
   unbiased: bool = False
+  fields: tuple[str, ...] = FIELDS
 
-  def train(self, index: int, row: int):
-    """Sample number `index` of the endless stream. An unreadable picture becomes a black one
-    without labels, marked `unreadable`: the stream goes on and the loop counts and names it."""
+  def __len__(self):
+    return len(self.source)
+
+  def name(self, row: int) -> str:
+    return str(self.source.file[row])
+
+  def train(self, index: int, row: int) -> dict:
     s = self.source
-    epoch = index // len(s)
-    key = [self.seed, int(s.annotation_id[row]), epoch]
-    try:
-      image = s.read(row)
-    except OSError:
-      w, h = self.size
-      black = np.zeros((h, w, 3), np.uint8)
-      k = s.skeleton.num_keypoints
-      return {'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
-              'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool),
-              'row': np.int32(row), 'unreadable': True}
+    key = [self.seed, int(s.annotation_id[row]), index // len(s)]
+    image = s.read(row)
     matrix, mirror = geometry.draw_crop(
       np.random.default_rng([*key, 0]), self.augmentation, s.center[row], s.scale[row],
       s.keypoints[row], s.visibility[row], s.skeleton.lower_body, s.picture_width(row, image),
       self.size, self.unbiased)
-    sample = self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
-    return sample | {'unreadable': False}
+    return self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
 
-  def evaluate(self, item: tuple[int, bool]):
-    """The fixed sample of a row, with a mask that is False for padding.
-
-    Raises OSError for an unreadable picture: a score over the others would be another score.
-    """
-    row, real = item
+  def evaluate(self, row: int) -> dict:
     s = self.source
-    sample = self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row))
-    return sample | {'mask': real}
+    return self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row))
+
+  def blank(self, row: int) -> dict:
+    """A black picture without labels."""
+    (w, h), k = self.size, self.source.skeleton.num_keypoints
+    black = np.zeros((h, w, 3), np.uint8)
+    return self._chosen({
+      'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
+      'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool)})
 
   def upright(self, row):
     """(2,3) map from the picture of a row to its crop for evaluation."""
@@ -72,24 +70,29 @@ class PairMaker:
     """The person of a row as recipes see it."""
     s = self.source
     return recipes.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
-                            s.scale[row], s.skeleton, matrix, self.size)
+                          s.scale[row], s.skeleton, matrix, self.size)
 
   def _pair(self, image, row, matrix, mirror, rng):
     s = self.source
     crop = geometry.warp(image, s.crop_map(row, matrix), self.size)
     keypoints = geometry.transform(s.keypoints[row], matrix).astype(np.float32)
     visibility = s.visibility[row]
-    seen = visibility
-    if self.augmentation:  # hide what is left of the person, not what the crop cut off
-      inside = ((keypoints >= 0) & (keypoints < self.size)).all(1)
-      seen = np.where(inside, visibility, 0)
-    occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng, self.recipe)
-    covered = occluded.covered
+    sample = {'image': crop, 'keypoints': keypoints, 'visibility': visibility}
+    if not _NEED_OCCLUSION.isdisjoint(self.fields):
+      seen = visibility
+      if self.augmentation:  # hide what is left of the person, not what the crop cut off
+        inside = ((keypoints >= 0) & (keypoints < self.size)).all(1)
+        seen = np.where(inside, visibility, 0)
+      occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng, self.recipe)
+      sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
     if mirror:
       order = s.skeleton.flip_order
-      keypoints, visibility, covered = keypoints[order], visibility[order], covered[order]
-    return {'image': crop, 'occluded_image': occluded.image, 'keypoints': keypoints,
-            'visibility': visibility, 'covered': covered, 'row': np.int32(row)}
+      sample |= {name: sample[name][order] for name in ('keypoints', 'visibility', 'covered')
+                 if name in sample}
+    return self._chosen(sample)
+
+  def _chosen(self, sample):
+    return {name: sample[name] for name in self.fields}
 
 
 def benchmark_rng(source: Source, row: int):

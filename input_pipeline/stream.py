@@ -1,49 +1,106 @@
 """Batches of samples by grain: a pure function of (seed, step).
 
 Equal batches with any number of workers, equal global batches on any number of hosts, and
-`start_step` resumes it exactly.
+`start_step` resumes exactly. A stream knows nothing of what a sample is: a Maker makes it.
 """
+import functools
 import multiprocessing
 import os
 import threading
+from typing import Protocol
 
 import cv2
 import grain
+import numpy as np
 from absl import flags
 
 
-def train_stream(maker, *, batch_size: int, start_step: int = 0, num_workers: int = 0,
-                  process: int = 0, processes: int = 1):
-  """Endless iterator over this process's part of the global batches, from `start_step`.
+class Maker(Protocol):
+  """Makes samples, dicts of arrays of fixed shapes. Picklable; everything random comes from
+  (seed, sample, epoch)."""
+  seed: int
+
+  def __len__(self) -> int:
+    """How many rows there are; an epoch is so many samples."""
+
+  def train(self, index: int, row: int) -> dict:
+    """Sample number `index` of the endless stream, of this row; OSError if it cannot be read."""
+
+  def evaluate(self, row: int) -> dict:
+    """The fixed sample of a row; OSError if it cannot be read."""
+
+  def blank(self, row: int) -> dict:
+    """A sample without labels, in place of one that cannot be read."""
+
+  def name(self, row: int) -> str:
+    """What a message calls a row, such as its file."""
+
+
+def train_stream(maker: Maker, *, batch_size: int, start_step: int = 0, num_workers: int = 0,
+                 process: int = 0, processes: int = 1, max_unreadable: int = 0):
+  """Endless generator of this process's part of the global batches, from `start_step`.
 
   batch_size: of this process. num_workers: data processes; 0 works in threads of this one.
+  A sample that cannot be read is named once and comes blank; more than max_unreadable of them
+  raise OSError.
   """
   cv2.setNumThreads(0)  # the samples of a batch run side by side; a sample is one thread's work
   dataset = (
-    grain.MapDataset.source(maker.source).seed(maker.seed).shuffle().repeat()
-    .map_with_index(maker.train)[process::processes]
+    grain.MapDataset.range(len(maker)).seed(maker.seed).shuffle().repeat()
+    .map_with_index(functools.partial(_train_or_blank, maker))[process::processes]
     .batch(batch_size, drop_remainder=True)[start_step:])
-  return _iterate(dataset, num_workers)
+  return _readable(_iterate(dataset, num_workers), maker, max_unreadable)
 
 
-def eval_stream(maker, *, batch_size: int, num_workers: int = 0, process: int = 0,
-                 processes: int = 1):
+def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process: int = 0,
+                processes: int = 1):
   """Iterator over this process's part of the rows, every batch full, the last ones padded.
 
-  Every process gets the same number of batches.
+  A batch has 'row' (B,) and 'mask' (B,), False for padding. Every process gets the same number of
+  batches. An unreadable sample raises OSError: a score over the others would be another score.
   """
   cv2.setNumThreads(0)
-  count = len(maker.source)
+  count = len(maker)
   padded = -(-count // (batch_size * processes)) * batch_size * processes
-  items = [(min(i, count - 1), i < count) for i in range(padded)]
-  dataset = (grain.MapDataset.source(items)[process::processes].map(maker.evaluate)
-             .batch(batch_size, drop_remainder=True))
+  dataset = (grain.MapDataset.range(padded)[process::processes]
+             .map(functools.partial(_evaluate, maker)).batch(batch_size, drop_remainder=True))
   return _iterate(dataset, num_workers)
 
 
 def in_order(count, work, num_workers=0):
   """Iterator over work(0), work(1), ... work(count - 1), done by so many processes; 0: here."""
   return _iterate(grain.MapDataset.range(count).map(work), num_workers)
+
+
+def _train_or_blank(maker, index, row):
+  try:
+    sample, unreadable = maker.train(index, row), False
+  except OSError:
+    sample, unreadable = maker.blank(row), True
+  return sample | {'row': np.int32(row), 'unreadable': unreadable}
+
+
+def _evaluate(maker, index):
+  row = min(index, len(maker) - 1)
+  return maker.evaluate(row) | {'row': np.int32(row), 'mask': index < len(maker)}
+
+
+def _readable(batches, maker, limit):
+  """The batches without the fields that are for this function; names what cannot be read."""
+  names = set()
+  try:
+    for batch in batches:
+      rows, unreadable = batch.pop('row'), batch.pop('unreadable')
+      for name in sorted({maker.name(row) for row in rows[unreadable].tolist()} - names):
+        names.add(name)
+        print(f"'{name}' cannot be read; it counts as without labels ({len(names)} so far)",
+              flush=True)
+      if len(names) > limit:
+        raise OSError(f'{len(names)} files cannot be read, more than data.max_unreadable={limit}; '
+                      'mend the files named above')
+      yield batch
+  finally:
+    batches.close()
 
 
 def _iterate(dataset, num_workers):

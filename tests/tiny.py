@@ -9,9 +9,8 @@ MODEL = dict(name='simple_baseline', depth=18, width=8, filters=(8, 8, 8), dtype
 
 def config(kind='mse', steps=6, batch_size=4, **data):
   """A D-Slope config that trains in seconds; a kind of None gives the plain system."""
-  c = common.dslope(kind) if kind else common.base(('net',))
+  c = common.dslope(kind) if kind else common.top_down()
   c.duration, c.batch_size = f'{steps} steps', batch_size
-  c.system.name = 'dslope' if kind else 'heatmap'
   c.system.model = ConfigDict(MODEL)
   c.data.update(dict(name='synthetic', size=(32, 64)) | data)
   if c.data.name == 'synthetic':
@@ -19,7 +18,7 @@ def config(kind='mse', steps=6, batch_size=4, **data):
     c.data.loader = ConfigDict(dict(num_people=30, size=(64, 96)))
   c.data.bank.num_people = 10
   c.evals.val.update(common.evaluation('val', 'pck') | dict(
-    batch_size=8, loader=dict(num_people=10)))
+    batch_size=8, data=dict(name='', root='', loader=dict(num_people=10))))
   for spec in c.optim.values():
     spec.schedule = 'constant'
   c.log_every, c.save_every, c.eval_every = '2 steps', '2 steps', f'{steps} steps'

@@ -1,4 +1,6 @@
 """What an evaluation is made of: the set that is scored, and the numbers that come out."""
+import json
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,9 +19,8 @@ class EvalSet(NamedTuple):
   keep: fields of the batches that the score needs.
   held_out: (rows, batches) of people kept from training, to calibrate on; or None.
   variants: {name: arguments of batches}; each is predicted and scored by --stress.
-  read: (file) -> outputs of all rows, of another program's result file; None where there is none.
+  score_file: (path) -> (Scores, message or ''), of another program's result file.
   pictures: (outputs, rows) -> [{'caption': text, 'pictures': {title: (H,W,3) uint8}}].
-  table: name of the table in messages, such as the recipe; part of folder names.
   """
   stamp: dict
   rows: int
@@ -29,8 +30,8 @@ class EvalSet(NamedTuple):
   keep: tuple[str, ...] = ()
   held_out: tuple[int, Callable] | None = None
   variants: dict = {}
-  read: Callable | None = None
   pictures: Callable | None = None
+  score_file: Callable | None = None
 
 
 class SampleTable(NamedTuple):
@@ -83,3 +84,20 @@ def load_samples(path) -> dict:
   except Exception as error:  # of zipfile, zlib or NumPy, by where the file is broken
     raise ValueError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
                      'again') from None
+
+
+def write_json(path, value):
+  """Whole or not at all: a reader never sees half a file. NaN becomes null."""
+  with open(path + '.part', 'w', encoding='utf-8') as f:
+    json.dump(_plain(value), f)
+  os.replace(path + '.part', path)
+
+
+def _plain(value):
+  if isinstance(value, dict):
+    return {k: _plain(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(v) for v in value]
+  if isinstance(value, float) and value != value:
+    return None
+  return value

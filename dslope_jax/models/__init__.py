@@ -1,4 +1,5 @@
 """Networks by name: `build('hrnet', width=32, num_keypoints=17)`; one architecture a file."""
+import dataclasses
 import importlib
 import inspect
 
@@ -28,6 +29,13 @@ def of_network(model: dict, network: str) -> dict:
   return dict(model[network] if 'name' not in model and network in model else model)
 
 
-def layer_counter(model: dict, network: str):
-  """Function (path, number of blocks) -> layer number of a network's model; None without one."""
-  return getattr(module(of_network(model, network)['name']), 'depth_of', None)
+def describe(network) -> tuple[str, dict]:
+  """(name, arguments) that `build` made a network of."""
+  name = type(network).__module__.rsplit('.', 1)[-1]
+  fields = (f.name for f in dataclasses.fields(network) if f.name not in ('parent', 'name'))
+  return name, {field: getattr(network, field) for field in fields}
+
+
+def layer_counter(network):
+  """Function (path, number of blocks) -> layer number of a network; None without one."""
+  return getattr(importlib.import_module(type(network).__module__), 'depth_of', None)

@@ -2,10 +2,16 @@
 import importlib
 
 
-def build(name: str, **kwargs):
-  """The `System` that dslope_jax/systems/<name>.py builds; ValueError if there is no such file."""
+def module(name: str):
+  """The file dslope_jax/systems/<name>.py; ValueError if there is none."""
   try:
-    module = importlib.import_module(f'{__name__}.{name}')
-  except ImportError as error:
+    found = importlib.import_module(f'{__name__}.{name}')
+    found.build  # noqa: B018 - base.py is no system
+  except (AttributeError, ImportError) as error:
     raise ValueError(f"system.name '{name}': no dslope_jax/systems/{name}.py ({error})") from None
-  return module.build(**kwargs)
+  return found
+
+
+def build(facts, name: str, **kwargs):
+  """The `System` of that file, made for the data that `facts` (`base.Facts`) tell of."""
+  return module(name).build(facts, **kwargs)

@@ -1,69 +1,103 @@
-"""One plain heatmap network: the baseline that every paired system is compared with."""
+"""Heatmap networks: one plain network as a baseline, and the learner that pairs are made of."""
 import jax
+import jax.numpy as jnp
 
 from dslope_jax import heatmaps, losses, models
-from dslope_jax.systems.base import System, normalise
+from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 
 _LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse}
+_MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 
-def build(num_keypoints, model, sigma=2.0, loss='mse', joint_weights=None, images='clean',
-          codec='hrnet'):
-  """A network 'net' trained on clean or on occluded crops.
+def build(facts: Facts, view='clean', **kwargs) -> System:
+  """A network 'net' trained on the crops of one view, 'clean' or 'occluded'; see `learner`."""
+  return single(learner(facts, **kwargs), view)
+
+
+def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, codec='hrnet',
+            mutual=None) -> Learner:
+  """A heatmap network on crops.
 
   model: name and arguments of `models.build`. sigma: of the target, heatmap pixels.
   loss: 'mse' or 'ohkm'. joint_weights: K factors, or None (published for COCO: 1).
-  images: 'clean' trains on `image`, 'occluded' on `occluded_image`. codec: of `heatmaps.codec`.
-  """
-  field = {'clean': 'image', 'occluded': 'occluded_image'}.get(images)
-  if field is None:
-    raise ValueError(f"system.images is 'clean' or 'occluded', not '{images}'")
-  networks = {'net': models.build(**model, num_keypoints=num_keypoints)}
-  fit = make_fit(loss, sigma, joint_weights, codec)
-
-  def loss_fn(forward, batch, step):
-    output = forward('net', normalise(batch[field]))
-    term = fit(output['heatmaps'], batch)
-    return term, {'net/heatmap': term}
-
-  return System(networks, image_shapes(networks), loss_fn, make_predict(networks))
-
-
-def image_shapes(networks):
-  """`System.inputs` of networks that take one batch of images."""
-  return lambda size: {name: [jax.ShapeDtypeStruct((1, size[1], size[0], 3), 'float32')]
-                       for name in networks}
-
-
-def make_fit(loss, sigma, joint_weights, codec='hrnet'):
-  """(heatmaps, batch) -> the joint loss against targets drawn from the batch's keypoints.
-
-  Joints with v = 1 and v = 2 weigh alike (HRNet); a joint hidden by a patch keeps its weight.
+  codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
   """
   if loss not in _LOSSES:
     raise ValueError(f"system.loss is one of {sorted(_LOSSES)}, not '{loss}'")
-  heatmaps.codec(codec)  # an unknown one is told before anything is compiled
+  rule = heatmaps.codec(codec)
+  network = models.build(**model, num_keypoints=facts.skeleton.num_keypoints)
+  run = lambda forward, images: forward('net', normalise(images[0]))
 
-  def fit(pred, batch):
-    target, weight = draw_targets(batch, pred.shape[2], sigma, joint_weights, codec)
-    return _LOSSES[loss](pred, target, weight)
-  return fit
+  def fit(outputs, batch):
+    maps = outputs['heatmaps']
+    target, weight = draw_targets(batch, facts.size, maps.shape[2], sigma, joint_weights, codec)
+    return {'heatmap': _LOSSES[loss](maps, target, weight)}
+
+  def predict(forward, images, *, flip=True, shift=True):
+    """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
+    codec asks for it."""
+    maps = _maps(forward, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
+                 shift and not rule.unbiased)
+    keypoints, scores = rule.decode(maps, sigma)
+    keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
+    return {'': {'keypoints': keypoints, 'scores': scores}}
+
+  return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
+                 ('keypoints', 'visibility'), image_shapes, run, fit,
+                 lambda own, partner, batch: compare(mutual, own, partner, batch), predict)
 
 
-def draw_targets(batch, heatmap_width, sigma, joint_weights=None, codec='hrnet'):
-  """Heatmaps (B,h,w,K) and joint weights (B,K) of a batch; stride = crop width / heatmap width."""
-  h, w = batch['image'].shape[1:3]
+def image_shapes(inputs):
+  """`Learner.shapes` of one network that takes one batch of images."""
+  return {'net': (jax.ShapeDtypeStruct(inputs[0].shape, jnp.float32),)}
+
+
+def draw_targets(batch, size, heatmap_width, sigma, joint_weights=None, codec='hrnet'):
+  """Heatmaps (B,h,w,K) and joint weights (B,K) of a batch; stride = crop width / heatmap width.
+
+  size: (W, H) of the crops. Joints with v = 1 and v = 2 weigh alike (HRNet); a joint hidden by a
+  patch keeps its weight.
+  """
   labelled = (batch['visibility'] > 0).astype('float32')
-  target, weight = heatmaps.codec(codec).encode(batch['keypoints'], labelled, (w, h),
-                                                w // heatmap_width, sigma)
+  target, weight = heatmaps.codec(codec).encode(batch['keypoints'], labelled, size,
+                                                size[0] // heatmap_width, sigma)
   if joint_weights is not None:
-    weight = weight * jax.numpy.asarray(joint_weights, weight.dtype)
+    weight = weight * jnp.asarray(joint_weights, weight.dtype)
   return target, weight
 
 
-def make_predict(networks):
-  """`System.predict` that runs every network on the same images."""
-  def predict(forward, images):
-    images = normalise(images)
-    return {name: forward(name, images, train=False)['heatmaps'] for name in networks}
-  return predict
+def check_mutual(mutual):
+  """Raises ValueError for a mutual term that there is not."""
+  if mutual['kind'] not in _MUTUAL:
+    raise ValueError(f"system.mutual.kind is one of {_MUTUAL}, not '{mutual['kind']}'")
+
+
+def compares_features(mutual) -> bool:
+  """Whether the term needs two networks of one architecture."""
+  return mutual['kind'] in ('mse', 'distill') or mutual['kind'] == 'kl' and mutual['features']
+
+
+def compare(mutual, own, partner, batch):
+  """The mutual terms of one network by name: {'kl': ...} or {'stage2': ..., 'heatmap': ...}.
+
+  mutual: dict with kind, and for 'kl' temperature and features. own, partner: network outputs.
+  """
+  if mutual['kind'] == 'none':
+    return {}
+  if mutual['kind'] in ('mse', 'distill'):
+    return losses.mutual_mse(own, partner, smooth_l1=mutual['kind'] == 'distill')
+  labelled = (batch['visibility'] > 0).astype('float32')
+  kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'])
+  if not mutual['features']:
+    return {'kl': kl}
+  stages = losses.mutual_mse(own, partner)
+  del stages['heatmap']  # the KL term stands in its place
+  return {'kl': kl} | stages
+
+
+def _maps(forward, images, flip_pairs, shift):
+  maps = forward('net', images, train=False)['heatmaps']
+  if flip_pairs is None:
+    return maps
+  mirrored = forward('net', images[:, :, ::-1], train=False)['heatmaps']
+  return heatmaps.flip_merge(maps, mirrored, flip_pairs, shift)

@@ -1,0 +1,23 @@
+"""Tasks by name: the places where data, systems and a config meet; one kind of problem a file."""
+import importlib
+
+
+def module(name: str):
+  """The file dslope_jax/tasks/<name>.py, or the module of that dotted name; ValueError without."""
+  try:
+    found = importlib.import_module(name if '.' in name else f'{__name__}.{name}')
+    found.build  # noqa: B018 - base.py and its like are no tasks
+  except (AttributeError, ImportError) as error:
+    raise ValueError(f"config.task '{name}': no dslope_jax/tasks/{name}.py with a function build "
+                     f'({error})') from None
+  return found
+
+
+def build(config, workdir, training=True):
+  """The `base.Task` of a config. training: whether there is anything to train, or only `evals`."""
+  return module(config.task).build(config, workdir, training)
+
+
+def serve(config, facts):
+  """The `base.Serving` of a run's config and facts: needs no data."""
+  return module(config.task).serve(config, facts)

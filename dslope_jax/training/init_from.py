@@ -20,33 +20,53 @@ def check(spec: str):
     checkpointing.find_step(path)
 
 
-def load(spec: str, network: str, fresh: dict, model: dict, image_size, fresh_head=False):
+def apply(state, specs: dict, networks: dict, image_size, fresh_head: bool, say):
+  """The state with the weights that `config.init_from` names.
+
+  specs: {network: spec or ''}, see `load`. networks: of the system. say: told where they are from.
+  """
+  for name, spec in specs.items():
+    if not spec:
+      continue
+    if name not in state.params:
+      raise ValueError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
+    fresh = {'params': state.params[name], 'batch_stats': state.batch_stats[name]}
+    weights, source = load(spec, name, fresh, networks[name], image_size, fresh_head)
+    say(f'{name} starts from {source}')
+    state = state.replace(params=state.params | {name: weights['params']},
+                          batch_stats=state.batch_stats | {name: weights['batch_stats']})
+    if state.ema:
+      state = state.replace(ema={kind: state.ema[kind] | {name: weights[kind]}
+                                 for kind in weights})
+  return state
+
+
+def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=False):
   """(weights of one network, a line that says where from).
 
-  spec: 'WORKDIR' or 'WORKDIR:network there' (its moving average, if it kept one); a folder with
+  spec: 'WORKDIR' or 'WORKDIR:its network' (its moving average, if it kept one); a folder with
   model.safetensors; a .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
   fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head of a classification
-  network, or any with fresh_head) stay as they are there. model: `system.model` of the config.
+  network, or any with fresh_head) stay as they are there. network: the Linen module.
   Raises FileNotFoundError or ValueError, one line a problem.
   """
-  path, _, there = spec.partition(':')
+  path, _, stored_name = spec.partition(':')
   if not _is_weights(path):
-    there = there or network
-    wanted = {kind: {there: {k: v for k, v in tree.items() if k != 'final_layer' or not fresh_head}}
+    stored_name = stored_name or name
+    wanted = {kind: {stored_name: {k: v for k, v in tree.items()
+                                   if k != 'final_layer' or not fresh_head}}
               for kind, tree in fresh.items()}
     stored, has_ema = checkpointing.stored_weights(path)
-    if there not in stored['params']:
+    if stored_name not in stored['params']:
       raise ValueError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
-                       f"'{there}'; say which after a colon")
+                       f"'{stored_name}'; say which after a colon")
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
-    text = f"'{there}' of '{path}', step {step}" + (', moving average' if has_ema else '')
-    return (_merge(fresh, {kind: tree[there] for kind, tree in weights.items()}),
+    text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
+    return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),
             text + ('; stays fresh: final_layer' if fresh_head else ''))
-  arguments = models.of_network(model, network)
-  name = arguments.pop('name')
-  head = fresh['params']['final_layer']['kernel'].shape[-1]
-  converted, certificate = pytorch.load_file(
-    path, name, arguments | {'num_keypoints': head}, image_size, there, fresh_head)
+  model, arguments = models.describe(network)
+  converted, certificate = pytorch.load_file(path, model, arguments, image_size, stored_name,
+                                             fresh_head)
   text = f"'{path}' ({len(converted.used)} keys, sha256 {certificate['sha256'][:12]})"
   if converted.fresh:
     modules = sorted({leaf.split('/')[0] for leaf in converted.fresh})

@@ -24,13 +24,13 @@ class TrainState:
     return self.ema or {'params': self.params, 'batch_stats': self.batch_stats}
 
 
-def init_weights(system: System, seed: int, size) -> dict:
-  """Fresh {'params', 'batch_stats'} for crops of size (W, H).
+def init_weights(system: System, seed: int, example: dict) -> dict:
+  """Fresh {'params', 'batch_stats'}; example: a batch of shapes, B = 1.
 
   Networks are initialised leaf by leaf from shapes alone: no forward pass is run or compiled.
   """
   weights = {'params': {}, 'batch_stats': {}}
-  for i, (name, shapes) in enumerate(system.inputs(size).items()):
+  for i, (name, shapes) in enumerate(system.inputs(example).items()):
     key = jax.random.fold_in(jax.random.key(seed), i)
     variables = system.networks[name].lazy_init({'params': key, 'dropout': key}, *shapes)
     for kind in weights:
@@ -38,14 +38,14 @@ def init_weights(system: System, seed: int, size) -> dict:
   return weights
 
 
-def weight_shapes(system: System, size) -> dict:
+def weight_shapes(system: System, example: dict) -> dict:
   """The tree of `init_weights` as shapes and dtypes."""
-  return jax.eval_shape(lambda: init_weights(system, 0, size))
+  return jax.eval_shape(lambda: init_weights(system, 0, example))
 
 
-def create(system: System, optimizer, *, seed: int, size, ema: bool = False) -> TrainState:
-  """A fresh state for crops of size (W, H); equal for equal seeds on any number of devices."""
-  weights = init_weights(system, seed, size)
+def create(system: System, optimizer, *, seed: int, example: dict, ema: bool = False) -> TrainState:
+  """A fresh state for batches like `example`; equal for equal seeds on any number of devices."""
+  weights = init_weights(system, seed, example)
   return TrainState(step=jnp.zeros((), jnp.int32), **weights,
                     opt_state=optimizer.init(weights['params']),
                     ema=jax.tree.map(jnp.copy, weights) if ema else {})

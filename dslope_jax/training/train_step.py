@@ -9,17 +9,19 @@ from dslope_jax.systems.base import Forward, System
 from dslope_jax.training.train_state import TrainState
 
 
-def make_loss(system: System, trainable, seed: int = 0, remat: bool = False) -> Callable:
+def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
+              total: int = 1) -> Callable:
   """A function (learned params, state, batch_stats, batch, part) -> (loss, (terms, batch_stats)).
 
-  part: number of the part of the batch, of which random keys depend.
+  part: index of the micro-batch; random keys depend on it. total: steps of the run.
   remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
     that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
   """
   def loss_fn(learned, state, batch_stats, batch, part):
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), part)
-    forward = Forward(system.networks, state.params | learned, batch_stats, trainable, rng)
-    loss, terms = system.loss(forward, batch, state.step)
+    forward = Forward(system.networks, state.params | learned, batch_stats, trainable, rng,
+                      step=state.step, progress=state.step / total, average=state.ema)
+    loss, terms = system.loss(forward, batch)
     return loss, (terms | {'loss': loss}, forward.batch_stats)
 
   if not remat:
@@ -32,16 +34,16 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False) -> 
 
 
 def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accumulate: int = 1,
-                    ema_decay: float = 0.0, remat: bool = False) -> Callable:
+                    ema_decay: float = 0.0, remat: bool = False, total: int = 1) -> Callable:
   """A function (state, batch) -> (state, {term: scalar}), to be jitted with the state donated.
 
   trainable: names of the networks that learn; the others run in evaluation mode. A dict says by
     what schedule each learns; the rates are terms then.
   accumulate: the batch is worked off in this many equal parts, one after the other; gradients and
     terms are their means, batch statistics pass from part to part.
-  ema_decay: 0 keeps no moving average. remat: see `make_loss`.
+  ema_decay: 0 keeps no moving average. remat, total: see `make_loss`.
   """
-  grad_fn = jax.grad(make_loss(system, trainable, seed, remat), has_aux=True)
+  grad_fn = jax.grad(make_loss(system, trainable, seed, remat, total), has_aux=True)
 
   def step(state: TrainState, batch: dict):
     learned = {name: state.params[name] for name in trainable}

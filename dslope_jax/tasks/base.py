@@ -1,0 +1,44 @@
+"""What the scripts need to know of a task.
+
+A task file dslope_jax/tasks/<name>.py only binds: a formula in it is in the wrong place. It offers
+  build(config, workdir, training=True) -> Task
+  serve(config, facts) -> Serving
+  file_evals(config) -> {entry: EvalSet}, to score result files: no networks, no pictures
+  FREE: beginnings of its config fields that may change when a run is resumed
+  SETTLED: {folder of the workdir: beginnings of the config fields that it was made from}
+"""
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from dslope_jax.evaluation.base import EvalSet
+from dslope_jax.systems.base import Batch, Facts, System
+
+
+class Task(NamedTuple):
+  """A kind of problem, bound to its data and to a system.
+
+  example: a batch of shapes, B = 1. samples: of an epoch; 0 without training.
+  stream: first step -> this process's batches, with the fields that the loss reads.
+  evals: {entry of config.evals: its set}. digest: of all training samples.
+  look_at: files, besides those of the loop, that show how a run went.
+  """
+  system: System
+  facts: Facts
+  example: Batch
+  samples: int
+  stream: Callable[[int], Iterator] | None
+  evals: dict[str, EvalSet]
+  digest: str = ''
+  look_at: tuple[str, ...] = ()
+
+
+class Serving(NamedTuple):
+  """Prediction without data sets: all it needs is the folder of a run.
+
+  prepare: (picture or clip, boxes or tracks, camera or None) -> samples, a dict of arrays (B first)
+    with the fields that the system predicts from, and what `finish` needs.
+  finish: (outputs, samples) -> {row: fields} in picture pixels or mm.
+  """
+  system: System
+  prepare: Callable
+  finish: Callable

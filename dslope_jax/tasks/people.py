@@ -1,0 +1,144 @@
+"""The people that a config names: to train on, held out, to evaluate; and their patch bank."""
+import json
+import os
+
+from dslope_jax.training import workdir as workdirs
+from input_pipeline import sources
+from input_pipeline.occlusion import bank as patch_bank
+from input_pipeline.occlusion import recipes
+from input_pipeline.prepared import reading as prepared
+from input_pipeline.sources.source import Source
+
+
+def load_source(config, split, data=None) -> Source:
+  """The people of a split. data: section `evals.NAME.data`; its empty fields are `config.data`'s."""
+  name, root, loader = _where(config, data)
+  size = config.data.size
+  if len(size) != 2 or min(size) < 1:
+    raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
+  return sources.load(name, split, aspect=size[0] / size[1],
+                      **({'root': root} if root else {}), **loader)
+
+
+def _where(config, data):
+  """(name, root, options of the loader) of a data set."""
+  own, data = config.data, data or {}
+  same = data.get('name', '') in ('', own.name)
+  name = own.name if same else data['name']
+  root = data.get('root', '') or (own.get('root', '') if same else '')
+  # How the originals are read was settled when crops were prepared.
+  if name == 'prepared':
+    return name, root, {}
+  loader = own.loader.to_dict() if same else {}
+  return name, root, loader | dict(data.get('loader', {}))
+
+
+def describe_loader(config, data) -> str:
+  """How an evaluation's people are read, for its stamp; the folder is left to the digest."""
+  return ','.join(f'{k}={v}' for k, v in sorted(_where(config, data)[2].items()))
+
+
+def padding_of(config, data) -> float:
+  """By how much boxes of this data set are enlarged."""
+  return _where(config, data)[2].get('padding', 1.25)
+
+
+def unbiased_crops(config) -> bool:
+  """Whether crops are cut as the config's codec asks for: see `geometry.udp_affine`."""
+  return config.system.codec == 'udp'
+
+
+def load_train(config):
+  """(people to train on, people held out for calibration or None) of the training split.
+
+  `config.data.holdout` is the share of the pictures held out.
+  """
+  source, share = _training_people(config), config.data.holdout
+  if not 0 <= share < 1:
+    raise ValueError(f'data.holdout is {share}, must be a share of the people, 0 to below 1')
+  return source.split_pictures(share) if share else (source, None)
+
+
+def load_held_out(config):
+  """The people that a run held out, by its own config; None if it held out nobody."""
+  return load_train(config)[1] if config.data.holdout else None
+
+
+def without(source: Source | None, scored: Source) -> Source | None:
+  """People who are not on any picture of another set: nobody who is scored is calibrated on."""
+  if source is None:
+    return None
+  paths = {os.path.abspath(file) for file in scored.file.tolist()}
+  rows = [i for i, file in enumerate(source.file.tolist()) if os.path.abspath(file) not in paths]
+  return source.subset(rows) if rows else None
+
+
+def _training_people(config):
+  """Everybody in the training split: the originals, or the crops that `data.prepared` names."""
+  data = config.data
+  if data.name == 'prepared':
+    raise ValueError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
+                     'data set they are from and pass --config.data.prepared=DIR')
+  if not data.train_split:
+    raise ValueError('this config has no training split (data.train_split is empty): its data are '
+                     'for testing alone; train with another config, then evaluate that run with '
+                     'eval.py --workdir')
+  if not data.prepared:
+    return load_source(config, data.train_split)
+  meta = prepared.read_meta(data.prepared, data.train_split)
+  prepared.check_fit(meta, crops_asked(config), data.prepared)
+  return prepared.load(data.train_split, root=data.prepared, aspect=data.size[0] / data.size[1],
+                       ground_truth=data.holdout > 0)
+
+
+def crops_asked(config) -> dict:
+  """What a config asks of prepared crops and of the bank beside them, as JSON has it."""
+  data = config.data
+  return json.loads(json.dumps({
+    'name': data.name, 'loader': data.loader.to_dict(), 'size': tuple(data.size),
+    'unbiased': unbiased_crops(config), 'augmentation': data.augmentation.to_dict(),
+    'bank': {'num_people': data.bank.num_people, 'seed': data.bank.seed},
+    'holdout': data.holdout}))
+
+
+def load_bank(config, workdir, train_source=None, recipe_names=()):
+  """The patch bank of a run, cut from the training people if it is not there yet; None where no
+  recipe needs one. Raises ValueError for an unknown recipe.
+
+  recipe_names: of what will be drawn; default all of the config.
+  """
+  names = recipe_names or [config.data.recipe, *(e.recipe for e in config.evals.values())]
+  if not any([recipes.needs_bank(name) for name in names]):  # a list: all names are checked
+    return None
+  folder = (config.data.bank.folder or _prepared_bank(config) or _recorded_bank(workdir)
+            or os.path.join(workdir, 'patches'))
+  if not os.path.exists(folder):
+    print(f'cutting a patch bank into {folder}', flush=True)
+    train_source = train_source or load_train(config)[0]
+  return patch_bank.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
+                                  seed=config.data.bank.seed)
+
+
+def _prepared_bank(config):
+  """The bank beside the prepared crops that the config names; '' where it names none."""
+  root = config.data.prepared
+  if not root:
+    return ''
+  folder = os.path.join(root, 'patches')
+  if not os.path.exists(folder):
+    raise ValueError(f"'{root}' has no patch bank, which a recipe of this config needs; "
+                     'prepare again with this config, which adds it, or pass '
+                     '--config.data.bank.folder=BANK')
+  prepared.check_bank(prepared.read_meta(root, config.data.train_split), crops_asked(config),
+                      folder)
+  return folder
+
+
+def _recorded_bank(workdir):
+  """The bank that the run in this folder was told to use; '' where there is none."""
+  if not os.path.exists(os.path.join(workdir, 'config.json')):
+    return ''
+  data = workdirs.read_config(workdir)['data']
+  bank = data.get('bank')
+  beside = data.get('prepared') and os.path.join(data['prepared'], 'patches')
+  return (bank.get('folder') if isinstance(bank, dict) else '') or beside or ''

@@ -1,0 +1,245 @@
+"""Top-down pose in pictures: a sample is a person's crop, clean and occluded."""
+import functools
+import glob
+import hashlib
+import json
+import os
+
+import jax
+import numpy as np
+
+from dslope_jax import heatmaps, systems
+from dslope_jax.evaluation import drawing, pose_scores
+from dslope_jax.evaluation.base import EvalSet
+from dslope_jax.systems.base import Facts
+from dslope_jax.tasks import people
+from dslope_jax.tasks.base import Serving, Task
+from dslope_jax.tasks.subjects import of_source
+from dslope_jax.training import workdir as workdirs
+from input_pipeline import geometry, pairs, stream
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources import checks, detections
+
+FREE = ('data.root', 'data.num_workers', 'data.max_unreadable')
+SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
+_FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
+
+
+def build(config, workdir, training=True) -> Task:
+  """The task of a config; without training it is that of the run in `workdir`."""
+  size, source, stored_fits = tuple(config.data.size), None, None
+  if training:
+    source, held_out = people.load_train(config)
+    facts = Facts(source.skeleton, size)
+  else:
+    facts = workdirs.read_facts(workdir)
+    held_out, stored_fits = _held_out_of_run(config, workdir)
+  bank = people.load_bank(config, workdir, source)
+  system = systems.build(facts, **config.system.to_dict())
+  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits)
+           for name in config.evals}
+  if not training:
+    return Task(system, facts, _example(facts), 0, None, evals)
+  batches = functools.partial(_train_stream, config, source, bank, system.fields['loss'])
+  sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
+  return Task(system, facts, _example(facts), len(source), batches, evals, source.digest, sheet)
+
+
+def serve(config, facts: Facts) -> Serving:
+  """Prediction on pictures with boxes x, y, width, height."""
+  unbiased, size = people.unbiased_crops(config), facts.size
+  cut = geometry.udp_affine if unbiased else geometry.affine
+
+  def prepare(picture, boxes, camera=None):
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    center, scale = geometry.box_to_center_scale(boxes.T, size[0] / size[1],
+                                                 people.padding_of(config, None))
+    crops = [geometry.warp(picture, cut(c, s, 0, size), size)
+             for c, s in zip(center, scale, strict=True)]
+    return {'image': np.array(crops, np.uint8).reshape(-1, size[1], size[0], 3), 'center': center,
+            'scale': scale}
+
+  return Serving(systems.build(facts, **config.system.to_dict()), prepare,
+                 functools.partial(_finish, size, unbiased))
+
+
+def file_evals(config) -> dict[str, EvalSet]:
+  """The sets of `config.evals` to score result files by: neither networks nor pictures."""
+  evals = {}
+  for name, entry in config.evals.items():
+    if entry.metric == 'none':
+      raise ValueError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
+    with checks.without_pictures():
+      source = people.load_source(config, entry.split, entry.data)
+    subjects = of_source(source)
+    pose_scores.check_fit(entry.metric, subjects)
+    score_file = functools.partial(_score_file, subjects, entry.metric)
+    stamp = _stamp_of_people(config, entry, source) | {'metric': entry.metric}
+    evals[name] = EvalSet(stamp, len(source), None, {}, None, score_file=score_file)
+  return evals
+
+
+def _score_file(subjects, metric, path):
+  poses, covered, missed = pose_scores.read_file(subjects, path)
+  scores = pose_scores.score(subjects, poses, covered, metric=metric)
+  return scores, (f'{missed} of {len(subjects.own)} people have no pose in the file; their joints '
+                  'count as wrong' if missed else '')
+
+
+def _example(facts):
+  (w, h), k = facts.size, facts.skeleton.num_keypoints
+  shape = jax.ShapeDtypeStruct
+  return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),
+          'keypoints': shape((1, k, 2), np.float32), 'visibility': shape((1, k), np.uint8),
+          'covered': shape((1, k), np.bool_)}
+
+
+def _train_stream(config, source, bank, fields, start):
+  data, processes = config.data, jax.process_count()
+  maker = PairMaker(source, tuple(data.size), bank, data.recipe, config.seed,
+                    geometry.Augmentation(**data.augmentation), people.unbiased_crops(config),
+                    fields)
+  return stream.train_stream(
+    maker, batch_size=config.batch_size // processes, start_step=start,
+    num_workers=data.num_workers, process=jax.process_index(), processes=processes,
+    max_unreadable=data.max_unreadable)
+
+
+def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
+  entry = config.evals[name]
+  source, boxes = _scored_people(config, name, entry)
+  if source.skeleton.names != facts.skeleton.names:
+    raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
+                     f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
+                     f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
+  subjects, held_out = of_source(source), people.without(held_out, source)
+  pose_scores.check_fit(entry.metric, subjects)
+  held_subjects = held_out and of_source(held_out)
+  finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
+  batches = functools.partial(_eval_batches, config, entry, bank)
+  fits = None if held_out else stored_fits
+
+  def score(outputs, held_out_outputs, full=True):
+    calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
+                                        held_out_outputs['batch']['covered'])
+    return pose_scores.score(
+      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
+      oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
+
+  vars_of = lambda s: {'center': s.center, 'scale': s.scale}
+  calibrated_on = len(held_out) if held_out else fits['people'] if fits else 'nobody'
+  return EvalSet(
+    stamp=_stamp_of_people(config, entry, source) | _stamp(config, entry, bank) | {
+      'boxes': boxes, 'calibrated_on': calibrated_on},
+    rows=len(source), batches=functools.partial(batches, source),
+    test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
+    held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
+    variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
+    pictures=functools.partial(_pictures, config, source, _maker(config, source, bank,
+                                                                 entry.recipe, pairs.FIELDS)))
+
+
+def _scored_people(config, name, entry):
+  """(people of an entry of `config.evals`, whose boxes they have)."""
+  source = people.load_source(config, entry.split, entry.data)
+  boxes = 'ground truth'
+  if entry.boxes != 'gt':
+    size = config.data.size
+    source, elsewhere = detections.with_detections(
+      source, entry.boxes, aspect=size[0] / size[1],
+      padding=people.padding_of(config, entry.data))
+    boxes = os.path.basename(entry.boxes)
+    print(f"{entry.split}: {len(source)} boxes of '{entry.boxes}'; {elsewhere} more are on "
+          'pictures outside this split')
+  if not len(source):
+    raise ValueError(f"{source.name} {entry.split} has no annotated people; give a detector's "
+                     f'boxes with --config.evals.{name}.boxes=DETECTIONS.json')
+  return source, boxes
+
+
+def _stamp_of_people(config, entry, source):
+  crops = hashlib.sha256()
+  for column in (source.center, source.scale, source.box_score):
+    crops.update(np.ascontiguousarray(column).tobytes())
+  return {'data': source.name, 'split': entry.split, 'people': len(source),
+          'digest': source.digest, 'crops': crops.hexdigest()[:12],
+          'loader': people.describe_loader(config, entry.data)}
+
+
+def _stamp(config, entry, bank):
+  rule, size = heatmaps.codec(config.system.codec), config.data.size
+  return {'size': f'{size[0]}x{size[1]}', 'flip': entry.flip,
+          'shift': entry.shift and not rule.unbiased, 'decoder': rule.stamp,
+          'sigma': config.system.sigma, 'recipe': entry.recipe, 'benchmark': pairs.BENCHMARK,
+          'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0,
+          'metric': entry.metric, 'oks_nms': entry.oks_nms}
+
+
+def _maker(config, source, bank, recipe, fields):
+  return PairMaker(source, tuple(config.data.size), bank, recipe, seed=0,
+                   unbiased=people.unbiased_crops(config), fields=fields)
+
+
+def _eval_batches(config, entry, bank, source, recipe=None):
+  """recipe: a variant, of which only the occluded pictures are made."""
+  fields = ('occluded_image', 'covered') if recipe else ('image', 'occluded_image', 'covered')
+  maker = _maker(config, source, bank, recipe or entry.recipe, fields)
+  local = max(1, entry.batch_size // jax.device_count()) * jax.local_device_count()
+  return stream.eval_stream(
+    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
+    processes=jax.process_count())
+
+
+def _variants(skeleton):
+  """Every severity, and every joint hidden alone; severity 0 hides nothing."""
+  levels = {'severity0': 'none'} | {f'severity{level}': f'severity{level}' for level in range(1, 6)}
+  joints = {f'joint={name}': f'joint={name}' for name in skeleton.names}
+  return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
+
+
+def _finish(size, unbiased, outputs, samples):
+  """Poses in picture pixels; samples: 'center' and 'scale' (N,2) of the crops."""
+  return {row: fields | {'keypoints': heatmaps.to_picture(
+            fields['keypoints'], samples['center'], samples['scale'], size, unbiased)}
+          for row, fields in outputs.items() if row != 'batch'}
+
+
+def _pictures(config, source, maker, outputs, rows):
+  """Ground truth, target and every network's pose on the crop that it saw."""
+  rule, size, skeleton = heatmaps.codec(config.system.codec), maker.size, source.skeleton
+  cases = []
+  for row in rows:
+    sample = maker.evaluate(row)
+    labelled = sample['visibility'] > 0
+    target, _ = rule.encode(sample['keypoints'][None], labelled[None].astype(np.float32), size,
+                            sigma=config.system.sigma)
+    shown = {'truth': drawing.draw_pose(sample['image'], sample['keypoints'], labelled, skeleton),
+             'target': drawing.draw_heatmaps(sample['image'], target[0])}
+    for name, pose in outputs.items():
+      if name != 'batch':
+        crop = sample[_FIELDS[name.rsplit('/', 1)[1]]]
+        shown[name] = drawing.draw_pose(crop, pose['keypoints'][row], pose['scores'][row] > 0.1,
+                                        skeleton)
+    cases.append({'caption': f'annotation {source.annotation_id[row]}, '
+                             f'{os.path.basename(source.file[row])}', 'pictures': shown})
+  return cases
+
+
+def _held_out_of_run(config, workdir):
+  """(people that a run held out, None), or (None, its stored calibration) where they are not
+  there."""
+  if not config.data.holdout:
+    return None, None
+  try:
+    return people.load_held_out(config), None
+  except (OSError, ValueError) as error:
+    files = sorted(glob.glob(os.path.join(glob.escape(str(workdir)), 'eval_*', '*',
+                                          'calibration.json')), key=os.path.getmtime)
+    if not files:
+      print(f'the held-out people of this run cannot be loaded ({error}), and it has stored no '
+            'calibration: confidences are not calibrated')
+      return None, None
+    print(f"the held-out people of this run cannot be loaded ({error}); its calibration '{files[-1]}'"
+          ' is used')
+    with open(files[-1], encoding='utf-8') as f:
+      return None, json.load(f)

@@ -1,0 +1,147 @@
+"""The folder of a run: its lock, its config, and the facts of the data it was trained on."""
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+
+import jax
+
+from dslope_jax.skeletons import Skeleton
+from dslope_jax.systems.base import Facts
+
+# Fields of every run that may differ between its sessions: they change what is reported, never the
+# parameters; remat only their rounding.
+_FREE = ('log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
+
+
+def claim(workdir):
+  """Makes the folder and locks it against a second run; returns what keeps the lock.
+
+  Raises OSError if it cannot be written, ValueError if another run holds it.
+  """
+  try:
+    os.makedirs(workdir, exist_ok=True)
+    lock = open(os.path.join(workdir, 'lock'), 'a')  # noqa: SIM115 - open as long as the run
+  except OSError as error:
+    raise OSError(f"cannot write to workdir '{workdir}' ({error.strerror}); choose another with "
+                  '--workdir') from None
+  if jax.process_index() == 0:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      lock.close()
+      raise ValueError(f"another run is writing to '{workdir}'; stop it or choose another "
+                       '--workdir') from None
+  return lock
+
+
+def check_config(config, workdir, allow_change, free=(), settled=None):
+  """Writes the config to a new workdir; in an old one refuses a config that differs from its own.
+
+  free: beginnings of the task's fields that may differ. settled: {folder of the workdir: beginnings
+  of the fields that it was made from}; before the first checkpoint only these must stay, so that a
+  run that stopped for a mistake in its config goes on when the mistake is mended.
+  Raises ValueError naming the fields that differ.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  now = json.loads(config.to_json_best_effort())
+  if path.exists():
+    old, new = dict(_flat(read_config(workdir))), dict(_flat(now))
+    matters = _what_matters(path.parent, settled or {})
+    changed = [f'{k}: {old.get(k, "absent")} -> {new.get(k, "absent")}'
+               for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)
+               and k.startswith(matters) and not k.startswith((*_FREE, *free))]
+    if changed and not allow_change:
+      raise ValueError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
+                       'another --workdir, or pass --allow_config_change to go on with this one')
+  _write(path, now)
+
+
+def read_config(workdir) -> dict:
+  """The config of the run in this folder. Raises FileNotFoundError or ValueError, one line."""
+  path = os.path.join(workdir, 'config.json')
+  config = _read(path, 'give the workdir of a training run')
+  if not isinstance(config.get('data'), dict) or not isinstance(config.get('system'), dict):
+    raise ValueError(f"'{path}' is broken (it has no section 'data' or 'system'); get it back from "
+                     'a copy, or choose another --workdir')
+  return config
+
+
+def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
+  """Writes what the training data tell to a new workdir; in an old one the data must be the same.
+
+  digest: of all training samples. Raises ValueError where annotations changed since.
+  """
+  path = os.path.join(workdir, 'facts.json')
+  now = json.loads(json.dumps(_fields_of(facts) | {'digest': digest}))
+  if os.path.exists(path):
+    before = _read(path, 'choose another --workdir')
+    if before != now and not allow_change and _has_checkpoints(pathlib.Path(workdir)):
+      raise ValueError(f"the training data are not those that '{workdir}' was trained on (digest "
+                       f'{before.get("digest")}, now {digest}); get the annotations back, choose '
+                       'another --workdir, or pass --allow_config_change to go on with these')
+  _write(pathlib.Path(path), now)
+
+
+def read_facts(workdir) -> Facts:
+  """The facts of the run in this folder. Raises FileNotFoundError or ValueError, one line."""
+  path = os.path.join(workdir, 'facts.json')
+  fields = _read(path, 'give the workdir of a training run')
+  try:
+    skeleton = fields['skeleton']
+    if skeleton is not None:
+      pairs = {name: tuple(map(tuple, skeleton[name])) for name in ('limbs', 'flip_pairs')}
+      skeleton = Skeleton(tuple(skeleton['names']), sigmas=tuple(skeleton['sigmas']),
+                          name=skeleton['name'], **pairs)
+    return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
+                     'again') from None
+
+
+def _fields_of(facts):
+  skeleton = facts.skeleton and dataclasses.asdict(facts.skeleton)
+  return facts._asdict() | {'skeleton': skeleton}
+
+
+def _read(path, mend):
+  try:
+    with open(path, encoding='utf-8') as f:
+      value = json.load(f)
+    if not isinstance(value, dict):
+      raise ValueError('it holds no dict')
+    return value
+  except OSError as error:
+    raise FileNotFoundError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
+  except ValueError as error:
+    raise ValueError(f"'{path}' is broken ({error}); get it back from a copy, choose another "
+                     '--workdir, or remove the file if the config is the same as before') from None
+
+
+def _write(path, value):
+  """Whole or not at all, by process 0."""
+  if jax.process_index() == 0:
+    part = path.with_suffix('.part')
+    part.write_text(json.dumps(value, indent=1))
+    part.replace(path)
+
+
+def _has_checkpoints(workdir):
+  return (workdir / 'checkpoints').is_dir() and any((workdir / 'checkpoints').iterdir())
+
+
+def _what_matters(workdir, settled):
+  """Beginnings of the fields that what lies in a workdir depends on."""
+  if _has_checkpoints(workdir):
+    return ('',)
+  return tuple(field for folder, fields in settled.items() if (workdir / folder).exists()
+               for field in fields)
+
+
+def _flat(tree, prefix=''):
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f'{prefix}{key}.')
+    else:
+      yield prefix + key, value
