@@ -28,14 +28,13 @@ class _Pickler(cloudpickle.Pickler):
 def pack(value):
   """(function, arguments) that make a copy of `value` in another process, for `__reduce__`.
 
-  All its arrays, wherever they are in it, go to one file without a name, which every worker maps:
-  the arguments stay small. Copies can be made until the third of what is returned is called. The
-  file is gone with the last process that uses it, however that ends.
+  All its arrays, wherever they are in it, go to one file in memory, which every worker maps: the
+  arguments stay small. Copies can be made until the third of what is returned is called. The file
+  is gone with the last process that uses it, however that ends.
   """
   arrays, content = [], io.BytesIO()
   _Pickler(content, protocol=5, buffer_callback=arrays.append).dump(value)
-  file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller keeps it
-  places = []
+  file, places = _file(), []
   for array in arrays:
     file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
     places.append((file.tell(), array.raw().nbytes))
@@ -48,6 +47,12 @@ def pack(value):
   # Not on Linux: every worker gets a copy.
   buffers = [bytearray(array.raw()) for array in arrays]
   return _load, (content.getvalue(), buffers), file.close
+
+
+def _file():
+  if hasattr(os, 'memfd_create'):
+    return open(os.memfd_create('columns'), 'wb')
+  return tempfile.TemporaryFile()
 
 
 def _unpack(content, path, places):

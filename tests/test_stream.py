@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import cloudpickle
 import numpy as np
@@ -159,6 +160,12 @@ def test_what_a_worker_is_sent_does_not_grow_with_the_people(tmp_path):
   assert cloudpickle.loads(cloudpickle.dumps(moved)).digest == moved.digest != copy.digest
   with pytest.raises(RuntimeError, match='in the process that read'):
     copy.mask(0)
+
+
+def test_workers_need_no_disk(tmp_path, monkeypatch):
+  files = _files(tmp_path).subset([2, 1])
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'missing'))
+  assert cloudpickle.loads(cloudpickle.dumps(files)).digest == files.digest
 
 
 @pytest.mark.parametrize(('end', 'code'), [

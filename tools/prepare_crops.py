@@ -7,7 +7,8 @@
     --config.data.prepared=DIR
 
 DIR/<split>/ is a data set of TensorFlow Datasets, DIR/patches the patch bank; see
-`input_pipeline/prepared/reading.py`. The same command resumes an interrupted preparation.
+`input_pipeline/prepared/reading.py`. It appears when it is complete: an interrupted preparation
+starts again. --verify reads every record and says which are broken.
 
 Keypoints, visibilities, placements and covered joints of a pair are those from the originals, to
 the bit; the pictures are the same up to encoding.
@@ -21,21 +22,21 @@ from ml_collections import config_flags
 
 from dslope_jax.cli import checked, start
 from dslope_jax.tasks.from_config import prepare
-from input_pipeline.prepared import writing
+from input_pipeline.prepared import reading
 
 
 def main(_):
   flag = flags.FLAGS
   if flag.verify:
-    print('\n'.join(writing.verify(flag.verify)))
+    print('\n'.join(reading.verify(flag.verify)))
     return
   if not flag.config or not flag.out:
     raise ValueError('give --config and --out to prepare crops, or --verify to check some')
   try:
     prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
-                      quality=flag.quality, detail=flag.detail, shard=flag.records_per_shard)
+            quality=flag.quality, detail=flag.detail)
   except KeyboardInterrupt:
-    raise OSError('stopped; the same command goes on from there') from None
+    raise OSError('stopped; nothing is kept of this split') from None
 
 
 if __name__ == '__main__':
@@ -46,6 +47,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('quality', 95, 'of JPEG', lower_bound=1, upper_bound=100)
   flags.DEFINE_float('detail', 2.0, 'stored pixels per crop pixel that large people must keep',
                      lower_bound=0)
-  flags.DEFINE_integer('records_per_shard', 2000, 'people in a file', lower_bound=1)
   flags.DEFINE_string('verify', None, 'a folder to check instead')
   start(checked()(main))

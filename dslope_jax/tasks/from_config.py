@@ -1,5 +1,4 @@
 """The data that a config names; the only place here that knows a config."""
-import functools
 import json
 import os
 import zlib
@@ -73,13 +72,6 @@ def crops_asked(config) -> dict:
     'holdout': data.holdout}))
 
 
-def prepare_bank(config, out):
-  """The folder of the patch bank that belongs to prepared crops, cut if it is not there yet; None
-  where the config needs none."""
-  bank = load_bank(config, out)
-  return bank and bank.folder
-
-
 def load_bank(config, workdir, train_source=None):
   """The patch bank of a run, cut from the training people if it is not there yet; None where no
   recipe of the config needs one. Raises ValueError for an unknown recipe."""
@@ -148,7 +140,7 @@ def _recorded(workdir) -> dict:
                      'which bank with --config.data.bank.folder=BANK') from None
 
 
-def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0, shard=2000):
+def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
   """Prepares a split of a config (that for training unless said), and the patch bank if the
   config needs one and names none."""
   if config.data.prepared:
@@ -159,10 +151,6 @@ def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0, s
     tuple(asked['size']), geometry.Augmentation(**asked['augmentation']),
     asked['unbiased'], detail, quality)
   rest = {name: asked[name] for name in ('name', 'loader', 'bank', 'holdout')}
-  with_bank = split == config.data.train_split and not config.data.bank.folder
-  bank = functools.partial(prepare_bank, config, out) if with_bank else lambda: None
-  writing.write(source, out, settings, num_workers=num_workers, make_bank=bank, shard=shard, **rest)
-  sizes = [os.path.getsize(os.path.join(out, split, name)) for name in
-           prepared.shard_names(split, -(-len(source) // shard))]
-  print(f"{len(source)} people in '{out}', {sum(sizes) / 2**20:.0f} MiB, "
-        f'{sum(sizes) / len(source) / 1024:.0f} KiB each')
+  writing.write(source, out, settings, num_workers=num_workers, **rest)
+  if split == config.data.train_split and not config.data.bank.folder:
+    load_bank(config, out)

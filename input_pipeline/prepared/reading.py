@@ -1,31 +1,28 @@
 """Reads the person crops that `prepared.writing` wrote.
 
-DIR/<split>/ is a data set of TensorFlow Datasets in ArrayRecord files: record i is a JPEG file of
-all that training can show of row i (`prepared.area`). Beside it lie columns.npz, skeleton.json,
-ground_truth.json (without outlines) and meta.json; DIR/patches is the patch bank.
-
-Reading takes a bucket's address for DIR where etils and array_record do, with a local patch bank
-(data.bank.folder); that was not tried. Writing and checking need a file system.
+DIR/<split>/ is a data set of TensorFlow Datasets in ArrayRecord files, with the settings of the
+preparation and the skeleton as its metadata: record i is a JPEG file of all that training can show
+of row i (`prepared.area`). Beside the records lie columns.npz and, where the set has annotations in
+COCO's form, ground_truth.json without outlines; DIR/patches is the patch bank.
 """
+import functools
 import io
 import json
 import os
-import pathlib
-import threading
 import zipfile
 
 import cv2
 import numpy as np
+import tqdm
+from etils import epath
 
 from dslope_jax.skeletons import Skeleton
-from input_pipeline.sources.source import Frames, Source
+from input_pipeline.sources.source import Source
 
-FORMAT = 1  # of the folder; raised when its files change
-DATASET = 'prepared'  # as TensorFlow Datasets calls it
-COLUMNS = ('image_id', 'annotation_id', 'box', 'center', 'scale', 'keypoints', 'visibility',
-           'box_score')
+VERSION = '2.0.0'  # of the folder; the first number is raised when its files change
 # What a config must share with a preparation, and its field.
 _SAME = {'name': 'data.name', 'loader': 'data.loader', 'unbiased': 'system.codec'}
+_AGAIN = 'remove the folder and prepare it again, or copy it again'
 
 
 def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
@@ -36,65 +33,67 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
 
   `Source.file` names the original pictures. Raises OSError or ValueError, one line.
   """
-  meta, folder = read_meta(root, split), _path(root) / split
+  meta, folder = read_meta(root, split), epath.Path(root) / split
   width, height = meta['size']
   if abs(width / height - aspect) > 1e-6:
     raise ValueError(f"'{folder}' was prepared for crops of {width}x{height}, width / height "
                      f'{width / height:g}, not {aspect:g}; set --config.data.size, or prepare anew')
   try:
     columns = dict(np.load(io.BytesIO((folder / 'columns.npz').read_bytes()), allow_pickle=False))
-    columns['file'] = columns.pop('file_name')
     truth = folder / 'ground_truth.json'
     truth = json.loads(truth.read_text()) if ground_truth and meta['ground_truth'] else None
-    skeleton = skeleton_from(json.loads((folder / 'skeleton.json').read_text()))
-    frames = Frames(*(columns.pop(name) for name in Frames._fields))
-    if len(columns['annotation_id']) != meta['people']:
-      raise ValueError(f"columns.npz holds not {meta['people']} people")
+    return Source(name=f"{meta['source']} (prepared)", split=split, ground_truth=truth,
+                  skeleton=skeleton_from(meta['skeleton']), read=_Records(folder).read,
+                  file=columns.pop('names'), **columns)
   except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-    raise ValueError(f"'{folder}' is broken ({error}); {_how_to_check(root)}") from None
-  return Source(name=f"{meta['source']} (prepared)", split=split, skeleton=skeleton, frames=frames,
-                ground_truth=truth, read=_Records(str(root), split).read, **columns)
+    raise ValueError(f"'{folder}' is broken ({error}); {_AGAIN}") from None
 
 
 def read_meta(root, split) -> dict:
-  """The content of a prepared split's meta.json.
+  """The metadata of a prepared split.
 
-  Raises FileNotFoundError where there is none, ValueError for one that is not complete or of
-  another version.
+  Raises FileNotFoundError where there is none, or not all of it; ValueError for another version.
   """
-  folder = _path(root) / split
+  folder = epath.Path(root) / split
+  if not folder.exists():
+    raise FileNotFoundError(f"'{root}' has no prepared crops of '{split}'; make them by python "
+                            f'tools/prepare_crops.py --split {split} --out {root} --config ...')
   try:
-    meta = json.loads((folder / 'meta.json').read_text())
-    if meta['format'] != FORMAT:
-      raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
-    done, expected = set(meta['sha256']), set(files_of(meta))
-  except FileNotFoundError:
-    raise FileNotFoundError(f"'{folder}' holds no prepared crops (no meta.json); make them by "
-                            f'python tools/prepare_crops.py --split {split} --out {root} '
-                            '--config ...') from None
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f"'{folder}/meta.json' is not one of prepared crops ({error}); prepare "
-                     'them anew into another folder') from None
-  if not done >= expected:
-    raise ValueError(f"'{folder}' is not complete: {len(expected - done)} of {len(expected)} files "
-                     'are yet to be written; run the preparation again, it goes on')
-  missing = sorted(expected - {path.name for path in folder.iterdir()})
+    info, meta = (json.loads((folder / f'{name}.json').read_text())
+                  for name in ('dataset_info', 'metadata'))
+    if info['version'] != VERSION:
+      raise ValueError(f"its version is {info['version']}, this code reads {VERSION}")
+    count = len(info['splits'][0]['shardLengths'])
+  except (KeyError, IndexError, OSError, TypeError, ValueError) as error:
+    raise ValueError(f"'{folder}' does not hold prepared crops ({error}); remove it, or prepare "
+                     'into another folder') from None
+  missing = count - len(list(folder.glob('*.array_record-*')))
   if missing:
-    raise FileNotFoundError(f"'{folder}' lacks {len(missing)} of its files, the first is "
-                            f"'{missing[0]}'; prepare again to have it written anew")
+    raise FileNotFoundError(f"'{folder}' lacks {missing} of {count} files of records; {_AGAIN}")
   return meta
 
 
-def files_of(meta) -> list[str]:
-  """Names of the files of a prepared split, without meta.json."""
-  truth = ['ground_truth.json'] if meta['ground_truth'] else []
-  return [*shard_names(meta['split'], meta['shards']), 'columns.npz', 'skeleton.json', *truth,
-          'dataset_info.json', 'features.json']
+def verify(root) -> list[str]:
+  """Reads every record of a folder; returns a line for each split. Raises ValueError, naming the
+  broken ones."""
+  splits = sorted(path.parent.name for path in epath.Path(root).glob('*/metadata.json'))
+  if not splits:
+    raise FileNotFoundError(f"'{root}' holds no prepared split")
+  return [_verify(root, split) for split in splits]
 
 
-def shard_names(split, count):
-  """File names as TensorFlow Datasets gives them."""
-  return [f'{DATASET}-{split}.array_record-{i:05d}-of-{count:05d}' for i in range(count)]
+def _verify(root, split):
+  width, height = read_meta(root, split)['size']
+  source, broken = load(split, root=root, aspect=width / height), []
+  for row in tqdm.trange(len(source), desc=f'reading {split}'):
+    try:
+      source.read(row)
+    except OSError:
+      broken.append(row)
+  if broken:
+    raise ValueError(f"{len(broken)} of {len(source)} records of '{os.path.join(root, split)}' "
+                     f'are broken: {str(broken[:20])[1:-1]}{" ..." * (len(broken) > 20)}; {_AGAIN}')
+  return f'{split}: all records of {len(source)} people can be read'
 
 
 def check_fit(meta, asked, folder):
@@ -152,49 +151,25 @@ def skeleton_from(fields) -> Skeleton:
 
 
 class _Records:
-  """Reads the records of a split; pickles as its path, so every data worker opens its own files.
+  """Reads the records of a split; pickles as its path, so every data worker opens its own files."""
 
-  TensorFlow Datasets takes half a second to import, so that is done at the first record.
-  """
-
-  def __init__(self, root, split):
-    self._root, self._split = root, split
-    self._opened, self._lock = None, threading.Lock()
+  def __init__(self, folder):
+    self.folder = folder
 
   def __reduce__(self):
-    return _Records, (self._root, self._split)
+    return _Records, (self.folder,)
 
-  def _open(self):
-    with self._lock:
-      if self._opened is None:
-        import tensorflow_datasets as tfds
-        builder = tfds.builder_from_directory(_path(self._root) / self._split)
-        self._opened = builder.as_data_source(
-          split=self._split, decoders={'image': tfds.decode.SkipDecoding()})
-    return self._opened
+  @functools.cached_property
+  def _opened(self):
+    import tensorflow_datasets as tfds  # takes a third of a second, so at the first record
+    return tfds.builder_from_directory(self.folder).as_data_source(
+      split=self.folder.name, decoders={'image': tfds.decode.SkipDecoding()})
 
   def read(self, row):
     """(H,W,3) uint8 RGB, the stored part of the picture; any number of threads may read."""
     try:
-      data = (self._opened or self._open())[row]['image']
-      image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+      data = np.frombuffer(self._opened[row]['image'], np.uint8)
+      return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     except Exception as error:  # of array_record, protobuf or OpenCV; none has a kind of its own
-      raise self._broken(row, str(error).split('\n')[0]) from None
-    if image is None:
-      raise self._broken(row, 'it is no picture')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-  def _broken(self, row, why):
-    return OSError(f"record {row} of '{os.path.join(self._root, self._split)}' cannot be read "
-                   f'({why}); {_how_to_check(self._root)}')
-
-
-def _how_to_check(root):
-  return f'python tools/prepare_crops.py --verify {root} names what is broken'
-
-
-def _path(root):
-  if '://' not in str(root):
-    return pathlib.Path(root)
-  from etils import epath
-  return epath.Path(root)
+      why = str(error).strip().split('\n')[0]
+      raise OSError(f"record {row} of '{self.folder}' cannot be read ({why}); {_AGAIN}") from None

@@ -1,6 +1,4 @@
 """Data sets by name, `load("coco", "train2017", root=...)`; a set, or a table of sets, a file."""
-import contextlib
-import gc
 import importlib
 import inspect
 
@@ -26,20 +24,4 @@ def load(name: str, split: str, **options):
                        f"{', '.join(list(known)[1:])}")
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise ValueError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
-  with _no_search_for_cycles():
-    return loader(split, **options)
-
-
-@contextlib.contextmanager
-def _no_search_for_cycles():
-  """A loader makes millions of objects; looking again and again which of them could go takes
-  longer than all else."""
-  was = gc.isenabled()
-  gc.disable()
-  try:
-    yield
-  finally:
-    if was:
-      gc.freeze()  # and back: what was made counts as old, and is not searched at once
-      gc.unfreeze()
-      gc.enable()
+  return loader(split, **options)

@@ -5,7 +5,6 @@ import hashlib
 import os
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,27 +18,6 @@ def _no_mask(row):
 
 def _no_parts(row):
   return {}
-
-
-class Frames(NamedTuple):
-  """Which part of its picture `Source.read` gives for each row, where it is not all of it.
-
-  origin: (N,2) int32, x and y of the first pixel. shrink: (N,) int32, a pixel that is read is the
-  mean of so many by so many. picture_width: (N,) int32, of the full picture.
-  """
-  origin: np.ndarray
-  shrink: np.ndarray
-  picture_width: np.ndarray
-
-  def subset(self, rows) -> 'Frames':
-    return Frames(*(column[rows] for column in self))
-
-  def from_read(self, row, matrix):
-    """A (2,3) map of full pictures as a map of what is read. Whole numbers are the centres of
-    pixels, so the centre of the first of a shrunk part is at origin + (shrink - 1) / 2."""
-    shrink = float(self.shrink[row])
-    place = self.origin[row] + (shrink - 1) / 2
-    return np.column_stack([matrix[:, :2] * shrink, matrix[:, :2] @ place + matrix[:, 2]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +44,8 @@ class Source:
   ground_truth: the annotations as a COCO dict, for COCO's own metric.
   head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
   folder: of the pictures, where they are files.
-  frames: of what `read` gives; None for full pictures. See `input_pipeline/prepared/reading.py`.
+  frames: (N,4) int32, where `read` gives a part of a picture: x and y of its first pixel, how many
+    pixels a side became one by their mean, and the width of the full picture.
   """
   name: str
   split: str
@@ -86,7 +65,7 @@ class Source:
   ground_truth: dict | None = None
   head_size: np.ndarray | None = None
   folder: str = ''
-  frames: Frames | None = None
+  frames: np.ndarray | None = None
 
   def __len__(self):
     return len(self.annotation_id)
@@ -125,22 +104,26 @@ class Source:
 
   def crop_map(self, row, matrix):
     """A (2,3) map from the full picture of a row to a crop, as a map from what `read` gives."""
-    return matrix if self.frames is None else self.frames.from_read(row, matrix)
+    if self.frames is None:
+      return matrix
+    x, y, shrink, _ = self.frames[row].astype(float)
+    # Whole numbers are the centres of pixels, so this is the centre of the first one that is read.
+    place = np.array([x, y]) + (shrink - 1) / 2
+    return np.column_stack([matrix[:, :2] * shrink, matrix[:, :2] @ place + matrix[:, 2]])
 
   def picture_width(self, row, image) -> int:
     """Width of the full picture of a row; image: what `read` gave."""
-    return image.shape[1] if self.frames is None else int(self.frames.picture_width[row])
+    return image.shape[1] if self.frames is None else int(self.frames[row, 3])
+
+  def columns(self) -> dict[str, np.ndarray]:
+    """All arrays of N rows, by their field."""
+    fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+    return {name: value for name, value in fields if isinstance(value, np.ndarray)}
 
   def subset(self, rows) -> 'Source':
     """The people of these rows, in this order; the ground truth keeps everybody."""
     rows = np.asarray(rows, np.int64)
-    columns = {name: getattr(self, name)[rows] for name in (
-      'image_id', 'annotation_id', 'file', 'box', 'center', 'scale', 'keypoints', 'visibility',
-      'box_score')}
-    if self.head_size is not None:
-      columns['head_size'] = self.head_size[rows]
-    if self.frames is not None:
-      columns['frames'] = self.frames.subset(rows)
+    columns = {name: column[rows] for name, column in self.columns().items()}
     at = lambda function: functools.partial(_of_row, function, rows)
     return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
                                parts=at(self.parts))

@@ -2,7 +2,6 @@
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -22,11 +21,9 @@ from input_pipeline import geometry, sources, stream
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import benchmark
 from input_pipeline.pairs import PairMaker
-from input_pipeline.prepared import area as crop_area
-from input_pipeline.prepared import reading as prepared
-from input_pipeline.prepared import writing as preparing
+from input_pipeline.prepared import area, reading, writing
 from input_pipeline.sources import detections
-from input_pipeline.sources.source import Frames, Source
+from input_pipeline.sources.source import Source
 from tests import data_sets, runs, tiny
 from tests.refusals import fails
 from tests.test_stream import check_equal
@@ -35,7 +32,7 @@ from tests.test_stream import take as take_batches
 SIZE = (48, 64)
 # Every kind of draw is common, so that a few epochs have them all.
 STRONG = geometry.Augmentation(rotation_prob=0.7, half_body_prob=0.6)
-SETTINGS = crop_area.Settings(SIZE, STRONG)
+SETTINGS = area.Settings(SIZE, STRONG)
 
 
 @functools.cache
@@ -45,9 +42,11 @@ def world():
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-  """The world prepared, in shards of ten."""
+  """The world prepared, with ten people in a file."""
   folder = tmp_path_factory.mktemp('prepared')
-  preparing.write(world(), folder, SETTINGS, shard=10)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(writing, '_IN_A_FILE', 10)
+    writing.write(world(), folder, SETTINGS)
   return folder
 
 
@@ -62,7 +61,7 @@ def coco(tmp_path_factory):
   """(originals, prepared crops) of a data set of files with large pictures."""
   folder = tmp_path_factory.mktemp('coco')
   config = _config(data_sets.write_coco(folder / 'set', num_images=6, size=(360, 480)))
-  prepare(config, folder / 'out', shard=4)
+  prepare(config, folder / 'out')
   return config, folder / 'out'
 
 
@@ -92,7 +91,7 @@ def same_but_pictures(a, b, floor):
 @pytest.mark.parametrize('recipe', ['published', 'severity4'])
 @pytest.mark.parametrize('unbiased', [False, True])
 def test_pairs_are_those_of_the_originals(root, bank, recipe, unbiased):
-  stored = prepared.load('train', root=root)
+  stored = reading.load('train', root=root)
   makers = [PairMaker(s, SIZE, bank, recipe, 5, STRONG, unbiased)
             for s in (world(), stored)]
   for row in range(len(stored)):
@@ -103,7 +102,7 @@ def test_pairs_are_those_of_the_originals(root, bank, recipe, unbiased):
 
 
 def test_columns_are_those_of_the_originals(root):
-  source, stored = world(), prepared.load('train', root=root)
+  source, stored = world(), reading.load('train', root=root)
   for field in dataclasses.fields(Source):
     if field.name not in ('name', 'read', 'mask', 'parts', 'frames', 'folder'):
       one, other = getattr(source, field.name), getattr(stored, field.name)
@@ -117,17 +116,17 @@ def test_columns_are_those_of_the_originals(root):
 
 def test_files_and_frames_of_a_data_set(coco):
   config, out = coco
-  originals, stored = load_train(config)[0], prepared.load('train', root=out)
+  originals, stored = load_train(config)[0], reading.load('train', root=out)
   assert stored.file.tolist() == [pathlib.Path(f).name for f in originals.file]
   assert {'segmentation'} == set(originals.ground_truth['annotations'][0]) - set(
     stored.ground_truth['annotations'][0])
   part = stored.subset([4, 1])
-  np.testing.assert_array_equal(part.frames.origin, stored.frames.origin[[4, 1]])
+  np.testing.assert_array_equal(part.frames, stored.frames[[4, 1]])
   np.testing.assert_array_equal(part.read(1), stored.read(1))
 
 
 def test_the_stream_is_equal_with_workers(root, bank):
-  maker = PairMaker(prepared.load('train', root=root), SIZE, bank, 'published', 1,
+  maker = PairMaker(reading.load('train', root=root), SIZE, bank, 'published', 1,
                                    STRONG)
   take = lambda workers: take_batches(
     stream.train_stream(maker, batch_size=6, num_workers=workers), 5)
@@ -140,7 +139,7 @@ def test_tensorflow_datasets_reads_it(root):
   import tensorflow_datasets as tfds
   builder = tfds.builder_from_directory(root / 'train')
   records = builder.as_data_source(split='train', decoders={'image': tfds.decode.SkipDecoding()})
-  stored = prepared.load('train', root=root)
+  stored = reading.load('train', root=root)
   assert len(records) == 24 and builder.info.splits['train'].shard_lengths == [10, 10, 4]
   for row in (0, 9, 10, 23):
     image = cv2.imdecode(np.frombuffer(records[row]['image'], np.uint8), cv2.IMREAD_COLOR)
@@ -149,8 +148,8 @@ def test_tensorflow_datasets_reads_it(root):
 
 
 def test_importing_and_opening_leaves_the_library_alone(root):
-  code = ("import sys; from input_pipeline.prepared import reading as prepared; "
-          f"prepared.load('train', root={str(root)!r}); "
+  code = ("import sys; from input_pipeline.prepared import reading; "
+          f"reading.load('train', root={str(root)!r}); "
           "print('tensorflow_datasets' in sys.modules)")
   out = subprocess.run([sys.executable, '-c', code], cwd=runs.ROOT, capture_output=True, text=True)
   assert out.stdout.strip() == 'False', out.stdout + out.stderr
@@ -176,8 +175,8 @@ def test_no_crop_needs_more_than_its_area(p):
   visibility = rng.integers(0, 3, 17).astype(np.uint8)
   scale = np.array([0.75 * p['side'] / 200, p['side'] / 200], np.float32)
   source = _one_person(place.astype(np.float32), scale, joints, visibility)
-  wanted = crop_area.Settings(SIZE, a, p['unbiased'])
-  part = crop_area.area(wanted, source, 0, width, height)
+  wanted = area.Settings(SIZE, a, p['unbiased'])
+  part = area.area(wanted, source, 0, width, height)
   assert 0 <= part.x < width and 0 <= part.y < height and part.width > 0 and part.height > 0
   assert part.x + part.width < width + part.shrink and part.y + part.height < height + part.shrink
   image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -201,7 +200,7 @@ def test_the_area_is_not_much_more_than_needed():
   still = geometry.Augmentation(0, 0, 0, 0.5, 0)
   joints, visibility = np.zeros((17, 2), np.float32), np.full(17, 2, np.uint8)
   source = _one_person(np.float32([500, 400]), np.float32([0.75, 1]), joints, visibility)
-  part = crop_area.area(crop_area.Settings(SIZE, still), source, 0, 1000, 1000)
+  part = area.area(area.Settings(SIZE, still), source, 0, 1000, 1000)
   assert part.width <= 150 + 2 * 2 + 1 + 15 and part.height <= 200 + 2 * 2 + 1 + 15
 
 
@@ -215,25 +214,25 @@ def test_a_large_person_is_stored_smaller_in_its_place(shrink):
   side = 2.2 * shrink * 48
   source = _one_person(np.float32([310, 340]), np.float32([side / 200, side / 150]),
                        np.zeros((17, 2), np.float32), np.full(17, 2, np.uint8))
-  part = crop_area.area(crop_area.Settings(SIZE, still), source, 0, 603, 701)
+  part = area.area(area.Settings(SIZE, still), source, 0, 603, 701)
   assert part.shrink == shrink and part.width % shrink == part.height % shrink == 0
-  stored = crop_area.cut(image, part)
+  stored = area.cut(image, part)
   assert stored.shape == (part.height // shrink, part.width // shrink, 3)
-  frames = Frames(np.int32([[part.x, part.y]]), np.int32([shrink]), np.int32([603]))
+  crops = dataclasses.replace(source, frames=np.int32([[part.x, part.y, shrink, 603]]))
   for seed in range(10):
     matrix, mirror = geometry.draw_crop(
       np.random.default_rng(seed), still, source.center[0], source.scale[0], source.keypoints[0],
       source.visibility[0], skeletons.COCO.lower_body, 603, SIZE)
     a = geometry.warp(image, matrix, SIZE).astype(float)
-    b = geometry.warp(stored, frames.from_read(0, matrix), SIZE)
+    b = geometry.warp(stored, crops.crop_map(0, matrix), SIZE)
     assert np.abs(a - b)[4:-4, 4:-4].mean() < 2.5
-    moved = frames.from_read(0, matrix + [[0, 0, 0.25], [0, 0, 0.25]])
+    moved = crops.crop_map(0, matrix + [[0, 0, 0.25], [0, 0, 0.25]])
     assert np.abs(a - b).mean() < np.abs(a - geometry.warp(stored, moved, SIZE)).mean()
 
 
 def test_a_close_crop_forbids_shrinking():
   boxes = [((0, 0), (4.8, 6.4))]  # 20 pixels of the picture a crop pixel
-  shrink = lambda scale, detail=2, more=(): crop_area.shrink_factor(
+  shrink = lambda scale, detail=2, more=(): area.shrink_factor(
     [*boxes, *more], geometry.Augmentation(scale), SIZE, detail)
   assert [shrink(0), shrink(0, 6), shrink(0.85), shrink(1.0)] == [8, 2, 2, 1]
   assert shrink(0, 2, [((0, 0), (0.5, 0.66))]) == 2
@@ -249,7 +248,7 @@ def test_shrunk_people_of_a_set(tmp_path):
   originals = load_train(config)[0]
   config.data.prepared = str(tmp_path / 'out')
   stored = load_train(config)[0]
-  assert (stored.frames.shrink >= 4).all()
+  assert (stored.frames[:, 2] >= 4).all()
   makers = [PairMaker(s, (24, 32), load_bank(config, tmp_path), 'published', 0,
                                      geometry.Augmentation(half_body_prob=0.0))
             for s in (originals, stored)]
@@ -257,132 +256,88 @@ def test_shrunk_people_of_a_set(tmp_path):
     same_but_pictures(*(m.train(index, index % 3) for m in makers), floor=16)
 
 
-COMMAND = [sys.executable, 'tools/prepare_crops.py', '--config', 'tests/tiny.py:coco']
-
-
 def _prepare(data, out, *more):
+  """A process of the command."""
   return subprocess.Popen(
-    [*COMMAND, f'--config.data.root={data}', '--out', str(out), '--records_per_shard=2', *more],
+    [sys.executable, 'tools/prepare_crops.py', '--config', 'tests/tiny.py:coco',
+     f'--config.data.root={data}', '--out', str(out), *more],
     cwd=runs.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def _files(folder):
-  return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob('*'))
-          if p.is_file() and p.name != 'lock'}
-
-
-def test_a_killed_preparation_goes_on_and_ends_the_same(tmp_path):
+def test_a_killed_preparation_leaves_no_split_and_says_so(tmp_path):
   data = data_sets.write_coco(tmp_path / 'set', num_images=24, size=(900, 1200))
-  out = tmp_path / 'killed'
-  process, end = _prepare(data, out), time.time() + 60
-  while len(list(out.glob('train/*-of-*12'))) < 3:
+  out, end = tmp_path / 'out', time.time() + 60
+  process = _prepare(data, out)
+  while not list(out.glob('*/*array_record*')):
     assert process.poll() is None and time.time() < end, process.communicate()
     time.sleep(0.002)
   process.kill()
   process.communicate()
-  assert 2 <= len(json.loads((out / 'train/meta.json').read_text())['sha256']) < 12
-  fails(lambda: prepared.load('train', root=out), out, 'is not complete', 'goes on')
-  fails(lambda: preparing.verify(out), 'is missing', 'run the preparation again')
+  fails(lambda: reading.load('train', root=out), out, '--split train', kind=FileNotFoundError)
+  output, _ = _prepare(data, out).communicate()
+  assert "train.unfinished' is there" in output and 'Traceback' not in output
+  shutil.rmtree(out / 'train.unfinished')
   output, _ = _prepare(data, out, '--num_workers=2').communicate()
-  assert 'error' not in output, output
-  config = tiny.get_config('coco')
-  config.data.root = data
-  prepare(config, tmp_path / 'whole', shard=2)
-  assert _files(out) == _files(tmp_path / 'whole')
-  assert preparing.verify(out) == ['verified: train, 24 people in 12 files, as prepared']
+  assert f"24 people in '{out}/train'" in output, output
+  assert sorted(p.name for p in out.iterdir()) == ['patches', 'train']
+  output, _ = _prepare(data, out, '--verify', str(out)).communicate()
+  assert 'train: all records of 24 people can be read' in output, output
 
 
-class Killed(BaseException):
-  """Nothing in the project handles it."""
-
-
-@pytest.mark.parametrize('after', [False, True])
-def test_wherever_it_is_interrupted_it_ends_the_same(root, tmp_path, monkeypatch, after):
-  """Stopped before, or after, every single renaming of a file."""
-  replace, done, stop_at = os.replace, 0, None
-
-  def counted(*names):
-    nonlocal done
-    done += 1
-    if done != stop_at or after:
-      replace(*names)
-    if done == stop_at:
-      raise Killed
-
-  monkeypatch.setattr(os, 'replace', counted)
-  preparing.write(world(), tmp_path / 'whole', SETTINGS, shard=10)
-  renamings = done
-  assert renamings > 10
-  for i in range(1, renamings + 1):
-    done, stop_at, folder = 0, i, tmp_path / str(i)
-    with pytest.raises(Killed):
-      preparing.write(world(), folder, SETTINGS, shard=10)
-    stop_at = None
-    preparing.write(world(), folder, SETTINGS, shard=10)
-    assert _files(folder) == _files(root)
-
-
-def test_verify_names_what_is_broken_and_it_is_mended(root, tmp_path):
+def test_broken_and_missing_records_are_named(root, tmp_path):
   folder = tmp_path / 'copy'
   shutil.copytree(root, folder)
-  first, second = sorted((folder / 'train').glob('*.array_record*'))[:2]
-  data = bytearray(first.read_bytes())
-  data[70_000] ^= 1
-  first.write_bytes(data)
-  fails(lambda: preparing.verify(folder), f"'{first}' is broken")
-  _broken_record_is_marked(folder)
-  second.unlink()
-  fails(lambda: preparing.verify(folder), f"'{first}' is broken; '{second}' is missing",
-        'remove what is broken')
-  fails(lambda: prepared.load('train', root=folder), second.name, 'prepare again',
-        kind=FileNotFoundError)
-  first.unlink()
-  preparing.write(world(), folder, SETTINGS, shard=10)
-  assert _files(folder) == _files(root)
-  preparing.verify(folder)
-  fails(lambda: preparing.verify(tmp_path), 'holds no prepared split', kind=OSError)
-
-
-def _broken_record_is_marked(folder):
-  stored = prepared.load('train', root=folder)
+  first, second, _ = sorted((folder / 'train').glob('*.array_record*'))
+  content = bytearray(first.read_bytes())
+  content[70_000] ^= 1
+  first.write_bytes(content)
+  stored = reading.load('train', root=folder)
   maker = PairMaker(stored, SIZE, None, 'none', 0, STRONG)
-  unreadable = [row for row in range(len(stored)) if maker.train(row, row)['unreadable']]
-  assert unreadable and max(unreadable) < 10
-  fails(lambda: stored.read(unreadable[0]), f'record {unreadable[0]} of', '--verify', kind=OSError)
+  row, = (row for row in range(24) if maker.train(row, row)['unreadable'])
+  assert row < 10
+  fails(lambda: stored.read(row), f'record {row} of', 'prepare it again', kind=OSError)
+  fails(lambda: reading.verify(folder), f"1 of 24 records of '{folder}/train' are broken: {row};")
+  stored = reading.load('train', root=folder)
+  second.unlink()
+  fails(lambda: stored.read(10), 'record 10 of', kind=OSError)
+  fails(lambda: reading.verify(folder), 'lacks 1 of 3 files', kind=FileNotFoundError)
+  fails(lambda: reading.verify(tmp_path), 'holds no prepared split', kind=OSError)
 
 
-@pytest.mark.parametrize('name', ['columns.npz', 'skeleton.json', 'ground_truth.json'])
-def test_a_broken_file_is_told(root, tmp_path, name):
+@pytest.mark.parametrize('name', ['columns.npz', 'ground_truth.json', 'metadata.json',
+                                  'dataset_info.json'])
+@pytest.mark.parametrize('size', [-300, 0])
+def test_a_broken_file_is_told(root, tmp_path, name, size):
   shutil.copytree(root, tmp_path / 'copy')
   path = tmp_path / 'copy/train' / name
-  path.write_bytes(path.read_bytes()[:-300])
-  fails(lambda: prepared.load('train', root=tmp_path / 'copy'), 'is broken', '--verify')
-  path.unlink()
-  preparing.write(world(), tmp_path / 'copy', SETTINGS, shard=10)
-  assert _files(tmp_path / 'copy') == _files(root)
+  path.write_bytes(path.read_bytes()[:size])
+  fails(lambda: reading.load('train', root=tmp_path / 'copy'), tmp_path / 'copy/train')
 
 
 def test_an_unreadable_picture_is_named(tmp_path):
   data = pathlib.Path(data_sets.write_coco(tmp_path / 'set'))
   (data / 'train/000003.jpg').write_bytes(b'no picture')
-  fails(lambda: prepare(_config(data), tmp_path / 'out'), '000003.jpg', 'annotation 30',
-        'prepare again', kind=OSError)
+  for workers in (0, 1):
+    fails(lambda w=workers: prepare(_config(data), tmp_path / 'out', num_workers=w), '000003.jpg',
+          'annotation 30', 'prepare again', kind=OSError)
+  assert not list((tmp_path / 'out').iterdir())
 
 
 def test_another_source_or_other_settings_are_refused(root, tmp_path):
-  write = functools.partial(preparing.write, out=root, shard=10)
+  write = functools.partial(writing.write, out=root)
+  before = {p: p.stat().st_mtime_ns for p in root.rglob('*')}
+  write(world(), settings=SETTINGS)
+  assert before == {p: p.stat().st_mtime_ns for p in root.rglob('*')}
   fails(lambda: write(world().subset(range(20)), settings=SETTINGS), root, 'people: 24 -> 20',
         'choose another --out')
   fails(lambda: write(world(), settings=SETTINGS._replace(quality=90)), 'quality: 95 -> 90')
-  crops = prepared.load('train', root=root)
+  crops = reading.load('train', root=root)
   fails(lambda: write(crops, settings=SETTINGS), 'prepare the originals')
   (tmp_path / 'train').mkdir()
-  (tmp_path / 'train/meta.json').write_text('[')
-  fails(lambda: preparing.write(world(), tmp_path, SETTINGS), 'meta.json', 'is broken')
-  fails(lambda: prepared.load('train', root=tmp_path), 'meta.json', 'prepare them anew')
-  fails(lambda: preparing.verify(tmp_path), 'meta.json', 'is broken')
-  fails(lambda: prepared.load('val', root=tmp_path), '--split val', kind=FileNotFoundError)
-  fails(lambda: prepared.load('train', root=root, aspect=1.0), '48x64', 'prepare anew')
+  fails(lambda: writing.write(world(), tmp_path, SETTINGS), 'train', 'into another folder')
+  fails(lambda: reading.load('train', root=tmp_path), 'train', 'into another folder')
+  fails(lambda: reading.load('val', root=tmp_path), '--split val', kind=FileNotFoundError)
+  fails(lambda: reading.load('train', root=root, aspect=1.0), '48x64', 'prepare anew')
 
 
 @pytest.mark.parametrize('field, value, words', [
@@ -422,12 +377,12 @@ def test_the_bank_is_that_of_the_originals(coco, tmp_path):
   shutil.copytree(out, tmp_path / 'bare', ignore=shutil.ignore_patterns('patches'))
   bare = _config(config.data.root, prepared=str(tmp_path / 'bare'))
   fails(lambda: load_bank(bare, tmp_path), 'has no patch bank', 'prepare again')
-  prepare(config, tmp_path / 'bare', shard=4)
+  prepare(config, tmp_path / 'bare')
   assert load_bank(bare, tmp_path).digest == load_bank(config, tmp_path).digest
 
 
 def test_whole_pictures_are_asked_for_where_they_are_needed(root, tmp_path):
-  stored = prepared.load('train', root=root)
+  stored = reading.load('train', root=root)
   words = ('needs whole pictures', 'prepared from')
   fails(lambda: patches.build(tmp_path / 'b', [stored], num_people=3, seed=0), *words)
   fails(lambda: benchmark.export(stored, None, 'none', SIZE, tmp_path / 'c'), *words)
