@@ -60,8 +60,10 @@ def _distances(mutual, own, partner, batch):
     return {}
   if kind in ('mse', 'distill'):
     return losses.mutual_mse(own, partner, smooth_l1=kind == 'distill')
-  labelled = (batch['visibility'] > 0).astype('float32')
-  kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'])
+  labelled, of_all = ((b['visibility'] > 0).astype('float32')
+                      for b in (batch, batch.get('whole', batch)))
+  kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'],
+                        of_all.mean())
   if not mutual['features']:
     return {'kl': kl}
   stages = losses.mutual_mse(own, partner)
