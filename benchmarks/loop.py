@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import train
 from benchmarks import collectives, probes, report
-from dslope_jax.tasks.from_config import load_bank, load_train
+from dslope_jax.tasks.people import load_bank, load_train
 from dslope_jax.training import checkpointing, optimizers, sharding, train_state
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -47,8 +47,18 @@ def top_down(networks=('net',)):
 
 def adam(lr=1e-3):
   """Published: Adam, 1e-3, a tenth of it from epoch 170 and again from epoch 200, of 210."""
-  return dict(lr=lr, schedule='multistep', boundaries=('170 epochs', '200 epochs'), factor=0.1,
-              warmup='0 steps', weight_decay=0.0, clip=0.0, layer_decay=1.0, frozen=False)
+  return dict(
+    lr=lr,
+    schedule='multistep',  # or 'constant', 'exponential', 'cosine', 'linear'
+    boundaries=('170 epochs', '200 epochs'), factor=0.1,  # 'exponential': factor after each epoch
+    warmup='0 steps', warmup_from=0.01,  # of lr
+    weight_decay=0.0,  # decoupled: AdamW
+    l2=0.0,  # added to the gradient: PyTorch's Adam with weight_decay
+    decay='kernels',  # what both of them reach, or 'all'
+    amsgrad=False,
+    clip=0.0,  # norm of the gradient; 0: any
+    layer_decay=1.0,  # < 1: for ViTPose
+    frozen=False)
 
 
 def evaluation(split, metric):

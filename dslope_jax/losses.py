@@ -10,11 +10,11 @@ def heatmap_mse(pred, target, weight=None):
 
 
 def ohkm_mse(pred, target, weight=None, top_k=8):
-  """Online hard keypoint mining: mean over the top_k worst joints of each sample.
+  """Online hard keypoint mining: mean over the top_k (at most K) worst joints of each sample.
 
   Chen et al., Cascaded Pyramid Network, 2018, as published with HRNet.
   """
-  worst, _ = jax.lax.top_k(_per_joint(pred, target, weight), top_k)
+  worst, _ = jax.lax.top_k(_per_joint(pred, target, weight), min(top_k, pred.shape[-1]))
   return worst.mean()
 
 
@@ -26,11 +26,13 @@ def _per_joint(pred, target, weight):
   return 0.5 * jnp.square(difference).mean((1, 2))
 
 
-def mutual_kl(own, partner, weight=None, temperature=0.1):
+def mutual_kl(own, partner, weight=None, temperature=0.1, mean_weight=None):
   """KL(partner || own) of the spatial distributions, averaged over weighted joints.
 
   own, partner: heatmaps (B,h,w,K); each map becomes a distribution over its pixels by
   softmax(map / temperature). No gradient reaches the partner.
+  mean_weight: mean weight of the whole batch, where these samples are a micro-batch of it: the mean
+  over equal micro-batches is then the value of the whole batch.
   Deep Mutual Learning (Zhang et al., 2018), applied per joint.
   """
   log_q = _log_distribution(own, temperature)
@@ -38,7 +40,8 @@ def mutual_kl(own, partner, weight=None, temperature=0.1):
   kl = (jnp.exp(log_p) * (log_p - log_q)).sum(1)  # (B,K)
   if weight is None:
     return kl.mean()
-  return (kl * weight).sum() / jnp.maximum(weight.sum(), 1)
+  mean_weight = weight.mean() if mean_weight is None else mean_weight
+  return (kl * weight).mean() / jnp.where(mean_weight > 0, mean_weight, 1)
 
 
 def _log_distribution(heatmaps, temperature):

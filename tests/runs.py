@@ -8,7 +8,7 @@ import time
 import jax
 import numpy as np
 
-from dslope_jax.tasks.from_config import load_source
+from dslope_jax.tasks.people import load_source
 from dslope_jax.training import checkpointing, train_state
 from eval import build_system
 

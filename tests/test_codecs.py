@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 import train
 from dslope_jax import heatmaps, systems
-from dslope_jax.tasks.from_config import unbiased_crops
+from dslope_jax.tasks.people import unbiased_crops
 from input_pipeline import geometry, sources
 from input_pipeline.pairs import PairMaker
 from tests import tiny

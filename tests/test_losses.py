@@ -107,3 +107,21 @@ def test_kl_by_hand():
   two_own, two_partner = (jnp.concatenate([x, y], -1) for x, y in ((own, own), (partner, own + 9)))
   got = losses.mutual_kl(two_own, two_partner, jnp.array([[1., 0.]]), temperature=1.0)
   np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_hard_mining_of_few_joints_takes_all():
+  pred, target, weight = (x[..., :3] for x in inputs('a'))
+  np.testing.assert_allclose(losses.ohkm_mse(pred, target, weight),
+                             losses.heatmap_mse(pred, target, weight), rtol=1e-6)
+
+
+def test_kl_of_micro_batches_is_that_of_the_whole():
+  rng = np.random.default_rng(0)
+  own, partner = rng.normal(size=(2, 4, 3, 2, 5)).astype(np.float32)
+  weight = np.zeros((4, 5), np.float32)
+  weight[0], weight[2, 0], weight[3, 1:3] = 1, 1, 1
+  part = lambda s, mean: losses.mutual_kl(own[s], partner[s], weight[s], mean_weight=mean)
+  whole = part(slice(None), None)
+  parts = [part(slice(i, None, 2), weight.mean()) for i in (0, 1)]
+  np.testing.assert_allclose(np.mean(parts), whole, rtol=1e-5)
+  assert losses.mutual_kl(own, partner, 0 * weight) == 0

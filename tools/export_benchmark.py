@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax.cli import checked, default_workdir, start
-from dslope_jax.tasks.from_config import load_bank, load_source, unbiased_crops
+from dslope_jax.tasks.people import load_bank, load_source, unbiased_crops
 from input_pipeline.occlusion.benchmark import FORMATS, export, verify
 
 

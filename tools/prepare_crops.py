@@ -21,7 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax.cli import checked, start
-from dslope_jax.tasks.from_config import prepare
+from dslope_jax.tasks.people import prepare
 from input_pipeline.prepared import reading
 
 

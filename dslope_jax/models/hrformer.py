@@ -19,6 +19,7 @@ from dslope_jax.models.layers import (
   DropPath,
   conv_norm,
   exchange,
+  final_layer,
   separable,
   sum_relu,
   transition,
@@ -218,9 +219,7 @@ class Model(nn.Module):
                                 name=f'stage{stage}_{m}')
         branches = module(branches, train=train)
       features.append(branches)
-    heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(branches[0])
-    heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
-    return {'heatmaps': heatmaps, 'features': features}
+    return {'heatmaps': final_layer(branches[0], self.num_keypoints), 'features': features}
 
   def _numbers(self):
     """Width, heads and drop path rate: the given ones, or those of the size."""

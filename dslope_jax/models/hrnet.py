@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from dslope_jax.models.layers import (
   BatchNorm,
   Conv,
   conv_norm,
   exchange,
+  final_layer,
   sum_relu,
   transition,
   upsample,
@@ -80,6 +80,4 @@ class Model(nn.Module):
         module = ExchangeModule(blocks, 1 if final else stage, name=f'stage{stage}_{m}')
         branches = module(branches, train=train)
       features.append(branches)
-    heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(branches[0])
-    heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
-    return {'heatmaps': heatmaps, 'features': features}
+    return {'heatmaps': final_layer(branches[0], self.num_keypoints), 'features': features}

@@ -121,6 +121,13 @@ class Deconv(nn.Module):
     return jnp.stack([rows[:, :, :w, 0], rows[:, :, 1:, 1]], 3).reshape(b, 2 * h, 2 * w, -1)
 
 
+def final_layer(x, num_keypoints: int, size: int = 1):
+  """Heatmaps (B,h,w,K) from a map (B,h,w,C): the convolution `final_layer` of the module that calls
+  it. Computed in float32 or wider whatever the dtype of x."""
+  wide = jnp.promote_types(x.dtype, jnp.float32)
+  return Conv(num_keypoints, size, use_bias=True, dtype=wide, name='final_layer')(x)
+
+
 class DropPath(nn.Module):
   """Stochastic depth: in training a sample's branch (B,...) is zero with this probability, and is
   scaled up else (Huang et al., Deep Networks with Stochastic Depth, 2016)."""

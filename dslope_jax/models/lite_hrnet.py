@@ -12,7 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dslope_jax.models.layers import BatchNorm, Conv, exchange, separable, transition, upsample
+from dslope_jax.models.layers import (
+  BatchNorm,
+  Conv,
+  exchange,
+  final_layer,
+  separable,
+  transition,
+  upsample,
+)
 
 # Exchange modules of stages 2, 3, 4 by depth.
 MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
@@ -217,9 +225,7 @@ class Model(nn.Module):
         branches = module(branches, train=train)
       features.append(branches)
     features[-1] = IterativeHead(name='head_layer')(branches, train=train)
-    heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(features[-1][0])
-    heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
-    return {'heatmaps': heatmaps, 'features': features}
+    return {'heatmaps': final_layer(features[-1][0], self.num_keypoints), 'features': features}
 
 
 PREFIXED = True  # published with backbone. and keypoint_head. before the names

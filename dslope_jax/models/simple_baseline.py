@@ -5,9 +5,8 @@ Submodules carry the published PyTorch names, as in hrnet.py.
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from dslope_jax.models.layers import BatchNorm, Conv, deconv_layers
+from dslope_jax.models.layers import BatchNorm, Conv, deconv_layers, final_layer
 from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
 # Blocks of the four stages (He et al., 2016, table 1).
@@ -49,9 +48,7 @@ class Model(nn.Module):
         x = block(self.width * 2 ** stage, stride, name=f'layer{stage + 1}_{i}')(x, train=train)
       features.append([x])
     x = deconv_layers(x, self.filters, train=train)
-    heatmaps = Conv(self.num_keypoints, use_bias=True, name='final_layer')(x)
-    heatmaps = heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
-    return {'heatmaps': heatmaps, 'features': features}
+    return {'heatmaps': final_layer(x, self.num_keypoints), 'features': features}
 
   def _check(self, shape):
     if self.depth not in DEPTHS:

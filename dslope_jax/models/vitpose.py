@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dslope_jax.models.layers import Conv, DropPath, deconv_layers
+from dslope_jax.models.layers import DropPath, deconv_layers, final_layer
 
 # (width, depth, heads, drop path), as in the authors' configurations.
 SIZES = {'small': (384, 12, 12, 0.3), 'base': (768, 12, 12, 0.3),
@@ -131,18 +131,16 @@ class Model(nn.Module):
       block = Block(heads, float(rate), self.epsilon, self.attention, name=f'blocks_{i}')
       x = block(x, train=train)
     x = _layer_norm(x, self.epsilon, 'last_norm').reshape(b, h, w, width)
-    heatmaps = self._decode(x, train)
-    return {'heatmaps': heatmaps.astype(_wide(heatmaps)), 'features': [[x]]}
+    return {'heatmaps': self._decode(x, train), 'features': [[x]]}
 
   def _decode(self, x, train):
     """Features (B,h/4,w/4,C) -> heatmaps (B,h,w,K)."""
     if self.decoder == 'classic':
-      x = deconv_layers(x, self.filters, train=train)
-      return Conv(self.num_keypoints, use_bias=True, name='final_layer')(x)
+      return final_layer(deconv_layers(x, self.filters, train=train), self.num_keypoints)
     b, h, w, c = x.shape
     # ReLU first: the paper's formula has it last, the published networks were trained this way.
     x = jax.image.resize(nn.relu(x), (b, 4 * h, 4 * w, c), 'bilinear')
-    return Conv(self.num_keypoints, 3, use_bias=True, name='final_layer')(x)
+    return final_layer(x, self.num_keypoints, 3)
 
   def _check(self, shape):
     if self.size not in SIZES:

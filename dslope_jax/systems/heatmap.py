@@ -86,8 +86,10 @@ def compare(mutual, own, partner, batch):
     return {}
   if mutual['kind'] in ('mse', 'distill'):
     return losses.mutual_mse(own, partner, smooth_l1=mutual['kind'] == 'distill')
-  labelled = (batch['visibility'] > 0).astype('float32')
-  kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'])
+  labelled, of_all = ((b['visibility'] > 0).astype('float32')
+                      for b in (batch, batch.get('whole', batch)))
+  kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'],
+                        of_all.mean())
   if not mutual['features']:
     return {'kl': kl}
   stages = losses.mutual_mse(own, partner)

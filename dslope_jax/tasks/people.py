@@ -3,9 +3,10 @@ import json
 import os
 
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import sources
+from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patch_bank
 from input_pipeline.occlusion import recipes
+from input_pipeline.prepared import area, writing
 from input_pipeline.prepared import reading as prepared
 from input_pipeline.sources.source import Source
 
@@ -142,3 +143,19 @@ def _recorded_bank(workdir):
   bank = data.get('bank')
   beside = data.get('prepared') and os.path.join(data['prepared'], 'patches')
   return (bank.get('folder') if isinstance(bank, dict) else '') or beside or ''
+
+
+def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
+  """Prepares a split of a config (that for training unless said), and the patch bank if the
+  config needs one and names none."""
+  if config.data.prepared:
+    raise ValueError('data.prepared is set; crops are prepared from the originals, leave it empty')
+  split = split or config.data.train_split
+  source, asked = load_source(config, split), crops_asked(config)
+  settings = area.Settings(
+    tuple(asked['size']), geometry.Augmentation(**asked['augmentation']),
+    asked['unbiased'], detail, quality)
+  rest = {name: asked[name] for name in ('name', 'loader', 'bank', 'holdout')}
+  writing.write(source, out, settings, num_workers=num_workers, **rest)
+  if split == config.data.train_split and not config.data.bank.folder:
+    load_bank(config, out)

@@ -22,36 +22,57 @@ def to_interval(duration: str, steps_per_epoch: float) -> float:
   return number * (steps_per_epoch if unit == 'epoch' else 1)
 
 
-def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1):
+def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1, epoch=1.0,
+                  warmup_from=0.01):
   """Learning rate by step.
 
   schedule: 'constant'; 'multistep', times `factor` at each of `boundaries` (published: 0.1 at
-  epochs 170 and 200 of 210); 'cosine', to zero at `total`. All times are steps. The first
-  `warmup` steps rise linearly from lr / 100.
+  epochs 170 and 200 of 210); 'exponential', times `factor` after each epoch from the end of the
+  warm-up; 'cosine' and 'linear', to zero at `total`. All times are steps. The first `warmup` steps
+  rise linearly from lr * warmup_from.
   """
+  rest = max(total - warmup, 1)
   if schedule == 'constant':
     main = optax.constant_schedule(lr)
   elif schedule == 'multistep':
-    main = optax.piecewise_constant_schedule(lr, {b - warmup: factor for b in boundaries})
+    scales = {}
+    for step in boundaries:  # several may round to one step
+      scales[step - warmup] = scales.get(step - warmup, 1) * factor
+    main = optax.piecewise_constant_schedule(lr, scales)
+  elif schedule == 'exponential':
+    main = optax.exponential_decay(lr, epoch, factor, staircase=True)
   elif schedule == 'cosine':
-    main = optax.cosine_decay_schedule(lr, max(total - warmup, 1))
+    main = optax.cosine_decay_schedule(lr, rest)
+  elif schedule == 'linear':
+    main = optax.linear_schedule(lr, 0, rest)
   else:
-    raise ValueError(f"optim.*.schedule is 'constant', 'multistep' or 'cosine', not '{schedule}'")
+    raise ValueError("optim.*.schedule is 'constant', 'multistep', 'exponential', 'cosine' or "
+                     f"'linear', not '{schedule}'")
   if not warmup:
     return main
-  return optax.join_schedules([optax.linear_schedule(lr / 100, lr, warmup), main], [warmup])
+  return optax.join_schedules([optax.linear_schedule(lr * warmup_from, lr, warmup), main], [warmup])
+
+
+# Fields of a spec that may be missing.
+_OPTIONAL = dict(warmup_from=0.01, l2=0.0, decay='kernels', amsgrad=False, layer_decay=1.0)
 
 
 def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None):
   """One transformation over {network: params}, and {network: schedule} for the log.
 
-  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip, layer_decay,
-  frozen)}, times as durations; a network without a spec is frozen too. weight_decay > 0 makes Adam
-  AdamW, for kernels only (not biases, norms, position embeddings); clip > 0 clips the network's own
-  gradient norm; layer_decay < 1 slows every layer below the head by that factor more.
+  specs: {network: dict(lr, schedule, warmup, boundaries, factor, weight_decay, clip, frozen)}, and
+    the fields of `_OPTIONAL`; times as durations. A network without a spec is frozen too.
   depths: {network: function (path, number of blocks) -> layer number, or None}, for layer_decay.
-  Raises ValueError for a spec of a network that the system does not have, or a layer_decay of a
-  model that counts no layers.
+
+  weight_decay: decoupled from the gradient (AdamW). l2: added to the gradient as l2 * parameter
+    (PyTorch's Adam with weight_decay). decay: 'kernels' spares biases, norms and position
+    embeddings from both, 'all' nothing.
+  amsgrad: divides by the largest second moment so far; the largest of bias-corrected ones, where
+    PyTorch corrects the largest.
+  clip > 0 clips the network's own gradient norm, before l2.
+  layer_decay < 1 slows every layer below the head by that factor more.
+  Raises ValueError for a spec of a network that the system does not have, an unknown choice, or a
+  layer_decay of a model that counts no layers.
   """
   unknown = set(specs) - set(networks)
   if unknown:
@@ -61,16 +82,31 @@ def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None
     raise ValueError(f'every network ({sorted(networks)}) is frozen; there is nothing to train')
   transforms, schedules = {'frozen': optax.set_to_zero()}, {}
   for name, spec in specs.items():
+    spec = _OPTIONAL | spec
     schedules[name] = make_schedule(
       spec['lr'], spec['schedule'], total, to_steps(spec['warmup'], steps_per_epoch),
-      [to_steps(b, steps_per_epoch) for b in spec['boundaries']], spec['factor'])
-    adam = (optax.adamw(schedules[name], weight_decay=spec['weight_decay'], mask=_is_kernel)
-            if spec['weight_decay'] else optax.adam(schedules[name]))
-    clip = optax.clip_by_global_norm(spec['clip']) if spec['clip'] else optax.identity()
-    slow = _slow_layers(name, spec.get('layer_decay', 1.0), depths)
-    transforms[name] = optax.chain(clip, adam, slow)
+      [to_steps(b, steps_per_epoch) for b in spec['boundaries']], spec['factor'], steps_per_epoch,
+      spec['warmup_from'])
+    slow = _slow_layers(name, spec['layer_decay'], depths)
+    transforms[name] = optax.chain(*_adam(spec, schedules[name]), slow)
   labels = {name: name if name in specs else 'frozen' for name in networks}
   return optax.partition(transforms, labels), schedules
+
+
+def _adam(spec, schedule):
+  """The transformations of one network's gradient, in order."""
+  masks = {'kernels': _is_kernel, 'all': None}
+  if spec['decay'] not in masks:
+    raise ValueError(f"optim.*.decay is 'kernels' or 'all', not '{spec['decay']}'")
+  decay = lambda rate: optax.add_decayed_weights(rate, masks[spec['decay']])
+  if spec['clip']:
+    yield optax.clip_by_global_norm(spec['clip'])
+  if spec['l2']:
+    yield decay(spec['l2'])
+  yield optax.scale_by_amsgrad() if spec['amsgrad'] else optax.scale_by_adam()
+  if spec['weight_decay']:
+    yield decay(spec['weight_decay'])
+  yield optax.scale_by_learning_rate(schedule)
 
 
 def _is_kernel(params):

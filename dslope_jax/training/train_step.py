@@ -13,7 +13,9 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
               total: int = 1) -> Callable:
   """A function (learned params, state, batch_stats, batch, part) -> (loss, (terms, batch_stats)).
 
-  part: index of the micro-batch; random keys depend on it. total: steps of the run.
+  total: steps of the run.
+  part: index of the micro-batch; random keys depend on it. batch['whole'] is then the whole batch,
+    for terms that divide by a count: they must divide by the mean count of the whole.
   remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
     that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
   """
@@ -39,8 +41,10 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
 
   trainable: names of the networks that learn; the others run in evaluation mode. A dict says by
     what schedule each learns; the rates are terms then.
-  accumulate: the batch is worked off in this many equal parts, one after the other; gradients and
-    terms are their means, batch statistics pass from part to part.
+  accumulate: splits the batch into this many equal micro-batches, worked off one after the other
+    (gradient accumulation). Gradients and terms are means over them, and equal those of the whole
+    batch but for batch norm: each micro-batch is normalised by its own statistics, and the running
+    ones are updated by one after the other.
   ema_decay: 0 keeps no moving average. remat, total: see `make_loss`.
   """
   grad_fn = jax.grad(make_loss(system, trainable, seed, remat, total), has_aux=True)
@@ -67,13 +71,14 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
 
 
 def _accumulate(grad_fn, learned, state, batch, parts):
-  """Means of gradients and terms over parts of the batch, by a scan that keeps one part alive."""
+  """Means of gradients and terms over micro-batches, by a scan that keeps one of them alive."""
   # Every parts-th sample: the batch stays split over the devices as it is.
   split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
 
   def body(batch_stats, item):
     part, piece = item
-    grads, (terms, batch_stats) = grad_fn(learned, state, batch_stats, piece, part)
+    grads, (terms, batch_stats) = grad_fn(learned, state, batch_stats, piece | {'whole': batch},
+                                          part)
     return batch_stats, (grads, terms)
 
   first = jax.tree.map(lambda x: x[0], split)

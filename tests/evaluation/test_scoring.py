@@ -9,7 +9,7 @@ import eval as evaluation_script
 from configs import common, protocols
 from dslope_jax.evaluation import compare, scoring
 from dslope_jax.metrics import keypoint_ap, occlusion_report
-from dslope_jax.tasks.from_config import load_source, load_train, recorded_holdout
+from dslope_jax.tasks.people import load_source, load_train, recorded_holdout
 from input_pipeline import sources
 from tests import tiny
 from tests.data_sets import write_coco

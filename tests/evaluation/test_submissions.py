@@ -10,7 +10,7 @@ import scipy.io
 import eval as evaluation_script
 from configs import common, protocols
 from dslope_jax import skeletons
-from dslope_jax.tasks.from_config import load_source
+from dslope_jax.tasks.people import load_source
 from input_pipeline import sources
 from tests import tiny
 from tests.data_sets import write_coco, write_json, write_keypoints, write_mpii

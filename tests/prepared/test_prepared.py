@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dslope_jax import skeletons
 from dslope_jax.cli import check_config
-from dslope_jax.tasks.from_config import load_bank, load_source, load_train, prepare
+from dslope_jax.tasks.people import load_bank, load_source, load_train, prepare
 from input_pipeline import geometry, sources, stream
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import benchmark

@@ -61,6 +61,34 @@ def test_parts_of_a_batch_equal_the_whole():
     np.testing.assert_allclose(terms['a/fit'], split_terms['a/fit'], rtol=1e-5)
 
 
+class Maps(nn.Module):
+  """Heatmaps of 5 joints without batch norm."""
+
+  @nn.compact
+  def __call__(self, images, *, train=False):
+    return {'heatmaps': nn.Conv(5, (3, 3), 4)(images)}
+
+
+def test_micro_batches_with_few_labels_equal_the_whole():
+  """The KL term is a mean over labelled joints, of which micro-batches have unequal numbers."""
+  system = systems.build('dslope', num_keypoints=5, model=TINY, mutual=dict(
+    kind='kl', weights={'gnet': 1., 'enet': 1.}, temperature=1., features=False))
+  system = system._replace(networks={name: Maps() for name in system.networks})
+  rng, tx = np.random.default_rng(0), optax.sgd(1e-2)
+  visibility = np.zeros((4, 5), np.uint8)
+  visibility[0], visibility[1, 0] = 2, 1
+  pictures = rng.integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+  batch = {'image': pictures[0], 'occluded_image': pictures[1], 'visibility': visibility,
+           'keypoints': rng.uniform(0, 32, (4, 5, 2)).astype(np.float32)}
+  state = train_state.create(system, tx, seed=0, size=SIZE)
+  after = [jax.jit(make_train_step(system, tx, trainable=('gnet', 'enet'), accumulate=n))(
+    state, batch) for n in (1, 2)]
+  (whole, terms), (split, split_terms) = ((state.params, terms) for state, terms in after)
+  assert terms['gnet/mutual_kl'] > 0.01
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+               (whole, terms), (split, split_terms))
+
+
 def test_parts_pass_batch_statistics_on():
   """Two parts leave the statistics of two passes: 0.9 * (0.9 * old + ...) + ..."""
   system = systems.build('heatmap', num_keypoints=3, model=TINY)
