@@ -389,7 +389,7 @@ _BAD_CONFIG = {
   'schedule': ({'optim.net.schedule': 'linear'}, "'multistep' or 'cosine', not 'linear'"),
   'warmup': ({'optim.net.warmup': 'short'}, "not 'short'"),
   'recipe': ({'data.recipe': 'blobs'}, 'a recipe is one of none, published, ', "not 'blobs'"),
-  'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'input_pipeline/cocoo.py'),
+  'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'sources/cocoo.py'),
   'not a loader': ({'data.name': 'patches'}, "data.name 'patches'", 'function load'),
   'loader option': ({'data.loader': dict(skip=True)}, "not 'skip'", 'skip_invalid'),
   'crop of one side': ({'data.size': (32,)}, 'data.size is (32,)', '(width, height)'),

@@ -10,8 +10,12 @@ import pytest
 from dslope_jax import skeletons
 from dslope_jax.metrics import keypoint_ap
 from input_pipeline import sources
-from input_pipeline.sources import coco, coco_objects, detections, label_maps, people
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.occlusion import recipes
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources import coco, coco_objects, detections, label_maps
 from tests.data_sets import write_coco, write_mpii
+from tests.refusals import fails
 
 _DATA = os.environ.get('DSLOPE_DATA')
 
@@ -121,29 +125,38 @@ def test_ground_truth_is_what_a_metric_can_read(tmp_path):
   assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
 
 
-def test_all_at_once_is_one_by_one():
-  """The fast check of a file takes and leaves what the slow one does."""
-  rng = np.random.default_rng(0)
-  images = {i: {'id': i, 'file_name': 'a'} | ({'width': 96, 'height': 128} if i % 2 else {})
-            for i in range(5)}
-  own = [{'id': i, 'image_id': i % 5, 'bbox': (rng.uniform(-9, 60, 4) + [0, 0, 12, 12]).tolist(),
-          'keypoints': [1.5, 7, int(rng.integers(3)), 0, 0, int(rng.integers(3))],
-          'iscrowd': int(i % 7 == 0)} for i in range(40)]
-  own[3]['keypoints'] = None
-  del own[4]['keypoints'], own[5]['iscrowd']
-  fast, fast_scored = people._all_at_once(own, images, 6)
-  slow, slow_scored = people._one_by_one(own, images, 6, 'path', False)
-  assert 10 < len(slow.annotations) < 36
-  assert fast.annotations == slow.annotations and fast.images == slow.images
-  for name in ('size', 'box', 'keypoints'):
-    np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
-  assert fast_scored == slow_scored == own
+def test_small_boxes_are_people(tmp_path):
+  """A side of a pixel or less inside the picture is kept, as published; its crop is finite."""
+  def edit(truth):
+    for annotation, box in zip(truth['annotations'], (
+        [10, 20, 1, 40], [10, 20, 0.5, 0.5], [95, 9, 9, 9]), strict=False):
+      annotation['bbox'] = box
+  source = coco.load('train', root=write_coco(tmp_path / 'coco', edit=edit))
+  assert len(source) == 4
+  np.testing.assert_allclose(source.box[:3], [[10, 20, 0, 39], [10, 20, 0, 0], [95, 9, 0, 8]])
+  assert np.isfinite(source.scale).all() and (source.scale > 0).all()
+  bank = patches.load_or_build(tmp_path / 'bank', source, num_people=4, seed=0)
+  maker = PairMaker(source, (48, 64), bank, 'none', 0)
+  person = maker.person(1, maker.upright(1), source.visibility[1])
+  for name in ('published', 'instance_paste', 'severity5', 'mask_joints', 'joint=nose'):
+    for seed in range(9):
+      placements = recipes.draw(person, bank, np.random.default_rng(seed), name)
+      recipes.covered_joints(person, placements, bank)
+
+
+@pytest.mark.parametrize('area', [0, -3.0, float('nan'), 'large'])
+def test_an_area_must_be_one(tmp_path, area):
+  """With it a pose is neither right nor wrong: published code leaves such people out silently."""
+  root = write_coco(tmp_path / 'coco', edit=lambda truth: truth['annotations'][1].update(area=area))
+  fails(lambda: coco.load('train', root=root), f'annotation 20: its area {area!r} is not',
+        'skip_invalid')
+  assert coco.load('train', root=root, skip_invalid=True).annotation_id.tolist() == [10, 30, 40]
 
 
 def test_a_file_that_only_python_reads(tmp_path):
   """NaN is no json; where it does no harm it is read as ever, slowly."""
   def edit(truth):
-    truth['annotations'][0]['area'] = float('nan')
+    truth['annotations'][0]['score'] = float('nan')
   plain = coco.load('val', root=write_coco(tmp_path / 'plain'))
   odd = coco.load('val', root=write_coco(tmp_path / 'odd', edit=edit))
   assert odd.digest == plain.digest
