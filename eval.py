@@ -63,10 +63,12 @@ def make_evaluators(config, system, mesh, bank, held=None):
 def _make_evaluator(config, entry, system, mesh, bank, held):
   split, boxes, batch_size, recipe = (entry.pop(k) for k in
                                       ('split', 'boxes', 'batch_size', 'recipe'))
-  source, box_stamp = load_source(config, split, **entry.pop('loader')), 'ground truth'
+  loader = entry.pop('loader')
+  source, box_stamp = load_source(config, split, **loader), 'ground truth'
   if boxes != 'gt':
-    source, elsewhere = detections.with_detections(source, boxes, aspect=config.data.size[0] /
-                                             config.data.size[1])
+    padding = (config.data.loader.to_dict() | loader).get('padding', 1.25)
+    source, elsewhere = detections.with_detections(
+      source, boxes, aspect=config.data.size[0] / config.data.size[1], padding=padding)
     box_stamp = os.path.basename(boxes)
     print(f"{split}: {len(source)} boxes of '{boxes}'; {elsewhere} more are on pictures outside "
           'this split')
