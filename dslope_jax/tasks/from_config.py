@@ -2,15 +2,13 @@
 import functools
 import json
 import os
-import zlib
-
-import numpy as np
 
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import recipes as occlusion
 from input_pipeline.prepared import area, writing
 from input_pipeline.prepared import reading as prepared
+from input_pipeline.sources import held_out
 from input_pipeline.sources.source import Source
 
 
@@ -36,16 +34,8 @@ def unbiased_crops(config) -> bool:
 
 
 def load_train(config):
-  """(people to train on, people held out for calibration) of the training split.
-
-  `config.data.holdout` is the share held out; who is, depends on the annotation id alone.
-  """
-  source, share = _training_people(config), config.data.holdout
-  if not 0 <= share < 1:
-    raise ValueError(f'data.holdout is {share}, must be a share of the people, 0 to below 1')
-  drawn = np.array([zlib.crc32(b'holdout%d' % i) for i in source.annotation_id.tolist()]) / 2 ** 32
-  rows = np.flatnonzero(drawn >= share), np.flatnonzero(drawn < share)
-  return (source.subset(rows[0]), source.subset(rows[1])) if share else (source, None)
+  """(people to train on, people held out for calibration) of the training split; see `held_out`."""
+  return held_out.split(_training_people(config), config.data.holdout)
 
 
 def _training_people(config):
@@ -54,6 +44,10 @@ def _training_people(config):
   if data.name == 'prepared':
     raise ValueError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
                      'data set they are from and pass --config.data.prepared=DIR')
+  if not data.train_split:
+    raise ValueError(f'this config has no training split (data.train_split): {data.name} is for '
+                     'testing; train with another config, such as configs/ccoco_hrnet.py, and '
+                     'evaluate that run with this one and --workdir')
   if not data.prepared:
     return load_source(config, data.train_split)
   meta = prepared.read_meta(data.prepared, data.train_split)
