@@ -140,10 +140,10 @@ def _faces(split, *, root, faces_of, annotations='', images='images', aspect=1.0
   """The faces of one split, from json files as MMPose publishes them.
 
   faces_of: '300w' (68 points; train, valid, valid_common, valid_challenge, test), 'cofw' (29),
-  'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where every
-  face has a centre and a scale (box side / 200), they are the crop's, times `padding`; else the box
-  is. A point that is labelled is visible (2), but for COFW, which tells hidden ones. The other
-  options as for `_load`.
+  'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where the
+  faces have a centre and a scale (box side / 200), they are the crop's, times `padding`; else the
+  box is. A point that is labelled is visible (2), but for COFW, which tells hidden ones. `reference` of
+  AFLW is the box side of its protocol. The other options as for `_load`.
   """
   if faces_of not in _FACES:
     raise ValueError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
@@ -161,21 +161,32 @@ def _faces(split, *, root, faces_of, annotations='', images='images', aspect=1.0
 
 
 def _with_crops(source, aspect, padding):
-  """The source with the centres and scales of its file, if every face has them."""
+  """The source with what its file states beside COCO's fields: centres and scales of the crops, and
+  AFLW's box sides, which its NME divides by."""
   by_id = {a['id']: a for a in source.ground_truth['annotations']}
   annotations = [by_id[number] for number in source.annotation_id.tolist()]
-  if not all('center' in a and 'scale' in a for a in annotations):
-    return source
-  center = checks.numbers([a['center'] for a in annotations], 2)
-  scale = checks.numbers([[a['scale']] for a in annotations], 1)
-  valid = np.isfinite(center).all(1) & ((scale > 0) & (scale < 1e6)).all(1)
+  center = _stated('center', annotations, source, 2)
+  scale, side = (_stated(field, annotations, source) for field in ('scale', 'box_size'))
+  if center is not None and scale is not None:
+    source = dataclasses.replace(source, center=center, scale=(
+      scale * padding * (1, 1 / aspect)).astype(np.float32))
+  if source.skeleton is skeletons.AFLW and side is not None:
+    source = dataclasses.replace(source, reference=side[:, 0])
+  return source
+
+
+def _stated(field, annotations, source, count=1):
+  """(N,count) float32 numbers of a field, a single one above 0; None where no face has the field."""
+  if not any(field in a for a in annotations):
+    return None
+  values = [a.get(field) for a in annotations]
+  table = checks.numbers(values if count > 1 else [[v] for v in values], count)
+  valid = np.isfinite(table).all(1) & ((table[:, 0] > 0) if count == 1 else True)
   if not valid.all():
     raise ValueError(f'{source.name} {source.split}: annotation '
-                     f'{source.annotation_id[valid.argmin()]}: its center and scale are not two '
-                     'finite numbers and one above 0; mend the file')
-  sides = scale * padding * (1, 1 / aspect)
-  return dataclasses.replace(source, center=center.astype(np.float32),
-                             scale=sides.astype(np.float32))
+                     f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "
+                     'number(s), a single one above 0; mend the file')
+  return table.astype(np.float32)
 
 
 # {name: function load}
