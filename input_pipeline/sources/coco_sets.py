@@ -142,8 +142,8 @@ def _faces(split, *, root, faces_of, annotations='', images='images', aspect=1.0
   faces_of: '300w' (68 points; train, valid, valid_common, valid_challenge, test), 'cofw' (29),
   'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where the
   faces have a centre and a scale (box side / 200), they are the crop's, times `padding`; else the
-  box is. A point that is labelled is visible (2), but for COFW, which tells hidden ones. `reference` of
-  AFLW is the box side of its protocol. The other options as for `_load`.
+  box is. A point that is labelled is visible (2), but for COFW, which tells hidden ones.
+  `reference` of AFLW is the box side of its protocol. The other options as for `_load`.
   """
   if faces_of not in _FACES:
     raise ValueError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
@@ -176,7 +176,7 @@ def _with_crops(source, aspect, padding):
 
 
 def _stated(field, annotations, source, count=1):
-  """(N,count) float32 numbers of a field, a single one above 0; None where no face has the field."""
+  """(N,count) float32 numbers of a field, a single one above 0; None where no face has it."""
   if not any(field in a for a in annotations):
     return None
   values = [a.get(field) for a in annotations]

@@ -45,7 +45,8 @@ def test_who_is_held_out_depends_on_the_picture_alone():
 
 def test_shares_that_leave_nobody():
   for share in (-0.1, 1.0, 1.5, float('nan')):
-    fails(functools.partial(held_out.split, world(), share), f'data.holdout is {share}', '0 to below 1')
+    fails(functools.partial(held_out.split, world(), share), f'data.holdout is {share}',
+          '0 to below 1')
   one = world().subset(np.flatnonzero(world().image_id == world().image_id[0]))
   fails(lambda: held_out.split(one, 0.5), 'nobody on one side of the 1 pictures of synthetic train')
 
