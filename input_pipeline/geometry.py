@@ -23,13 +23,17 @@ class Augmentation(NamedTuple):
 
 
 def clip_box(box, width, height):
-  """COCO's box x, y, w, h clipped to the picture as HRNet does; None if nothing is left of it."""
+  """COCO's box x, y, w, h clipped to the picture as HRNet does, and whether any of it is inside;
+  of N boxes and pictures, if these are (N,) arrays.
+
+  A side is the distance of its last pixel from its first: 0 for one pixel or less.
+  """
   x, y, w, h = box
-  x1, y1 = max(0, x), max(0, y)
-  x2, y2 = min(width - 1, x1 + max(0, w - 1)), min(height - 1, y1 + max(0, h - 1))
-  if x2 < x1 or y2 < y1 or w <= 0 or h <= 0:
-    return None
-  return x1, y1, x2 - x1, y2 - y1
+  x1, y1 = np.maximum(0, x), np.maximum(0, y)
+  x2 = np.minimum(width - 1, x1 + np.maximum(0, w - 1))
+  y2 = np.minimum(height - 1, y1 + np.maximum(0, h - 1))
+  inside = (x2 >= x1) & (y2 >= y1) & (w > 0) & (h > 0)
+  return np.stack([x1, y1, x2 - x1, y2 - y1], -1), inside
 
 
 def box_to_center_scale(box, aspect, padding=1.25):
@@ -37,7 +41,8 @@ def box_to_center_scale(box, aspect, padding=1.25):
   of N boxes, if these are (N,) arrays.
 
   Returns (...,2) float32 each; scale is multiplied by padding. As published, a centre whose x is
-  exactly -1 (HRNet's mark of a missing box) is not padded.
+  exactly -1 (HRNet's mark of a missing box) is not padded. A box without sides counts as one pixel,
+  so that it has a crop.
   """
   x, y, w, h = box
   center = np.stack([x + w * 0.5, y + h * 0.5], -1).astype(np.float32)
@@ -46,6 +51,7 @@ def box_to_center_scale(box, aspect, padding=1.25):
 
 
 def _side_to_scale(w, h, aspect):
+  w = np.maximum(w, 1)
   sides = np.where(w < h * aspect, h * aspect, w), np.where(w > h * aspect, w / aspect, h)
   return (np.stack(sides, -1) / 200).astype(np.float32)
 

@@ -70,6 +70,19 @@ def write_mpii(root, num_images=4, size=(96, 128), edit=None):
   return str(root)
 
 
+def write_lsp(root, num_images=4, size=(96, 128)):
+  """A folder of Leeds Sports Pose with the first people of its training half; returns its path."""
+  root, rng = pathlib.Path(root), np.random.default_rng(0)
+  joints = np.stack([np.round(rng.uniform(np.array(box[:2]), np.add(box[:2], box[2:]), (14, 2)), 2)
+                     for box in (_box(rng, size) for _ in range(num_images))])
+  for number in range(1, num_images + 1):
+    _draw(root / 'images' / f'im{number:04d}.jpg', rng, size)
+  flags = np.zeros((num_images, 14, 1))
+  scipy.io.savemat(root / 'joints.mat', {'joints': np.concatenate([joints, flags], 2).transpose(
+    2, 1, 0)})
+  return str(root)
+
+
 def write_keypoints(root, file, skeleton, num_images=3, size=(96, 128), folder='images', edit=None):
   """A set in COCO's form of any skeleton, one person a picture; returns its path.
 

@@ -157,9 +157,10 @@ def test_detection_file(tmp_path):
   root = write_coco(tmp_path / 'coco')
   source = coco.load('val', root=root)
   path = tmp_path / 'boxes.json'
+  load = functools.partial(detections.with_detections, source, aspect=0.75, padding=1.25)
   def check(content, *parts):
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    fails(lambda: detections.with_detections(source, str(path)), path, *parts)
+    fails(lambda: load(str(path)), path, *parts)
   good = {'image_id': 101, 'category_id': 1, 'bbox': [1, 2, 30, 40], 'score': 0.5}
   check([good | {'image_id': 1}], 'none of its 1 boxes', 'another split')
   check([], 'none of its 0 boxes')
@@ -170,7 +171,7 @@ def test_detection_file(tmp_path):
   check([good, 'text'], 'entry 1 is not a detection')
   check({'annotations': []}, 'holds a dict, not a list')
   check('[{', 'not a readable json file')
-  fails(lambda: detections.with_detections(source, str(tmp_path / 'none.json')), 'none.json',
+  fails(lambda: load(str(tmp_path / 'none.json')), 'none.json',
          'check the path', kind=OSError)
 
 
@@ -389,7 +390,7 @@ _BAD_CONFIG = {
   'schedule': ({'optim.net.schedule': 'linear'}, "'multistep' or 'cosine', not 'linear'"),
   'warmup': ({'optim.net.warmup': 'short'}, "not 'short'"),
   'recipe': ({'data.recipe': 'blobs'}, 'a recipe is one of none, published, ', "not 'blobs'"),
-  'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'input_pipeline/cocoo.py'),
+  'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'sources/cocoo.py'),
   'not a loader': ({'data.name': 'patches'}, "data.name 'patches'", 'function load'),
   'loader option': ({'data.loader': dict(skip=True)}, "not 'skip'", 'skip_invalid'),
   'crop of one side': ({'data.size': (32,)}, 'data.size is (32,)', '(width, height)'),

@@ -20,19 +20,45 @@ def test_box_to_center_scale(group):
     center, scale = geometry.box_to_center_scale(case['box_xywh'], group['aspect_ratio'])
     assert center.dtype == scale.dtype == np.float32
     np.testing.assert_allclose(center, case['center'], rtol=1e-6)
-    np.testing.assert_allclose(scale, case['scale'], rtol=1e-6)
+    # The published code makes no crop at all of a box without sides; here it is one pixel.
+    wanted = case['scale'] if any(case['scale']) else (
+      np.array([1, 1 / group['aspect_ratio']]) * 1.25 / 200)
+    np.testing.assert_allclose(scale, wanted, rtol=1e-6)
 
 
 def test_clip_box():
   for case in CASES['annotation_box_cleaning']:
-    box = geometry.clip_box(case['bbox'], case['width'], case['height'])
-    kept = box is not None and box[2] * box[3] > 0
-    assert kept == case['kept'], case
-    if kept:
+    box, inside = geometry.clip_box(case['bbox'], case['width'], case['height'])
+    assert inside == case['kept'], case
+    if inside:
       np.testing.assert_allclose(box, case['clean_bbox'])
       center, scale = geometry.box_to_center_scale(box, 0.75)
       np.testing.assert_allclose(center, case['center'], rtol=1e-6)
       np.testing.assert_allclose(scale, case['scale'], rtol=1e-6)
+
+
+@pytest.mark.parametrize('box, wanted', [
+  ([10, 20, 1, 30], [10, 20, 0, 29]), ([10, 20, 30, 0.5], [10, 20, 29, 0]),
+  ([-3, 5, 0.5, 0.5], [0, 5, 0, 0]), ([99, 49, 30, 30], [99, 49, 0, 0]),
+  ([99.5, 5, 9, 9], None), ([5, 50, 9, 9], None), ([5, 5, 0, 9], None)])
+def test_boxes_of_a_pixel_are_kept(box, wanted):
+  """HRNet's rule: x2 >= x1 and y2 >= y1, where a side of one pixel has the length 0."""
+  clipped, inside = geometry.clip_box(box, 100, 50)
+  assert inside == (wanted is not None)
+  if wanted:
+    np.testing.assert_allclose(clipped, wanted)
+    for aspect in (0.75, 1.0):
+      _, scale = geometry.box_to_center_scale(clipped, aspect)
+      np.testing.assert_allclose(scale[0] / scale[1], aspect, rtol=1e-6)
+      assert scale.min() >= np.float32(1.25 / 200) * (1 - 1e-6)  # one padded pixel
+      matrix = geometry.affine(clipped[:2], scale, 0, (96, 128))
+      assert np.isfinite(matrix).all() and np.linalg.det(matrix[:, :2]) > 0
+
+
+def test_half_of_a_body_in_one_point_has_a_crop():
+  joints, visible = np.full((17, 2), 30.0), np.full(17, 2)
+  _, scale = geometry.half_body(joints, visible, skeletons.COCO.lower_body, 0.75, True)
+  assert (scale > 0).all()
 
 
 def test_affine():

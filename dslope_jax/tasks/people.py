@@ -8,6 +8,7 @@ from input_pipeline.occlusion import bank as patch_bank
 from input_pipeline.occlusion import recipes
 from input_pipeline.prepared import area, writing
 from input_pipeline.prepared import reading as prepared
+from input_pipeline.sources import held_out
 from input_pipeline.sources.source import Source
 
 
@@ -50,14 +51,9 @@ def unbiased_crops(config) -> bool:
 
 
 def load_train(config):
-  """(people to train on, people held out for calibration or None) of the training split.
-
-  `config.data.holdout` is the share of the pictures held out.
-  """
-  source, share = _training_people(config), config.data.holdout
-  if not 0 <= share < 1:
-    raise ValueError(f'data.holdout is {share}, must be a share of the people, 0 to below 1')
-  return source.split_pictures(share) if share else (source, None)
+  """(people to train on, people held out for calibration or None) of the training split; see
+  `held_out.split`."""
+  return held_out.split(_training_people(config), config.data.holdout)
 
 
 def load_held_out(config):
@@ -81,9 +77,9 @@ def _training_people(config):
     raise ValueError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
                      'data set they are from and pass --config.data.prepared=DIR')
   if not data.train_split:
-    raise ValueError('this config has no training split (data.train_split is empty): its data are '
-                     'for testing alone; train with another config, then evaluate that run with '
-                     'eval.py --workdir')
+    raise ValueError(f'this config has no training split (data.train_split): {data.name} is for '
+                     'testing; train with another config, such as configs/ccoco_hrnet.py, and '
+                     'evaluate that run with this one and --workdir')
   if not data.prepared:
     return load_source(config, data.train_split)
   meta = prepared.read_meta(data.prepared, data.train_split)

@@ -218,7 +218,7 @@ def instance_paste(person: Person, bank, rng) -> Iterator[Placement]:
   if rng.random() >= 0.5:
     return
   size = np.array([bank.width[i], bank.height[i]], np.float64)
-  factor = share * np.hypot(*person.box[2:]) / np.hypot(*size)
+  factor = share * np.hypot(*np.maximum(person.box[2:], 1)) / np.hypot(*size)
   placement = Placement(i, np.column_stack([np.eye(2) * factor, center - (size - 1) / 2 * factor]))
   visible = person.keypoints[person.visibility == 2]
   if len(visible) and hidden_points([placement], visible, bank).mean() <= _PASTE_LIMIT:

@@ -1,18 +1,17 @@
-"""Data sets by name, `load("coco", "train2017", root=...)`; a set, or a table of sets, a file."""
+"""Data sets by name, `load("coco", "train2017", root=...)`.
+
+A name is that of a file here with a function `load`, or one of the table in coco_sets.py.
+"""
 import importlib
 import inspect
 
 
 def load(name: str, split: str, **options):
-  """The source that `input_pipeline/sources/<name>.py` loads.
+  """The source of a split of this set.
 
   Raises ValueError for a name or an option that there is not.
   """
-  try:
-    loader = importlib.import_module(f'{__name__}.{name}').load
-  except (AttributeError, ImportError) as error:
-    raise ValueError(f"data.name '{name}': no input_pipeline/sources/{name}.py with a function "
-                     f'load ({error})') from None
+  loader = _find(name)
   known = inspect.signature(loader).parameters
   for option in options:
     if option not in known:
@@ -25,3 +24,14 @@ def load(name: str, split: str, **options):
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise ValueError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
   return loader(split, **options)
+
+
+def _find(name):
+  from input_pipeline.sources import coco_sets
+  if name in coco_sets.SETS:
+    return coco_sets.SETS[name]
+  try:
+    return importlib.import_module(f'{__name__}.{name}').load
+  except (AttributeError, ImportError) as error:
+    raise ValueError(f"data.name '{name}': no input_pipeline/sources/{name}.py with a function "
+                     f"load ({error}), and it is none of {', '.join(coco_sets.SETS)}") from None

@@ -1,88 +1,187 @@
-"""Checks of the entries of annotation files; every message names the entry and the mend."""
+"""Checks of the pictures and annotations of a file; every message names the entry and the mend."""
 import contextlib
 import contextvars
 import os
+import struct
+from typing import NamedTuple
 
 import numpy as np
 
 from input_pipeline.geometry import clip_box
 
+_LIMIT = 1e9  # of coordinates, pixels
 
-def report(problems, path, skip_invalid):
-  """Raises ValueError with the first of the problems, or says how many annotations are left out."""
-  if problems and not skip_invalid:
-    more = f' ({len(problems) - 1} more annotations are invalid)' if len(problems) > 1 else ''
-    raise ValueError(f'{path}: {problems[0]}{more}; mend the file, or leave such annotations out '
-                     'by the option skip_invalid (--config.data.loader.skip_invalid=True)')
-  if problems:
-    print(f'{path}: {len(problems)} invalid annotations left out; the first: {problems[0]}')
+
+class People(NamedTuple):
+  """N valid annotations: their entries and those of their pictures, (N,2) stated width and height
+  of these, (N,4) boxes clipped to them, (N,K,3) x, y, visibility."""
+  annotations: list
+  images: list
+  size: np.ndarray
+  box: np.ndarray
+  keypoints: np.ndarray
+
+
+def labelled_people(truth, category, skeleton, path, skip_invalid):
+  """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
+
+  Second, the annotations of the category that a metric must know of: the valid ones, where the
+  fields that crowds and unlabelled people may lack are filled in.
+  """
+  pictures = index_pictures(truth, path)
+  annotations = [a for a in truth['annotations'] if a.get('category_id') == category['id']]
+  rows, joints, findings = _joints(annotations, skeleton.num_keypoints)
+  crowd = np.array([bool(annotations[row].get('iscrowd')) for row in rows.tolist()], bool)
+  labelled = (joints[..., 2] > 0).any(1) & ~crowd
+  rows, joints = rows[labelled], joints[labelled]
+  people, scored = examples(annotations, pictures, rows, joints,
+                            _wrong_areas(annotations, rows) | findings, path, skip_invalid)
+  if not people.annotations:
+    raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
+                     'and a picture in this file; check category_id and image_id')
+  blank = {'keypoints': [0] * (3 * skeleton.num_keypoints)}
+  return people, [a if a.get('keypoints') else a | blank for a in scored]
+
+
+def examples(annotations, pictures, rows, keypoints, findings, path, skip_invalid):
+  """`People` of the valid ones of these rows (M,) of annotations, and all annotations that are
+  valid and have a box.
+
+  keypoints: (M,K,3). findings: {row: what is wrong} so far. Raises ValueError with the first
+  finding, or prints how many annotations are left out.
+  """
+  entries = [pictures.get(i) if isinstance(i, int) else None
+             for i in (a.get('image_id') for a in annotations)]
+  size = stated_sizes([entry or {} for entry in entries])
+  table = numbers([a.get('bbox') for a in annotations], 4)
+  box, inside = clip_box(table.T, *np.where(size > 0, size, 10**9).T)
+  finite = _is_finite(table)
+  findings = (_wrong_boxes(annotations, rows, finite, inside, size) | findings
+              | _wrong_entries(annotations, entries))  # the last one of a row counts
+  if findings:
+    _report(annotations, findings, path, skip_invalid)
+  valid = ~np.isin(rows, list(findings))
+  rows = rows[valid].tolist()
+  people = People([annotations[row] for row in rows], [entries[row] for row in rows], size[rows],
+                  box[rows], keypoints[valid])
+  return people, [annotations[row] for row in np.flatnonzero(finite).tolist()
+                  if row not in findings]
+
+
+def _report(annotations, findings, path, skip_invalid):
+  row, more = min(findings), ''
+  first = f"annotation {annotations[row].get('id')!r}: {findings[row]}"
+  if skip_invalid:
+    print(f'{path}: {len(findings)} invalid annotations left out; the first: {first}')
+    return
+  if len(findings) > 1:
+    more = f' ({len(findings) - 1} more annotations are invalid)'
+  raise ValueError(f'{path}: {first}{more}; mend the file, or leave such annotations out by the '
+                   'option skip_invalid (--config.data.loader.skip_invalid=True)')
+
+
+def _wrong_entries(annotations, entries):
+  """{row: what is wrong with the id of an annotation, or its picture's}."""
+  findings, ids = {}, set()
+  for row, (annotation, entry) in enumerate(zip(annotations, entries, strict=True)):
+    number = annotation.get('id')
+    if not isinstance(number, int) or not 0 <= number < 2**63 or number in ids:
+      findings[row] = 'its id is not a whole number, is negative or repeats'
+    elif entry is None:
+      findings[row] = f"image_id {annotation.get('image_id')!r} matches no picture of the file"
+    ids.add(number if isinstance(number, int) else None)
+  return findings
+
+
+def _wrong_boxes(annotations, rows, finite, inside, size):
+  """{row: what is wrong with the box of an example}."""
+  findings = {}
+  for row in rows[~(finite & inside)[rows]].tolist():
+    box = annotations[row].get('bbox')
+    if not finite[row]:
+      findings[row] = f'bbox {box!r} is not four finite numbers x, y, width, height'
+    elif min(box[2:]) <= 0:
+      findings[row] = f'bbox {box} has no area'
+    else:
+      findings[row] = f'bbox {box} lies outside its picture of {size[row, 0]}x{size[row, 1]}'
+  return findings
+
+
+def _wrong_areas(annotations, rows):
+  """{row: what is wrong with the area}: where it is stated it must be above 0, as for HRNet."""
+  areas = [annotations[row].get('area') for row in rows.tolist()]
+  return {row: f'its area {area!r} is not a finite number above 0; leave it away if it is unknown'
+          for row, area in zip(rows.tolist(), areas, strict=True)
+          if area is not None and not (isinstance(area, (int, float)) and 0 < area < np.inf)}
+
+
+def _joints(annotations, count):
+  """Rows (M,) of the annotations with any keypoint, their (M,K,3) x, y, visibility, and {row: what
+  is wrong with them}."""
+  blank, given = [0] * (3 * count), [a.get('keypoints') for a in annotations]
+  rows = [row for row, values in enumerate(given) if values and values != blank]
+  table = numbers([given[row] for row in rows], 3 * count)
+  joints = table.reshape(len(rows), count, 3)
+  codes = joints[..., 2]
+  valid = _is_finite(table) & ((codes == 0) | (codes == 1) | (codes == 2)).all(1)
+  findings = {rows[i]: _wrong_keypoints(given[rows[i]], 3 * count)
+              for i in np.flatnonzero(~valid).tolist()}
+  return np.array(rows, np.int64), joints, findings
+
+
+def _wrong_keypoints(values, length):
+  """What is wrong with keypoints of which something is."""
+  if not isinstance(values, list) or not all(isinstance(v, (int, float)) for v in values):
+    return 'its keypoints are not a list of numbers'
+  if len(values) != length:
+    return (f'has {len(values)} keypoint numbers, {length // 3} joints need {length} (x, y, v '
+            'each)')
+  code = next((v for v in values[2::3] if v not in (0, 1, 2)), None)
+  return ('a keypoint is not a finite number' if code is None else
+          f'visibility {code!r} is not 0 (not labelled), 1 (hidden) or 2 (visible)')
+
+
+def numbers(lists, length):
+  """(N,length) float64 of N lists of so many numbers; a row of NaN for what is none."""
+  pack = struct.Struct(f'{length}d').pack
+  nothing = pack(*[np.nan] * length)
+
+  def packed(values):
+    try:
+      return pack(*values)
+    except (OverflowError, struct.error, TypeError):  # too large, another length, no numbers
+      return nothing
+  return np.frombuffer(b''.join(map(packed, lists))).reshape(-1, length)
+
+
+def _is_finite(numbers):
+  """(N,) bool: rows whose numbers are all finite, and coordinates of a picture."""
+  return (np.abs(numbers) < _LIMIT).all(1)
 
 
 def index_pictures(truth, path):
   """{id: picture entry} of a file's content; raises ValueError for one that is not valid."""
-  entries = truth['images']
-  ids, names, width, height = ([entry.get(key) for entry in entries]
-                               for key in ('id', 'file_name', 'width', 'height'))
-  images = dict(zip(ids, entries, strict=True)) if set(map(type, ids)) == {int} else {}
-  if len(images) == len(entries) and set(map(type, names)) == {str} and all(names) and (
-      set(map(type, width + height)) == {int} and min(width + height) > 0):
-    return images
-  images = {}  # one by one, which tells what is wrong
-  for image in entries:
-    _check_image(image, images, path)
-    images[image['id']] = image
-  return images
+  pictures = {}
+  for picture in truth['images']:
+    number, name = picture.get('id'), picture.get('file_name')
+    if not isinstance(number, int) or number in pictures:
+      raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number '
+                       'the pictures anew')
+    if not isinstance(name, str) or not name:
+      raise ValueError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
+                       'the file below the picture folder')
+    sides = [picture.get(side) or 0 for side in ('width', 'height')]
+    if not all(isinstance(s, int) and s >= 0 for s in sides) or (0 in sides and any(sides)):
+      raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
+                       'whole numbers; mend them or leave both away')
+    pictures[number] = picture
+  return pictures
 
 
-def stated_sizes(images):
+def stated_sizes(pictures):
   """(N,2) stated width and height of picture entries, 0 where none is stated."""
-  return np.array([[e.get(side, 0) for e in images] for side in ('width', 'height')], np.int32).T
-
-
-def _check_image(image, before, path):
-  number, name = image.get('id'), image.get('file_name')
-  if not isinstance(number, int) or number in before:
-    raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number the '
-                     'pictures anew')
-  if not isinstance(name, str) or not name:
-    raise ValueError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
-                     'the file below the picture folder')
-  sides = [image.get(side) or 0 for side in ('width', 'height')]
-  if not all(isinstance(side, int) and side >= 0 for side in sides) or (0 in sides and any(sides)):
-    raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
-                     "whole numbers; mend them or leave both away")
-
-
-def check_entry(annotation, images, seen):
-  """(what is wrong with its id or picture or None, the picture's entry); `seen` gains the id."""
-  number = annotation.get('id')
-  if not isinstance(number, int) or not 0 <= number < 2**63 or number in seen:
-    return 'its id is not a whole number, is negative or repeats', None
-  seen.add(number)
-  image_id = annotation.get('image_id')
-  image = images.get(image_id) if isinstance(image_id, int) else None
-  if image is None:
-    return f'image_id {image_id!r} matches no picture of the file', None
-  return None, image
-
-
-def is_box(box):
-  return isinstance(box, list) and len(box) == 4 and all(
-    isinstance(v, (int, float)) and abs(v) < 1e9 for v in box)
-
-
-def check_box(annotation, image):
-  """(what is wrong with the box or None, the box clipped to the picture)."""
-  box = annotation.get('bbox')
-  if not is_box(box):
-    return f'bbox {box!r} is not four finite numbers x, y, width, height', None
-  if box[2] <= 0 or box[3] <= 0:
-    return f'bbox {box} has no area', None
-  width, height = image.get('width', 0) or 10**9, image.get('height', 0) or 10**9
-  clipped = clip_box(box, width, height)
-  if clipped is None or clipped[2] * clipped[3] <= 0:
-    return f'bbox {box} lies outside its picture of {width}x{height}', None
-  return None, clipped
+  return np.array([(p.get('width') or 0, p.get('height') or 0) for p in pictures],
+                  np.int32).reshape(-1, 2)
 
 
 _pictures_needed = contextvars.ContextVar('pictures_needed', default=True)
@@ -122,16 +221,3 @@ def check_pictures(images, folder, path, how_to_get):
   if missing:
     raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
                             f"is '{missing[0]}'. {how_to_get}")
-
-
-def edit_joints(truth, skeleton, edit):
-  """Passes the (K,3) x, y, visibility of every annotation through `edit`, in place.
-
-  What is not a list of 3K finite numbers is left for the checks to complain of.
-  """
-  for annotation in truth['annotations']:
-    values = annotation.get('keypoints')
-    if isinstance(values, list) and len(values) == 3 * skeleton.num_keypoints and all(
-        isinstance(v, (int, float)) and abs(v) < 1e9 for v in values):
-      joints = edit(np.array(values, np.float64).reshape(-1, 3))
-      annotation['keypoints'] = joints.ravel().tolist()

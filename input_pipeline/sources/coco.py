@@ -11,9 +11,7 @@ import numpy as np
 from dslope_jax import skeletons
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
-from input_pipeline.sources import masks
-from input_pipeline.sources import people as people_of
-from input_pipeline.sources.checks import check_pictures, folder_is_there, index_pictures
+from input_pipeline.sources import checks, masks
 from input_pipeline.sources.source import Source
 
 HOW_TO_GET = (
@@ -55,7 +53,7 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
       skeleton = skeletons.from_category(category)
     except (TypeError, ValueError) as error:
       raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
-  people, scored = people_of.labelled_people(truth, category, skeleton, path, skip_invalid)
+  people, scored = checks.labelled_people(truth, category, skeleton, path, skip_invalid)
   return make_source(people, split, skeleton, path, folder, aspect, padding,
                      truth | {'annotations': scored, 'categories': [category]}, how_to_get)
 
@@ -68,8 +66,8 @@ def pictures_only(truth, split, path, folder) -> Source:
   skeleton = skeletons.COCO
   if category.get('keypoints'):
     skeleton = skeletons.from_category(category)
-  index_pictures(truth, path)
-  check_pictures(truth['images'], folder, path, HOW_TO_GET)
+  checks.index_pictures(truth, path)
+  checks.check_pictures(truth['images'], folder, path, HOW_TO_GET)
   k = skeleton.num_keypoints
   pairs, none = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
   return Source(
@@ -143,7 +141,7 @@ def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
 def make_source(people, split, skeleton, path, folder, aspect, padding, truth=None,
                 how_to_get=HOW_TO_GET) -> Source:
   """The Source of `People` of one file; raises FileNotFoundError if a picture is missing."""
-  check_pictures(people.images, folder, path, how_to_get)
+  checks.check_pictures(people.images, folder, path, how_to_get)
   annotations, images, sizes, box, keypoints = people
   center, scale = box_to_center_scale(box.T, aspect, padding)
   above, entries = os.path.join(folder, ''), workers.Local(annotations)
@@ -250,6 +248,6 @@ def read_row(files, sizes, row):
 def _picture_folder(root, images, split, how_to_get):
   tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
   for name in tried:
-    if folder_is_there(os.path.join(root, name)):
+    if checks.folder_is_there(os.path.join(root, name)):
       return os.path.join(root, name)
   raise FileNotFoundError(f"no picture folder {' or '.join(tried)} in '{root}'. {how_to_get}")

@@ -5,9 +5,7 @@ import functools
 import numpy as np
 
 from dslope_jax import skeletons
-from input_pipeline.sources import coco
-from input_pipeline.sources.checks import check_box, check_entry, index_pictures, is_box, report
-from input_pipeline.sources.people import as_people
+from input_pipeline.sources import checks, coco
 from input_pipeline.sources.source import Source
 
 _PEOPLE = 'person'
@@ -36,20 +34,28 @@ def _parts(mask, row):
 
 
 def _things(truth, path, skip_invalid):
-  categories = _category_names(truth, path)
-  pictures = index_pictures(truth, path)
-  things, problems, seen = [], [], set()
-  for annotation in truth['annotations']:
-    problem, thing = _check(annotation, categories, pictures, seen)
-    if problem:
-      problems.append(f"annotation {annotation.get('id')!r}: {problem}")
-    elif thing:
-      things.append(thing)
-  report(problems, path, skip_invalid)
-  if not things:
+  categories, pictures = _category_names(truth, path), checks.index_pictures(truth, path)
+  annotations, rows, findings = truth['annotations'], [], {}
+  boxes = checks.numbers([a.get('bbox') for a in annotations], 4)
+  thin = (boxes[:, 2:].min(1) < _MIN_SIDE).tolist()
+  for row, annotation in enumerate(annotations):
+    number, picture = annotation.get('category_id'), annotation.get('image_id')
+    name = categories.get(number) if isinstance(number, int) else None
+    if name is None:
+      findings[row] = f'category_id {number!r} matches no category of the file'
+    elif name == _PEOPLE or annotation.get('iscrowd') or not annotation.get('segmentation'):
+      continue
+    elif isinstance(picture, int) and not pictures.get(picture, {}).get('width'):
+      findings[row] = f'its mask needs the width and height of picture {picture}'
+    elif not thin[row]:
+      rows.append(row)
+  unlabelled = np.zeros((len(rows), skeletons.COCO.num_keypoints, 3))
+  things, _ = checks.examples(annotations, pictures, np.array(rows, np.int64), unlabelled, findings,
+                              path, skip_invalid)
+  if not things.annotations:
     raise ValueError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
                      'and is no crowd; give the path of an instance file')
-  return as_people(things)
+  return things
 
 
 def _category_names(truth, path):
@@ -61,25 +67,3 @@ def _category_names(truth, path):
                        f'{name!r}; give it a number of its own and a name')
     names[number] = name
   return names
-
-
-def _check(annotation, categories, pictures, seen):
-  """(what is wrong or None, the thing or None if it is none to cut out)."""
-  problem, picture = check_entry(annotation, pictures, seen)
-  if problem:
-    return problem, None
-  number = annotation.get('category_id')
-  name = categories.get(number) if isinstance(number, int) else None
-  if name is None:
-    return f'category_id {number!r} matches no category of the file', None
-  if name == _PEOPLE or annotation.get('iscrowd') or not annotation.get('segmentation'):
-    return None, None
-  if not picture.get('width'):
-    return f"its mask needs the width and height of picture {picture['id']}", None
-  if is_box(annotation.get('bbox')) and min(annotation['bbox'][2:]) < _MIN_SIDE:
-    return None, None
-  problem, box = check_box(annotation, picture)
-  if problem:
-    return problem, None
-  unlabelled = np.zeros((skeletons.COCO.num_keypoints, 3))
-  return None, (annotation, picture, box, unlabelled)

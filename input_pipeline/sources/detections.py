@@ -10,9 +10,14 @@ from input_pipeline.sources.checks import stated_sizes
 from input_pipeline.sources.coco import read_json, read_row
 from input_pipeline.sources.source import Source
 
+# What a row has of its box, not of its person.
+_OF_BOX = ('image_id', 'file', 'box', 'center', 'scale', 'box_score')
 
-def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=0.5):
+
+def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
   """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
+
+  aspect, padding: those of the annotated boxes, so that a box has one crop, whoever found it.
 
   Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
   they place the occluder and are never shown to a network. A box that meets nobody has none; it
@@ -21,12 +26,15 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   Raises ValueError naming the file and the entry.
   """
   source.need_pictures("a detector's box")
+  if not source.folder:
+    raise ValueError(f"a detector's box needs pictures in files, which {source.name} has not; "
+                     "evaluate with boxes 'gt'")
   detections = read_json(path)
-  category = source.category_id
+  truth, category = source.as_coco(), source.category_id
   rows_of = {}
   for row, image in enumerate(source.image_id.tolist()):
     rows_of.setdefault(image, []).append(row)
-  images = {image['id']: image for image in source.ground_truth['images']}
+  images = {image['id']: image for image in truth['images']}
   boxes, scores, entries, rows, elsewhere = [], [], [], [], 0
   for i, d in enumerate(detections):
     try:
@@ -54,14 +62,14 @@ def with_detections(source: Source, path, *, aspect=0.75, padding=1.25, min_iou=
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
   center, scale = box_to_center_scale(boxes.T, aspect, padding)
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
-  of = lambda column: np.concatenate([column, np.zeros_like(column, shape=(1, *column.shape[1:]))])[
-    rows]  # row -1 is nobody
+  nobody = lambda column: np.zeros_like(column, shape=(1, *column.shape[1:]))  # row -1
+  of_person = {name: np.concatenate([column, nobody(column)])[rows]
+               for name, column in source.columns.items() if name not in _OF_BOX}
   return dataclasses.replace(
-    source, image_id=np.array([e['id'] for e in entries], np.int64), file=files, box=boxes,
-    center=center, scale=scale, annotation_id=of(source.annotation_id),
-    keypoints=of(source.keypoints), visibility=of(source.visibility),
-    read=functools.partial(read_row, files, stated_sizes(entries)),
-    box_score=np.array(scores, np.float32), mask=lambda row: None, parts=lambda row: {}), elsewhere
+    source, **of_person, image_id=np.array([e['id'] for e in entries], np.int64), file=files,
+    box=boxes, center=center, scale=scale, box_score=np.array(scores, np.float32),
+    read=functools.partial(read_row, files, stated_sizes(entries)), ground_truth=truth,
+    mask=lambda row: None, parts=lambda row: {}), elsewhere
 
 
 def _iou(box, boxes):

@@ -11,6 +11,8 @@ import numpy as np
 from dslope_jax.skeletons import Skeleton
 from input_pipeline import workers
 
+_AREA_OF_BOX = 0.53  # CrowdPose's official evaluator: where no area is known, this share of the box
+
 
 def _no_mask(row):
   return None
@@ -42,7 +44,14 @@ class Source:
   parts: row -> {part: (H,W) bool}, masks of body parts where the set has them; a part's name is
     one of `bank.PARTS`, with left_ or right_ before it if the side is known.
   ground_truth: the annotations as a COCO dict, for COCO's own metric.
+  Columns that are None where a set has no such thing:
+  area: (N,) float32, square pixels of the person, where it is not 0.53 of the box.
   head_size: (N,) float32, the length that PCKh divides by; 0 where there is none.
+  reference: (N,) float32, the length that NME divides by, where it is not a distance of points.
+  keypoints_3d: (N,K,3) float32 mm, in the camera's frame: x right, y down, z forward.
+  camera: (N,4) float32, focal length and principal point fx, fy, cx, cy, pixels of the picture.
+  identity: (N,) int64, equal for rows that show the same person.
+
   folder: of the pictures, where they are files.
   frames: (N,4) int32, where `read` gives a part of a picture: x and y of its first pixel, how many
     pixels a side became one by their mean, and the width of the full picture.
@@ -63,7 +72,12 @@ class Source:
   mask: Callable[[int], np.ndarray | None] = _no_mask
   parts: Callable[[int], dict[str, np.ndarray]] = _no_parts
   ground_truth: dict | None = None
+  area: np.ndarray | None = None
   head_size: np.ndarray | None = None
+  reference: np.ndarray | None = None
+  keypoints_3d: np.ndarray | None = None
+  camera: np.ndarray | None = None
+  identity: np.ndarray | None = None
   folder: str = ''
   frames: np.ndarray | None = None
 
@@ -82,6 +96,16 @@ class Source:
     function, arguments, close = workers.pack(kept | {'ground_truth': None})
     weakref.finalize(self, close)
     return _from_fields, (function, arguments)
+
+  def by_picture(self) -> list[np.ndarray]:
+    """For each row the rows of the other people of its picture, ascending."""
+    order = np.argsort(self.image_id, kind='stable')
+    starts = np.unique(self.image_id[order], return_index=True)[1][1:]
+    others = [order[:0]] * len(self)
+    for rows in np.split(order, starts):
+      for row in rows.tolist() if len(rows) > 1 else ():
+        others[row] = rows[rows != row]
+    return others
 
   @property
   def category_id(self) -> int:
@@ -115,15 +139,16 @@ class Source:
     """Width of the full picture of a row; image: what `read` gave."""
     return image.shape[1] if self.frames is None else int(self.frames[row, 3])
 
+  @property
   def columns(self) -> dict[str, np.ndarray]:
-    """All arrays of N rows, by their field."""
+    """The arrays with an entry for each row, without those that the set does not have."""
     fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
     return {name: value for name, value in fields if isinstance(value, np.ndarray)}
 
   def subset(self, rows) -> 'Source':
     """The people of these rows, in this order; the ground truth keeps everybody."""
     rows = np.asarray(rows, np.int64)
-    columns = {name: column[rows] for name, column in self.columns().items()}
+    columns = {name: column[rows] for name, column in self.columns.items()}
     at = lambda function: functools.partial(_of_row, function, rows)
     return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
                                parts=at(self.parts))
@@ -133,14 +158,17 @@ class Source:
     if self.ground_truth is not None:
       return self.ground_truth
     flat = np.concatenate([self.keypoints, self.visibility[..., None]], -1).reshape(len(self), -1)
+    boxes = self.box.astype(np.float64).round(3)
+    areas = _AREA_OF_BOX * boxes[:, 2:].prod(1) if self.area is None else self.area
     people = [
-      {'id': number, 'image_id': image, 'category_id': 1, 'iscrowd': 0, 'bbox': box,
-       'area': 0.53 * box[2] * box[3], 'num_keypoints': count, 'keypoints': keypoints}
-      for number, image, box, count, keypoints in zip(
-        self.annotation_id.tolist(), self.image_id.tolist(), self.box.round(3).tolist(),
+      {'id': number, 'image_id': image, 'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': area,
+       'num_keypoints': count, 'keypoints': keypoints}
+      for number, image, box, area, count, keypoints in zip(
+        self.annotation_id.tolist(), self.image_id.tolist(), boxes.tolist(), areas.tolist(),
         (self.visibility > 0).sum(1).tolist(), flat.round(3).tolist(), strict=True)]
     names = dict(zip(self.image_id.tolist(), self.file.tolist(), strict=True))
-    return {'images': [{'id': i, 'file_name': os.path.basename(f)} for i, f in names.items()],
+    above = os.path.join(self.folder, '')
+    return {'images': [{'id': i, 'file_name': f.removeprefix(above)} for i, f in names.items()],
             'annotations': people,
             'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
                             'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}

@@ -165,22 +165,20 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspe
   size, people, activities = tuple(map(int, size)), tuple(map(int, people)), tuple(activities)
   _check(num_people, size, people, activities)
   world = World(int(seed), split, size, people, activities)
-  rows, found, cameras, number = [], [], {}, 0
+  rows, columns, number = [], [], 0
   while len(rows) < num_people:
     scene = world.scene(number)
     truth = _truth(scene, size)
     seen = truth.visibility
-    kept = np.flatnonzero(((seen > 0).sum(1) >= _MIN_LABELLED)
-                          & ((seen == 2).sum(1) >= _MIN_VISIBLE))
-    rank = np.argsort(truth.order)
-    rows += [(number, person) for person in kept]
-    found += [(truth.keypoints[p], seen[p], truth.box[p], truth.keypoints_3d[p], rank[p])
-              for p in kept]
-    cameras[number] = scene.camera
+    labelled = np.flatnonzero(((seen > 0).sum(1) >= _MIN_LABELLED)
+                              & ((seen == 2).sum(1) >= _MIN_VISIBLE))
+    camera = np.concatenate([scene.camera.focal, scene.camera.center])
+    rows += [(number, person) for person in labelled]
+    columns += [(truth.keypoints[p], seen[p], truth.box[p], truth.keypoints_3d[p], camera)
+                for p in labelled]
     number += 1
   world = dataclasses.replace(world, rows=np.array(rows[:num_people], np.int64))
-  return _source(world, aspect, cameras,
-                 *(np.array(x) for x in zip(*found[:num_people], strict=True)))
+  return _source(world, aspect, *(np.array(x) for x in zip(*columns[:num_people], strict=True)))
 
 
 def _check(num_people, size, people, activities):
@@ -195,38 +193,19 @@ def _check(num_people, size, people, activities):
                      f'{", ".join(poses.ACTIVITIES)}')
 
 
-def _source(world, aspect, cameras, points, visibility, box, points_3d, rank):
-  count, pictures = len(box), world.rows[:, 0]
+def _source(world, aspect, points, visibility, box, points_3d, camera):
+  pictures = world.rows[:, 0]
   points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
   center, scale = box_to_center_scale(box.T, aspect)
   source = Source(
     name='synthetic', split=world.split, skeleton=COCO, image_id=pictures + 1,
-    annotation_id=np.arange(1, count + 1, dtype=np.int64),
+    annotation_id=np.arange(1, len(box) + 1, dtype=np.int64),
     file=np.array([f'synthetic/{world.split}/{picture:06d}' for picture in pictures]),
-    box=box.astype(np.float32), center=center, scale=scale,
-    keypoints=points, visibility=visibility, box_score=np.ones(count, np.float32),
+    box=box.astype(np.float32), center=center, scale=scale, keypoints=points,
+    visibility=visibility, box_score=np.ones(len(box), np.float32),
+    keypoints_3d=points_3d.astype(np.float32), camera=camera.astype(np.float32),
     read=world.read, mask=world.mask, parts=world.parts)
-  truth = _ground_truth(source, world.size)
-  for annotation, xyz, place in zip(truth['annotations'], points_3d, rank, strict=True):
-    annotation |= {'keypoints_3d': np.round(xyz, 1).ravel().tolist(), 'depth_order': int(place)}
-  for image in truth['images']:
-    camera = cameras[image['id'] - 1]
-    image['camera'] = {'focal': camera.focal.tolist(), 'center': camera.center.tolist()}
+  truth = source.as_coco()
+  for picture in truth['images']:
+    picture |= {'width': world.size[0], 'height': world.size[1]}
   return dataclasses.replace(source, ground_truth=truth)
-
-
-def _ground_truth(source, size):
-  """The rows as the dict of a COCO keypoint file."""
-  names = dict(zip(source.image_id.tolist(), source.file.tolist(), strict=True))
-  flat = np.concatenate([source.keypoints, source.visibility[..., None]], -1)
-  annotations = [
-    {'id': number, 'image_id': image, 'category_id': 1, 'keypoints': k.ravel().tolist(),
-     'num_keypoints': int((k[:, 2] > 0).sum()), 'bbox': box, 'area': 0.53 * box[2] * box[3],
-     'iscrowd': 0}
-    for number, image, k, box in zip(source.annotation_id.tolist(), source.image_id.tolist(), flat,
-                                     source.box.tolist(), strict=True)]
-  category = {'id': 1, 'name': 'person', 'keypoints': list(COCO.names),
-              'skeleton': [[a + 1, b + 1] for a, b in COCO.limbs]}
-  images = [{'id': image, 'width': size[0], 'height': size[1], 'file_name': name}
-            for image, name in names.items()]
-  return {'images': images, 'annotations': annotations, 'categories': [category]}

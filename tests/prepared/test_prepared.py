@@ -386,7 +386,8 @@ def test_whole_pictures_are_asked_for_where_they_are_needed(root, tmp_path):
   words = ('needs whole pictures', 'prepared from')
   fails(lambda: patches.build(tmp_path / 'b', [stored], num_people=3, seed=0), *words)
   fails(lambda: benchmark.export(stored, None, 'none', SIZE, tmp_path / 'c'), *words)
-  fails(lambda: detections.with_detections(stored, tmp_path / 'd.json'), *words)
+  fails(lambda: detections.with_detections(
+    stored, tmp_path / 'd.json', aspect=0.75, padding=1.25), *words)
 
 
 def test_a_prepared_split_is_a_data_set_like_others(coco, tmp_path):

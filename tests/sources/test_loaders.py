@@ -10,8 +10,13 @@ import pytest
 from dslope_jax import skeletons
 from dslope_jax.metrics import keypoint_ap
 from input_pipeline import sources
-from input_pipeline.sources import coco, coco_objects, detections, label_maps, people
-from tests.data_sets import write_coco, write_mpii
+from input_pipeline.occlusion import bank as patches
+from input_pipeline.occlusion import recipes
+from input_pipeline.pairs import PairMaker
+from input_pipeline.sources import coco, coco_objects, detections, label_maps, mpii
+from tests.data_sets import write_coco, write_lsp, write_mpii
+from tests.golden_data import GOLDEN
+from tests.refusals import fails
 
 _DATA = os.environ.get('DSLOPE_DATA')
 
@@ -121,29 +126,38 @@ def test_ground_truth_is_what_a_metric_can_read(tmp_path):
   assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
 
 
-def test_all_at_once_is_one_by_one():
-  """The fast check of a file takes and leaves what the slow one does."""
-  rng = np.random.default_rng(0)
-  images = {i: {'id': i, 'file_name': 'a'} | ({'width': 96, 'height': 128} if i % 2 else {})
-            for i in range(5)}
-  own = [{'id': i, 'image_id': i % 5, 'bbox': (rng.uniform(-9, 60, 4) + [0, 0, 12, 12]).tolist(),
-          'keypoints': [1.5, 7, int(rng.integers(3)), 0, 0, int(rng.integers(3))],
-          'iscrowd': int(i % 7 == 0)} for i in range(40)]
-  own[3]['keypoints'] = None
-  del own[4]['keypoints'], own[5]['iscrowd']
-  fast, fast_scored = people._all_at_once(own, images, 6)
-  slow, slow_scored = people._one_by_one(own, images, 6, 'path', False)
-  assert 10 < len(slow.annotations) < 36
-  assert fast.annotations == slow.annotations and fast.images == slow.images
-  for name in ('size', 'box', 'keypoints'):
-    np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
-  assert fast_scored == slow_scored == own
+def test_small_boxes_are_people(tmp_path):
+  """A side of a pixel or less inside the picture is kept, as published; its crop is finite."""
+  def edit(truth):
+    for annotation, box in zip(truth['annotations'], (
+        [10, 20, 1, 40], [10, 20, 0.5, 0.5], [95, 9, 9, 9]), strict=False):
+      annotation['bbox'] = box
+  source = coco.load('train', root=write_coco(tmp_path / 'coco', edit=edit))
+  assert len(source) == 4
+  np.testing.assert_allclose(source.box[:3], [[10, 20, 0, 39], [10, 20, 0, 0], [95, 9, 0, 8]])
+  assert np.isfinite(source.scale).all() and (source.scale > 0).all()
+  bank = patches.load_or_build(tmp_path / 'bank', source, num_people=4, seed=0)
+  maker = PairMaker(source, (48, 64), bank, 'none', 0)
+  person = maker.person(1, maker.upright(1), source.visibility[1])
+  for name in ('published', 'instance_paste', 'severity5', 'mask_joints', 'joint=nose'):
+    for seed in range(9):
+      placements = recipes.draw(person, bank, np.random.default_rng(seed), name)
+      recipes.covered_joints(person, placements, bank)
+
+
+@pytest.mark.parametrize('area', [0, -3.0, float('nan'), 'large'])
+def test_an_area_must_be_one(tmp_path, area):
+  """With it a pose is neither right nor wrong: published code leaves such people out silently."""
+  root = write_coco(tmp_path / 'coco', edit=lambda truth: truth['annotations'][1].update(area=area))
+  fails(lambda: coco.load('train', root=root), f'annotation 20: its area {area!r} is not',
+        'skip_invalid')
+  assert coco.load('train', root=root, skip_invalid=True).annotation_id.tolist() == [10, 30, 40]
 
 
 def test_a_file_that_only_python_reads(tmp_path):
   """NaN is no json; where it does no harm it is read as ever, slowly."""
   def edit(truth):
-    truth['annotations'][0]['area'] = float('nan')
+    truth['annotations'][0]['score'] = float('nan')
   plain = coco.load('val', root=write_coco(tmp_path / 'plain'))
   odd = coco.load('val', root=write_coco(tmp_path / 'odd', edit=edit))
   assert odd.digest == plain.digest
@@ -165,7 +179,7 @@ def test_detections(tmp_path):
     {'image_id': 999, 'category_id': 1, 'bbox': [x, y, w, h], 'score': 0.9}]
   path = tmp_path / 'found.json'
   path.write_text(json.dumps(found))
-  boxes, elsewhere = detections.with_detections(source, str(path))
+  boxes, elsewhere = detections.with_detections(source, str(path), aspect=0.75, padding=1.25)
   assert elsewhere == 1
   assert len(boxes) == 3
   np.testing.assert_allclose(boxes.box, [f['bbox'] for f in found[:3]])
@@ -177,6 +191,73 @@ def test_detections(tmp_path):
   assert not boxes.visibility[1:].any()
   assert boxes.image_id.tolist() == [102, 102, 104] and boxes.read(2).shape == (128, 96, 3)
   np.testing.assert_array_equal(boxes.read(1), source.read(1))
+
+
+def _as_detections(source, path):
+  """A result file of the annotated boxes, a false alarm behind them; the first one twice."""
+  entries = [{'image_id': int(image), 'category_id': 1, 'bbox': box, 'score': 0.5}
+             for image, box in zip(source.image_id, source.box.tolist(), strict=True)]
+  path.write_text(json.dumps([*entries, entries[0], entries[0] | {'bbox': [0, 0, 3, 3]}]))
+  return str(path)
+
+
+@pytest.mark.parametrize('padding', [1.0, 1.25, 1.5])
+@pytest.mark.parametrize('aspect', [0.75, 1.0])
+@pytest.mark.parametrize('name', ['coco', 'mpii', 'lsp'])
+def test_a_box_has_one_crop_whoever_found_it(tmp_path, name, padding, aspect):
+  """Also of sets whose annotations are no COCO file."""
+  root = {'coco': write_coco, 'mpii': write_mpii, 'lsp': write_lsp}[name](tmp_path / 'set')
+  split = 'train' if name == 'lsp' else 'valid' if name == 'mpii' else 'val'
+  source = sources.load(name, split, root=root, padding=padding, aspect=aspect)
+  path = _as_detections(source, tmp_path / 'boxes.json')
+  boxes, elsewhere = detections.with_detections(source, path, aspect=aspect, padding=padding)
+  count = len(source)
+  assert len(boxes) == count + 2 and elsewhere == 0
+  of = [*range(count), 0]
+  np.testing.assert_allclose(boxes.center[:-1], source.center[of], rtol=1e-6)
+  np.testing.assert_allclose(boxes.scale[:-1], source.scale[of], rtol=1e-6)
+  assert boxes.annotation_id.tolist() == [*source.annotation_id[of].tolist(), 0]
+  for row in (1, count):
+    np.testing.assert_array_equal(boxes.read(row), source.read(of[row]))
+  for column in ('head_size', 'area'):
+    values = getattr(source, column)
+    if values is not None:
+      np.testing.assert_array_equal(getattr(boxes, column), [*values[of], 0])
+  # The annotations are still those of the set.
+  assert boxes.as_coco()['annotations'] == source.as_coco()['annotations']
+  assert len(boxes.columns['image_id']) == len(boxes.subset([2, 1]).columns['image_id']) + count
+
+
+def test_detections_need_files(tmp_path):
+  source = sources.load('synthetic', 'val', num_people=3, size=(48, 64))
+  fails(lambda: detections.with_detections(source, _as_detections(source, tmp_path / 'b.json'),
+                                           aspect=1.0, padding=1.25), 'synthetic', "boxes 'gt'")
+
+
+def test_mpii_crops_are_those_of_the_published_code(tmp_path):
+  """A centre of -1 is a missing one: neither lowered nor padded."""
+  cases = json.loads((GOLDEN / 'top_down/cases.json').read_text())
+  cases = cases['mpii_annotation_to_center_scale']
+  assert any(case['annotation']['center'][0] == -1 for case in cases)
+  root = write_mpii(tmp_path / 'mpii', num_images=1, edit=lambda entries: entries.__setitem__(
+    slice(None), [case['annotation'] | {'image': entries[0]['image']} for case in cases]))
+  source = mpii.load('train', root=root)
+  np.testing.assert_allclose(source.center, [c['center'] for c in cases], rtol=1e-6)
+  np.testing.assert_allclose(source.scale, [c['scale'] for c in cases], rtol=1e-6)
+  wanted = np.array([c['joints_xy0'] for c in cases])
+  seen = source.visibility > 0
+  np.testing.assert_allclose(source.keypoints[seen], wanted[seen], rtol=1e-5)
+
+
+def test_mpii_boxes_and_areas_do_not_depend_on_the_crop(tmp_path):
+  root = write_mpii(tmp_path / 'mpii', edit=lambda entries: entries[0].update(
+    center=[50.0, 61.0], scale=0.5))
+  truths = [mpii.load('valid', root=root, padding=padding, aspect=aspect).as_coco()
+            for padding, aspect in ((1.0, 1.0), (1.25, 1.0), (1.25, 0.75))]
+  assert truths[0] == truths[1] == truths[2]
+  first = truths[0]['annotations'][0]
+  assert first['bbox'] == [49 - 50, 67.5 - 50, 100, 100]
+  assert first['area'] == pytest.approx(0.2 * 100 ** 2)
 
 
 def test_mpii_columns(tmp_path):
@@ -194,7 +275,7 @@ def test_mpii_columns(tmp_path):
   # HRNet: the centre is lowered by 15 * scale, the scale enlarged by 1.25, all counted from 0.
   np.testing.assert_allclose(source.center[0], [49, 61 + 7.5 - 1])
   np.testing.assert_allclose(source.scale[0], [0.625, 0.625])
-  np.testing.assert_allclose(source.box[0], [49 - 62.5, 67.5 - 62.5, 125, 125])
+  np.testing.assert_allclose(source.box[0], [49 - 50, 67.5 - 50, 100, 100])  # not padded
   np.testing.assert_allclose(source.keypoints[0, 1:], np.array(entries[0]['joints'])[1:] - 1,
                              atol=1e-4)
   assert source.keypoints[0, 0].tolist() == [0, 0]
@@ -238,7 +319,7 @@ def test_real_detections():
   root = os.path.join(_DATA, 'coco')
   source = coco.load('val', root=root, images='images')
   path = os.path.join(root, 'detections', 'COCO_val2017_detections_AP_H_56_person.json')
-  boxes, elsewhere = detections.with_detections(source, path)
+  boxes, elsewhere = detections.with_detections(source, path, aspect=0.75, padding=1.25)
   assert len(boxes) + elsewhere == len(json.loads(pathlib.Path(path).read_text()))
   assert 0.05 < (boxes.visibility > 0).any(1).mean() < 0.6  # most boxes of a detector are weak
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import pickle
 
 import numpy as np
 import pytest
@@ -178,13 +179,21 @@ def test_faces(tmp_path, faces_of, skeleton):
   def edit(truth):
     truth['categories'][0]['keypoints'] = []  # as published
     for annotation in truth['annotations']:
-      annotation |= {'center': [40, 50], 'scale': 0.25}
+      annotation |= {'center': [40, 50], 'scale': 0.25, 'box_size': 40 + annotation['id']}
   root = write_keypoints(tmp_path, f'annotations/{faces_of}_test.json', skeleton, edit=edit)
   source = sources.load('faces', 'test', root=root, faces_of=faces_of)
   assert source.skeleton is skeleton
   assert set(source.visibility.ravel().tolist()) == ({1, 2} if faces_of == 'cofw' else {2})
   np.testing.assert_allclose(source.center, [[40, 50]] * 3)
   np.testing.assert_allclose(source.scale, [[0.3125, 0.3125]] * 3)
+  # What NME divides by on AFLW; the other sets' is a distance of points.
+  if faces_of == 'aflw':
+    assert source.reference.tolist() == [50, 60, 70]
+    assert source.reference.dtype == np.float32
+    for copy in (source.subset([2, 0]), pickle.loads(pickle.dumps(source)).subset([2, 0])):
+      assert copy.reference.tolist() == [70, 50]
+  else:
+    assert source.reference is None
   assert average_precision_of_own(source) > 0.999
   plain = write_keypoints(tmp_path / 'plain', f'annotations/{faces_of}_test.json', skeleton)
   assert (sources.load('faces', 'test', root=plain, faces_of=faces_of).center
@@ -196,8 +205,13 @@ def test_faces_errors(tmp_path):
     for annotation in truth['annotations']:
       annotation |= {'center': [40, 50], 'scale': 0}
   root = write_keypoints(tmp_path, 'annotations/cofw_test.json', skeletons.COFW, edit=edit)
-  with pytest.raises(ValueError, match='annotation 10: its center and scale'):
+  with pytest.raises(ValueError, match='annotation 10: its scale is not 1 finite'):
     sources.load('faces', 'test', root=root, faces_of='cofw')
+  def miss(truth):
+    truth['annotations'][0]['box_size'] = 30
+  root = write_keypoints(tmp_path / 'c', 'annotations/aflw_test.json', skeletons.AFLW, edit=miss)
+  with pytest.raises(ValueError, match='annotation 20: its box_size is not 1 finite'):
+    sources.load('faces', 'test', root=root, faces_of='aflw')
   with pytest.raises(ValueError, match=r"faces_of is one of \['300w', 'aflw', .* not 'menpo'"):
     sources.load('faces', 'test', root=root, faces_of='menpo')
   def unname(truth):

@@ -49,6 +49,12 @@ def test_real_faces_have_their_sides_where_the_names_say(folder, faces_of):
     assert (x[:, left] > x[:, right]).all(), s.names[left]
 
 
+def test_real_aflw_states_its_reference_lengths():
+  source = sources.load('faces', 'test', root=os.path.join(_DATA, 'mmpose_tests/aflw'), images='.',
+                        faces_of='aflw', annotations='test_aflw.json')
+  assert sorted(source.reference.tolist()) == [128, 362]
+
+
 def test_real_lsp_joints(tmp_path):
   shutil.copy(os.path.join(_DATA, 'lsp_mpii_annotations/lsp/joints.mat'), tmp_path)
   (tmp_path / 'images').mkdir()
