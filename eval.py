@@ -59,8 +59,8 @@ def with_settings_of_run(config, folder, given):
     if not field.startswith(_OWN):
       trained = _field(run, field)
       if trained != (list(value) if isinstance(value, tuple) else value):
-        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with {trained}; "
-                         'leave the field away, it is known')
+        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with "
+                         f'{trained}; leave the field away, it is known')
   data, own = config.data, run['data']
   evals = {}
   for name, entry in config.evals.items():

@@ -77,9 +77,9 @@ def _set_up(config, folder, allow_change):
     raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                      f'of {task.samples} samples')
   due = _due_steps(config, per_epoch, total)
-  networks = task.system.networks
-  depths = {name: models.layer_counter(network) for name, network in networks.items()}
-  optimizer, schedules = optimizers.build(config.optim.to_dict(), networks, total, per_epoch, depths)
+  depths = {name: models.layer_counter(net) for name, net in task.system.networks.items()}
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), task.system.networks, total,
+                                          per_epoch, depths)
   engines = {name: Engine(task.system, entry, mesh) for name, entry in task.evals.items()}
   return _Run(config, folder, mesh, task, optimizer, schedules, engines, total, due)
 

@@ -2,16 +2,17 @@
 import numpy as np
 
 
-def inter_ocular(keypoints, skeleton):
+def inter_ocular(keypoints, skeleton, visibility):
   """Distance of the outer corners of the eyes, the usual reference on 300W, COFW and WFLW.
 
-  keypoints: (N,K,2 or more) pixels; skeleton: the K points. Returns (N,) float64 pixels.
+  keypoints: (N,K,2 or more) pixels; skeleton: the K points; visibility: (N,K). Returns (N,) float64
+  pixels, 0 for a face on which a point that it is made of is not labelled.
   Raises ValueError if the set has no such points.
   """
-  return _distance(keypoints, skeleton, lambda side: [f'{side}_eye_outer'])
+  return _distance(keypoints, skeleton, visibility, lambda side: [f'{side}_eye_outer'])
 
 
-def inter_pupil(keypoints, skeleton):
+def inter_pupil(keypoints, skeleton, visibility):
   """Distance of the pupils, where the set has none of the means of each eye's points (300W).
 
   Arguments, result and errors as for `inter_ocular`.
@@ -20,7 +21,7 @@ def inter_pupil(keypoints, skeleton):
     if f'{side}_pupil' in skeleton.names:
       return [f'{side}_pupil']
     return [n for n in skeleton.names if n.startswith(f'{side}_eye_')]
-  return _distance(keypoints, skeleton, names)
+  return _distance(keypoints, skeleton, visibility, names)
 
 
 def box_side(boxes):
@@ -74,20 +75,27 @@ def ced_area(errors, limit):
   return 100 * float(np.clip(1 - errors / limit, 0, None).mean()) if errors.size else float('nan')
 
 
-def nme_table(predictions, ground_truth, visible, reference):
+def nme_table(predictions, ground_truth, visible, reference, missed=None):
   """The numbers that papers print for face landmarks, in percent.
 
-  Arguments and errors as for `face_errors`. Returns a dict: 'NME', the mean of the faces' errors;
-  'FR@0.08', 'FR@0.10', `failure_rate`; 'AUC@0.08', 'AUC@0.10', `ced_area`; and how many faces have
-  no error, 'faces_left_out'. nan where no face counts.
+  Arguments and errors as for `face_errors`. missed: (N,) bool, faces without a prediction; they are
+  failures, and left out of the mean. Returns a dict: 'NME', the mean of the faces' errors;
+  'FR@0.08', 'FR@0.10', `failure_rate`; 'AUC@0.08', 'AUC@0.10', `ced_area`; how many faces have no
+  error, 'faces_left_out', for want of labels or of a length to divide by; and 'missed', where there
+  are some. nan where no face counts.
   """
   errors = face_errors(predictions, ground_truth, visible, reference)
   counted = _that_count(errors)
+  if missed is not None and np.any(missed):
+    errors = np.where(missed & ~np.isnan(errors), np.inf, errors)
+    counted = errors[np.isfinite(errors)]
   table = {'NME': 100 * float(counted.mean()) if counted.size else float('nan')}
   for limit in (0.08, 0.1):
     table[f'FR@{limit:.2f}'] = failure_rate(errors, limit)
     table[f'AUC@{limit:.2f}'] = ced_area(errors, limit)
-  return table | {'faces_left_out': int(len(errors) - len(counted))}
+  table['faces_left_out'] = int(np.isnan(errors).sum())
+  count = int(np.isinf(errors).sum())
+  return table | ({'missed': count} if count else {})
 
 
 def _that_count(errors):
@@ -95,12 +103,14 @@ def _that_count(errors):
   return errors[~np.isnan(errors)]
 
 
-def _distance(keypoints, skeleton, names):
-  """(N,) distance of the mean of the left points from that of the right ones."""
+def _distance(keypoints, skeleton, visibility, names):
+  """(N,) distance of the mean of the left points from that of the right ones; 0 where one of them
+  is not labelled."""
   sides = [[skeleton.index(n) for n in names(side)] for side in ('left', 'right')]
   if not all(sides) or any(None in side for side in sides):
     raise ValueError(f'the points of {skeleton.name} do not mark both eyes; give the reference '
                      'lengths by box_side')
   points = np.asarray(keypoints, np.float64)[..., :2]
   left, right = (points[:, side].mean(1) for side in sides)
-  return np.linalg.norm(left - right, axis=-1)
+  labelled = (np.asarray(visibility)[:, sum(sides, [])] > 0).all(1)
+  return np.where(labelled, np.linalg.norm(left - right, axis=-1), 0.0)

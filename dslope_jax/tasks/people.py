@@ -13,7 +13,10 @@ from input_pipeline.sources.source import Source
 
 
 def load_source(config, split, data=None) -> Source:
-  """The people of a split. data: section `evals.NAME.data`; its empty fields are `config.data`'s."""
+  """The people of a split.
+
+  data: section `evals.NAME.data`; its empty fields are those of `config.data`.
+  """
   name, root, loader = _where(config, data)
   size = config.data.size
   if len(size) != 2 or min(size) < 1:

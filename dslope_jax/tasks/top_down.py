@@ -112,7 +112,8 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
     raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
-  subjects, held_out = of_source(source), people.without(held_out, source)
+  subjects = of_source(source, entry.boxes != 'gt')
+  held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)
   held_subjects = held_out and of_source(held_out)
   finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
@@ -239,7 +240,7 @@ def _held_out_of_run(config, workdir):
       print(f'the held-out people of this run cannot be loaded ({error}), and it has stored no '
             'calibration: confidences are not calibrated')
       return None, None
-    print(f"the held-out people of this run cannot be loaded ({error}); its calibration '{files[-1]}'"
-          ' is used')
+    print(f"the held-out people of this run cannot be loaded ({error}); its calibration "
+          f"'{files[-1]}' is used")
     with open(files[-1], encoding='utf-8') as f:
       return None, json.load(f)

@@ -52,7 +52,7 @@ def test_shares_that_leave_nobody():
 
 
 def test_a_run_holds_out_pictures_and_needs_a_training_split():
-  from dslope_jax.tasks.from_config import load_train
+  from dslope_jax.tasks.people import load_train
   config = tiny.config(holdout=0.3)
   rest, held = load_train(config)
   assert len(held) and not set(rest.image_id.tolist()) & set(held.image_id.tolist())
