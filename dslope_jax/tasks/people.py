@@ -155,6 +155,6 @@ def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
     tuple(asked['size']), geometry.Augmentation(**asked['augmentation']),
     asked['unbiased'], detail, quality)
   rest = {name: asked[name] for name in ('name', 'loader', 'bank', 'holdout')}
-  writing.write(source, out, settings, num_workers=num_workers, **rest)
+  print(writing.write(source, out, settings, num_workers=num_workers, **rest))
   if split == config.data.train_split and not config.data.bank.folder:
     load_bank(config, out)

@@ -99,7 +99,7 @@ def _verify(root, split):
 def check_fit(meta, asked, folder):
   """Raises ValueError, naming the field, unless the crops that are asked for can be cut.
 
-  asked: as `from_config.crops_asked` gives it.
+  asked: the same fields of a config, as JSON has them.
   """
   again = (f"or prepare anew into another folder ('{folder}' is prepared for "
            f'{meta["size"][0]}x{meta["size"][1]})')

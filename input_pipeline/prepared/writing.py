@@ -21,8 +21,9 @@ from input_pipeline.sources.source import Source
 _IN_A_FILE = 1000  # records: 50 to 100 MiB
 
 
-def write(source: Source, out, settings: area.Settings, *, num_workers=0, **asked):
+def write(source: Source, out, settings: area.Settings, *, num_workers=0, **asked) -> str:
   """Writes the people of a source to the folder out/<split>; a complete one is left as it is.
+  Returns a line that says how large it is.
 
   The folder appears when all is written: an interrupted preparation starts again. num_workers:
   processes. asked: the rest of what `reading.check_fit` and `check_bank` compare.
@@ -45,8 +46,8 @@ def write(source: Source, out, settings: area.Settings, *, num_workers=0, **aske
       _write_columns(source, frames, unfinished)
   files = [os.path.join(folder, name) for name in os.listdir(folder)]
   size = sum(map(os.path.getsize, files))
-  print(f"{len(source)} people in '{folder}', {size / 2**20:.0f} MiB, "
-        f'{size / len(source) / 1024:.0f} KiB each')
+  return (f"{len(source)} people in '{folder}', {size / 2**20:.0f} MiB, "
+          f'{size / len(source) / 1024:.0f} KiB each')
 
 
 def _about(source, settings, asked) -> dict:

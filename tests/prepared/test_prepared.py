@@ -265,7 +265,7 @@ def _prepare(data, out, *more):
 
 
 def test_a_killed_preparation_leaves_no_split_and_says_so(tmp_path):
-  data = data_sets.write_coco(tmp_path / 'set', num_images=24, size=(900, 1200))
+  data = data_sets.write_coco(tmp_path / 'set', num_images=40, size=(900, 1200))
   out, end = tmp_path / 'out', time.time() + 60
   process = _prepare(data, out)
   while not list(out.glob('*/*array_record*')):
@@ -278,10 +278,10 @@ def test_a_killed_preparation_leaves_no_split_and_says_so(tmp_path):
   assert "train.unfinished' is there" in output and 'Traceback' not in output
   shutil.rmtree(out / 'train.unfinished')
   output, _ = _prepare(data, out, '--num_workers=2').communicate()
-  assert f"24 people in '{out}/train'" in output, output
+  assert f"40 people in '{out}/train'" in output, output
   assert sorted(p.name for p in out.iterdir()) == ['patches', 'train']
   output, _ = _prepare(data, out, '--verify', str(out)).communicate()
-  assert 'train: all records of 24 people can be read' in output, output
+  assert 'train: all records of 40 people can be read' in output, output
 
 
 def test_broken_and_missing_records_are_named(root, tmp_path):
@@ -331,6 +331,7 @@ def test_another_source_or_other_settings_are_refused(root, tmp_path):
   fails(lambda: write(world().subset(range(20)), settings=SETTINGS), root, 'people: 24 -> 20',
         'choose another --out')
   fails(lambda: write(world(), settings=SETTINGS._replace(quality=90)), 'quality: 95 -> 90')
+  fails(lambda: write(world().subset([]), settings=SETTINGS), 'no people')
   crops = reading.load('train', root=root)
   fails(lambda: write(crops, settings=SETTINGS), 'prepare the originals')
   (tmp_path / 'train').mkdir()
