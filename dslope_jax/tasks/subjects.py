@@ -1,0 +1,27 @@
+"""A set of people as scoring needs it."""
+import dataclasses
+
+import numpy as np
+
+from dslope_jax.evaluation.pose_scores import Subjects
+from dslope_jax.metrics import people as people_lib
+from input_pipeline.sources.source import Source
+
+
+def of_source(source: Source) -> Subjects:
+  """The people of a source; its rows are a detector's boxes if a box has another score than 1, or
+  a person several boxes."""
+  truth, ids = source.as_coco(), source.annotation_id
+  people = people_lib.from_coco(truth, source.skeleton.num_keypoints)
+  if source.ground_truth is None:  # the dict was made of the columns, and rounded
+    people = dataclasses.replace(people, keypoints=source.keypoints)
+  # A box that met nobody has no labelled joint, whatever its id.
+  shown = np.isin(ids, people.annotation_id) & (source.visibility > 0).any(1)
+  own = np.full(len(ids), -1)
+  own[shown] = people.rows(ids[shown])
+  return Subjects(
+    name=source.name, split=source.split, skeleton=source.skeleton, people=people, truth=truth,
+    own=own, detections=bool((source.box_score != 1).any()) or len(np.unique(ids)) < len(ids),
+    image_id=source.image_id, annotation_id=ids, box_score=source.box_score, box=source.box,
+    crop_area=source.scale.prod(1) * 200 ** 2, category_id=source.category_id,
+    head_size=source.head_size, reference=getattr(source, 'reference', None))
