@@ -12,7 +12,6 @@ from dslope_jax.evaluation.base import EvalSet, save_samples, write_json
 from dslope_jax.metrics import result_files
 from dslope_jax.systems.base import Forward, System
 from dslope_jax.training import sharding
-from dslope_jax.weights import files
 
 _SHOWN, _WORST = 12, 50  # samples in pictures.jpg, and in a report
 
@@ -130,7 +129,7 @@ def score_file(entry: EvalSet, path, folder, name: str, *, with_report=False):
   Returns (results, text to print).
   """
   scores, message = entry.score_file(path)
-  stamp = entry.stamp | {'predictions': os.path.basename(path), 'sha256': files.sha256(path)[:12]}
+  stamp = entry.stamp | {'predictions': os.path.basename(path)} | result_files.checksum(path)
   folder = own_folder(folder, stamp)
   write(folder, scores, stamp)
   text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'

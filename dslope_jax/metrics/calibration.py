@@ -5,32 +5,16 @@ probability is of, a joint's own OKS reaching 0.5 or its being visible, is decid
 that it was fitted to. Fit on pictures that no number is reported on.
 """
 import numpy as np
-from scipy import optimize, special
-
-_EDGE = 1e-4  # probabilities are kept this far from 0 and 1, where their logits end
-
-
-def fit_temperature(scores, right):
-  """Fit of one number T: probability = sigmoid(logit(score) / T).
-
-  scores: any shape, as probabilities, kept within 1e-4 of 0 and 1; right: as scores, bool.
-  Returns {'kind': 'temperature', 'temperature': T} of the largest likelihood, T in 0.01..100.
-  Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
-  Raises ValueError if there is no score, one is not finite, or shapes disagree.
-  """
-  scores, right = _checked(scores, right)
-  z, sign = _logit(scores), np.where(right, 1, -1)
-  loss = lambda log_t: np.logaddexp(0, -sign * z * np.exp(-log_t)).mean()
-  best = optimize.minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method='bounded')
-  return {'kind': 'temperature', 'temperature': float(np.exp(best.x))}
+from scipy import special
 
 
 def fit_isotonic(scores, right):
   """Fit of the rising curve nearest to the outcomes, in least squares.
 
-  Arguments and errors as for `fit_temperature`; scores may be any finite numbers.
+  scores: any shape, finite; right: as scores, bool.
   Returns {'kind': 'isotonic', 'x', 'y'}: lists of the ends of the level pieces and their heights;
   `apply` goes straight between them. Pool adjacent violators: Zadrozny and Elkan, KDD 2002.
+  Raises ValueError if there is no score, one is not finite, or shapes disagree.
   """
   scores, right = _checked(scores, right)
   x, place, count = np.unique(scores, return_inverse=True, return_counts=True)
@@ -67,7 +51,7 @@ def fit_logistic(features, right, ridge=1e-3, steps=50):
   features: (..., F), such as the logit of the peak, the box score, the person's size; right: (...)
   bool. ridge: pull of the weights to 0, per sample, which keeps separable data finite.
   Returns {'kind': 'logistic', 'mean', 'deviation', 'weights': lists of F, 'bias'}.
-  Raises ValueError as `fit_temperature`.
+  Raises ValueError as `fit_isotonic`.
   """
   features = np.asarray(features, np.float64)
   width = features.shape[-1]
@@ -102,8 +86,6 @@ def apply(fit, scores):
   scores = np.asarray(scores, np.float64)
   if fit is None:
     return np.clip(scores, 0, 1)
-  if fit['kind'] == 'temperature':
-    return special.expit(_logit(scores) / fit['temperature'])
   if fit['kind'] == 'isotonic':
     return np.interp(scores, fit['x'], fit['y'])
   if fit['kind'] != 'logistic':
@@ -119,7 +101,7 @@ def reliability(probabilities, right, bins=15):
 
   probabilities: any shape, 0..1; right: as it, bool. Equal probabilities share a bin, so that bins
   can be fewer and uneven. Returns a list, lowest first, of {'bin': number, 'confidence': mean
-  probability, 'accuracy': share right 0..1, 'count'}. Raises ValueError as `fit_temperature`.
+  probability, 'accuracy': share right 0..1, 'count'}. Raises ValueError as `fit_isotonic`.
   """
   p, right = _checked(probabilities, right)
   ordered = np.sort(p)
@@ -149,10 +131,6 @@ def brier(probabilities, right):
   """
   p, right = _checked(probabilities, right)
   return float(np.square(p - right).mean())
-
-
-def _logit(scores):
-  return special.logit(np.clip(scores, _EDGE, 1 - _EDGE))
 
 
 def _checked(scores, right):

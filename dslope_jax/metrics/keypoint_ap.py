@@ -64,30 +64,11 @@ def oks_nms(keypoints, scores, areas, sigmas, threshold=0.9):
   return np.array(kept, np.int64)
 
 
-def soft_oks_nms(keypoints, scores, areas, sigmas, threshold=0.9, max_poses=20):
-  """Takes the best pose, lowers the scores of those like it, and so on up to `max_poses`.
-
-  Arguments and errors as for `oks_nms`. The decay exp(-OKS^2 / threshold) (Bodla et al., Soft-NMS,
-  ICCV 2017) decides the order and who falls behind the cut, nothing else: the caller goes on with
-  the scores that it gave. Returns the kept indices in the order taken.
-  """
-  keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
-  decayed = scores.copy()
-  order = np.argsort(-scores, kind='stable')
-  kept = []
-  while order.size and len(kept) < max_poses:
-    best, rest = order[0], order[1:]
-    kept.append(best)
-    decayed[rest] *= np.exp(-np.square(_likeness(keypoints, areas, best, rest, sigmas)) / threshold)
-    order = rest[np.argsort(-decayed[rest], kind='stable')]
-  return np.array(kept, np.int64)
-
-
-def select(image_ids, keypoints, scores, areas, sigmas, threshold=0.9, soft=False):
+def select(image_ids, keypoints, scores, areas, sigmas, threshold=0.9):
   """Suppression of double poses in every picture of a set.
 
-  image_ids: (N,); the rest as for `oks_nms`, or `soft_oks_nms` if `soft`. Returns the kept indices
-  into the N poses: pictures in order of their first pose, within a picture in the order kept.
+  image_ids: (N,); the rest as for `oks_nms`. Returns the kept indices into the N poses: pictures in
+  order of their first pose, within a picture in the order kept.
   Raises ValueError if shapes disagree or a number is not finite.
   """
   keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
@@ -96,11 +77,10 @@ def select(image_ids, keypoints, scores, areas, sigmas, threshold=0.9, soft=Fals
     raise ValueError(f'{len(scores)} poses, but image_ids has shape {image_ids.shape}')
   _, first, counts = np.unique(image_ids, return_index=True, return_counts=True)
   groups = np.split(np.argsort(image_ids, kind='stable'), np.cumsum(counts)[:-1])
-  suppress = soft_oks_nms if soft else oks_nms
   kept = [np.zeros(0, np.int64)]
   for i in np.argsort(first):
     rows = groups[i]
-    kept.append(rows[suppress(keypoints[rows], scores[rows], areas[rows], sigmas, threshold)])
+    kept.append(rows[oks_nms(keypoints[rows], scores[rows], areas[rows], sigmas, threshold)])
   return np.concatenate(kept)
 
 

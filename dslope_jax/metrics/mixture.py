@@ -20,7 +20,7 @@ def average(keypoints, confidences, fits=None):
 def confidence(keypoints, confidences, fits=None):
   """Mean of the coordinates weighted by the calibrated confidences.
 
-  fits: list of M fits of `calibration`, each of temperature or isotonic kind or None. The
+  fits: list of M fits of `calibration`, each of isotonic kind or None. The
   confidence is the weighted mean of the confidences; where all are 0 the weights are equal.
   """
   keypoints, confidences = _calibrated(keypoints, confidences, fits)
@@ -59,11 +59,12 @@ def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
   """Fits the gate on predictions that neither network was trained on.
 
   keypoints: (2,N,K,2) and confidences: (2,N,K); truth: (N,K,2); labelled: (N,K) bool; is_right:
-  keypoints (N,K,2) -> (N,K) bool, such as `occlusion.oks_correct` with truth, areas and sigmas
+  keypoints (N,K,2) -> (N,K) bool, such as `pose_errors.right_joints` with truth, areas and sigmas
   bound. fits: as for `confidence`. The gate learns which network is nearer to the truth; the reach
   is, of a few, the one with the most right joints.
   Returns {'gate': a logistic fit, 'reach': share of the pose's extent, None for no limit, 'fits'},
-  ready for json. Raises ValueError also unless there are two networks and a labelled joint.
+  ready for json; None if no labelled joint is nearer in one network than in the other.
+  Raises ValueError also unless there are two networks.
   """
   raw = np.asarray(keypoints, np.float64)
   calibrated = _calibrated(keypoints, confidences, fits)
@@ -72,7 +73,7 @@ def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
   distances = np.linalg.norm(raw - np.asarray(truth, np.float64), axis=-1)
   decided = labelled & (distances[0] != distances[1])
   if not decided.any():
-    raise ValueError('no labelled joint on which the two networks differ')
+    return None
   learned = calibration.fit_logistic(features[decided], (distances[1] < distances[0])[decided])
   best, most = None, -1
   for reach in _REACHES:
@@ -83,6 +84,7 @@ def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
   return best
 
 
+WITHOUT_FIT = ('average', 'confidence', 'pick')
 RULES = {'average': average, 'confidence': confidence, 'pick': pick, 'gate': gate}
 
 

@@ -1,4 +1,4 @@
-"""Percentage of correct keypoints: PCKh of MPII, PCK by any reference, and of heatmap peaks."""
+"""Percentage of correct keypoints: PCKh of MPII, and PCK by any reference length."""
 import numpy as np
 
 from dslope_jax.skeletons import JHMDB, MPII
@@ -12,7 +12,7 @@ _GROUPS = {
   'Knee': ('left_knee', 'right_knee'),
   'Ankle': ('left_ankle', 'right_ankle'),
 }
-_NOT_IN_MEAN = ('pelvis', 'thorax')
+IN_MPII_MEAN = np.array([name not in ('pelvis', 'thorax') for name in MPII.names])
 # MPII's head size is this share of the head box diagonal.
 _HEAD_SHARE = 0.6
 
@@ -36,16 +36,11 @@ def pckh(predictions, ground_truth, visible, head_sizes, threshold=0.5):
   Raises ValueError if shapes disagree, if a head size is not positive, or if a prediction of a
   visible joint is not finite. Formula: MPII evaluation kit.
   """
-  distances, visible = _distances(predictions, ground_truth, visible)
-  sizes = np.asarray(head_sizes, np.float64)
-  if sizes.shape != distances.shape[:1]:
-    raise ValueError(f'{len(distances)} people, but head_sizes has shape {sizes.shape}')
-  usable = (sizes > 0) & np.isfinite(sizes)
-  bad = ~usable & visible.any(1)
+  right, counted = within(predictions, ground_truth, visible, head_sizes, threshold)
+  bad = (np.asarray(visible, bool) & ~counted).any(1)
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(sizes)} people have no positive head size')
-  sizes = np.where(usable, sizes, 1)[:, None]
-  return _percent(((distances / sizes <= threshold) & visible).sum(0), visible.sum(0))
+    raise ValueError(f'{bad.sum()} of {len(bad)} people have no positive head size')
+  return _percent(right.sum(0), counted.sum(0))
 
 
 def mpii_table(predictions, ground_truth, visible, head_sizes):
@@ -64,11 +59,33 @@ def mpii_table(predictions, ground_truth, visible, head_sizes):
                      f'{visible.shape}')
   half, as_printed, tenth = (pckh(predictions, ground_truth, visible, head_sizes, t)
                              for t in (0.5, 0.11, 0.1))
-  counts = visible.sum(0) * np.array([name not in _NOT_IN_MEAN for name in MPII.names])
+  counts = visible.sum(0) * IN_MPII_MEAN
   table = {group: _mean(half[[MPII.index(name) for name in names]])
            for group, names in _GROUPS.items()}
   return table | {'Mean': _mean(half, counts), 'Mean@0.1': _mean(as_printed, counts),
                   'PCKh@0.10': _mean(tenth, counts)}
+
+
+def within(predictions, ground_truth, visible, reference, threshold):
+  """Which joints lie within `threshold` times the person's reference length, and which count.
+
+  Arguments as for `pck`. Returns two (N,K) bool: right ones, and visible ones of people with a
+  positive reference. Raises ValueError if shapes disagree or a prediction of a visible joint is not
+  finite.
+  """
+  predictions, truth = (np.asarray(a, np.float64)[..., :2] for a in (predictions, ground_truth))
+  visible, reference = np.asarray(visible, bool), np.asarray(reference, np.float64)
+  if predictions.ndim != 3 or not predictions.shape == truth.shape == (*visible.shape, 2) or (
+      reference.shape != visible.shape[:1]):
+    raise ValueError(f'shapes disagree: predictions {predictions.shape}, ground truth '
+                     f'{truth.shape}, visible {visible.shape}, reference {reference.shape}')
+  distances = np.linalg.norm(predictions - truth, axis=-1)
+  bad = (visible & ~np.isfinite(distances)).any(1)
+  if bad.any():
+    raise ValueError(f'{bad.sum()} of {len(bad)} people hold NaN or infinite numbers')
+  measured = (reference > 0) & np.isfinite(reference)
+  counted = visible & measured[:, None]
+  return counted & (distances / np.where(measured, reference, 1)[:, None] <= threshold), counted
 
 
 def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None):
@@ -82,16 +99,13 @@ def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None
   Raises ValueError if shapes disagree or a prediction of a visible joint is not finite.
   Formula: Yang and Ramanan, PAMI 2013.
   """
-  distances, visible = _distances(predictions, ground_truth, visible)
+  right, counted = within(predictions, ground_truth, visible, reference, threshold)
+  names = range(right.shape[1]) if names is None else names
+  if len(names) != right.shape[1]:
+    raise ValueError(f'{right.shape[1]} joints, but {len(names)} names')
+  right, counts = right.sum(0), counted.sum(0)
   reference = np.asarray(reference, np.float64)
-  names = range(distances.shape[1]) if names is None else names
-  if reference.shape != distances.shape[:1] or len(names) != distances.shape[1]:
-    raise ValueError(f'people and joints {distances.shape}, but reference has shape '
-                     f'{reference.shape} and there are {len(names)} names')
   measured = (reference > 0) & np.isfinite(reference)
-  correct = distances / np.where(measured, reference, 1)[:, None] <= threshold
-  counted = visible & measured[:, None]
-  right, counts = (correct & counted).sum(0), counted.sum(0)
   per_joint = {name: float(p) for name, p in zip(names, _percent(right, counts), strict=True)}
   return {'PCK': float(_percent(right.sum(), counts.sum())), 'per_joint': per_joint,
           'people_without_reference': int((~measured).sum())}
@@ -152,40 +166,6 @@ def jhmdb_table(predictions, ground_truth, visible, reference, threshold=0.2):
   table = {group: _mean(np.array([per_joint[name] for name in names]))
            for group, names in groups.items()}
   return table | {'Mean': _mean(np.array(list(per_joint.values())))}
-
-
-def heatmap_accuracy(pred_xy, target_xy, valid, size):
-  """Share of heatmap peaks near their targets, the number watched in training.
-
-  pred_xy: (N,K,2) and target_xy: (N,K,2), heatmap pixels; valid: (N,K) bool, the target map has a
-  peak; size: (w, h) of the heatmaps. Returns {'mean': over the counted joints, 0 if there are
-  none; 'per_joint': (K,) shares 0..1, -1 for a joint never counted; 'counted': how many joints
-  were}. A case counts if its target has x > 1 and y > 1, and is right if nearer than half the
-  unit (h/10, w/10). Formula: published training loop of HRNet, including that the height divides
-  x and the width y: right would be the other way round, but numbers are compared with theirs.
-  """
-  target = np.asarray(target_xy, np.float64)
-  counted = np.asarray(valid, bool) & (target > 1).all(-1)
-  unit = np.array([size[1], size[0]]) / 10
-  near = np.linalg.norm((np.asarray(pred_xy, np.float64) - target) / unit, axis=-1) < 0.5
-  cases = counted.sum(0)
-  share = np.where(cases > 0, (near & counted).sum(0) / np.maximum(cases, 1), -1.0)
-  mean = share[cases > 0].mean() if cases.any() else 0.0
-  return {'mean': float(mean), 'per_joint': share, 'counted': int((cases > 0).sum())}
-
-
-def _distances(predictions, ground_truth, visible):
-  """(N,K) distances in pixels and visibility as bool, checked."""
-  predictions, truth = (np.asarray(a, np.float64)[..., :2] for a in (predictions, ground_truth))
-  visible = np.asarray(visible, bool)
-  if predictions.ndim != 3 or not predictions.shape == truth.shape == (*visible.shape, 2):
-    raise ValueError(f'shapes disagree: predictions {predictions.shape}, ground truth '
-                     f'{truth.shape}, visible {visible.shape}')
-  distances = np.linalg.norm(predictions - truth, axis=-1)
-  bad = (visible & ~np.isfinite(distances)).any(1)
-  if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(bad)} people hold NaN or infinite numbers')
-  return distances, visible
 
 
 def _percent(part, whole):

@@ -91,13 +91,15 @@ def from_coco(ground_truth, num_keypoints):
 
   Defaults of missing fields are those of `keypoint_ap.coco_ap`. A picture's `crowdIndex`, as in
   CrowdPose's files, becomes crowd_index, its width and height image_size; each only if all
-  pictures have it. covered is left empty: see dataclasses.replace.
+  pictures have it. `covered` is read where an annotation has it, as in exported benchmarks.
   Raises ValueError if an annotation has another number of joints or no box.
   """
-  people = ground_truth['annotations']
+  people, none = ground_truth['annotations'], [0] * num_keypoints
   for person in people:
     if len(person.get('keypoints', ())) != 3 * num_keypoints or len(person.get('bbox', ())) != 4:
       raise ValueError(f'annotation {person.get("id")} has no box or not {num_keypoints} joints')
+    if len(person.get('covered', none)) != num_keypoints:
+      raise ValueError(f'annotation {person.get("id")} has not {num_keypoints} flags as covered')
   column = lambda key, default: np.array([p.get(key, default) for p in people])
   joints = np.array([p['keypoints'] for p in people], np.float64).reshape(-1, num_keypoints, 3)
   boxes = np.array([p['bbox'] for p in people], np.float64).reshape(-1, 4)
@@ -109,10 +111,11 @@ def from_coco(ground_truth, num_keypoints):
   own = [pictures[p['image_id']] for p in people]
   index = [p.get('crowdIndex') for p in own]
   sizes = [(p.get('width'), p.get('height')) for p in own]
+  covered = np.array([p.get('covered', none) for p in people], bool).reshape(-1, num_keypoints)
   return People(
     image_id=column('image_id', None), keypoints=joints, visibility=joints[..., 2].astype(np.uint8),
     areas=np.where(np.isnan(areas), _AREA_OF_BOX * boxes[:, 2] * boxes[:, 3], areas), boxes=boxes,
-    crowd=crowd, ignored=crowd | (labels == 0), annotation_id=column('id', -1),
+    crowd=crowd, ignored=crowd | (labels == 0), covered=covered, annotation_id=column('id', -1),
     image_size=None if any(None in s for s in sizes) else np.array(sizes, float).reshape(-1, 2),
     crowd_index=None if None in index else np.array(index, np.float64))
 

@@ -4,6 +4,7 @@ The kinds follow Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-In
 Estimation, ICCV 2017.
 """
 import numpy as np
+from scipy import optimize
 
 from dslope_jax.metrics import people as people_lib
 
@@ -23,6 +24,20 @@ def similarity(predictions, truth, areas, sigmas):
   squared = np.square(predictions - truth).sum(-1)
   tolerance = 2 * (np.asarray(areas) + np.spacing(1))[..., None] * np.square(2 * np.asarray(sigmas))
   return np.nan_to_num(np.exp(-squared / tolerance), nan=0.0)
+
+
+def right_joints(predictions, ground_truth, areas, sigmas, threshold=0.5):
+  """Which joints would, alone, reach the given OKS.
+
+  predictions: (N,K,2 or more) and ground_truth: (N,K,2 or more), pixels of one frame; areas: (N,)
+  annotated areas in square pixels; sigmas: (K,). Returns (N,K) bool; a prediction that is not
+  finite is wrong. Raises ValueError if shapes disagree.
+  """
+  a, b = (np.asarray(p, np.float64)[..., :2] for p in (predictions, ground_truth))
+  if a.ndim != 3 or not a.shape == b.shape == (len(areas), len(sigmas), 2):
+    raise ValueError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, '
+                     f'{len(areas)} areas, {len(sigmas)} sigmas')
+  return similarity(a, b, areas, sigmas) >= threshold
 
 
 def classify(predictions, people, skeleton, of_pairs=None):
@@ -86,57 +101,38 @@ def collapsed(predictions, people, skeleton, of_pairs=None, threshold=0.7):
   return {'i': i, 'j': j, 'collapsed': together}
 
 
-def match(people, image_id, keypoints, sigmas, threshold=0.1):
-  """Gives every person at most one pose: the most similar pair of a picture first, and so on.
+def match(people, image_id, keypoints, sigmas):
+  """Gives every person who counts a pose of their picture, one to one, of the largest total OKS.
 
   people: N `People`; image_id: (M,) and keypoints: (M,K,2 or more) poses in pixels of the whole
-  picture; sigmas: (K,). Only pairs with an OKS of at least `threshold` (0.1 in Ronchi and Perona's
-  analysis) are matched; ignored people get none. Equal OKS: lower row first.
-  Returns (N,) int64 rows of the poses, -1 for nobody's.
+  picture; sigmas: (K,). No pose is too unlike: only where a picture has fewer poses than people is
+  somebody left without. Where OKS is the same, as it is 0 far away, the nearer pose is taken.
+  Returns (N,) int64 rows of the poses, -1 for no pose.
   """
-  keypoints = np.asarray(keypoints, np.float64)[..., :2]
-  person, pose, value = near_pairs(people, image_id, keypoints, sigmas, threshold)
-  keep = people.counted[person]
-  person, pose, value = person[keep], pose[keep], value[keep]
-  found = np.full(len(people), -1, np.int64)
-  taken = np.zeros(len(keypoints), bool)
-  # Persons and poses belong to one picture each: best first over the set is best first in each.
-  for index in np.lexsort((pose, person, -value)):
-    if found[person[index]] < 0 and not taken[pose[index]]:
-      found[person[index]] = pose[index]
-      taken[pose[index]] = True
-  return found
+  image_id, keypoints = np.asarray(image_id), np.asarray(keypoints, np.float64)[..., :2]
+  rows = np.flatnonzero(people.counted)
+  rows = rows[np.argsort(people.image_id[rows], kind='stable')]
+  order = np.argsort(image_id, kind='stable')
+  pictures, starts = np.unique(people.image_id[rows], return_index=True)
+  low, high = (np.searchsorted(image_id, pictures, side, sorter=order)
+               for side in ('left', 'right'))
+  match = np.full(len(people), -1, np.int64)
+  for picture, persons in enumerate(np.split(rows, starts[1:]) if len(rows) else ()):
+    poses = order[low[picture]:high[picture]]
+    person, pose = optimize.linear_sum_assignment(
+      _likeness(people, persons, keypoints[poses], sigmas), maximize=True)
+    match[persons[person]] = poses[pose]
+  return match
 
 
-def near_pairs(people, image_id, keypoints, sigmas, threshold, labelled=None):
-  """Pairs of a person and a pose of one picture with COCO's OKS of at least `threshold`.
-
-  people: N `People`; image_id: (M,), keypoints: (M,K,2) pixels; sigmas: (K,); labelled: (N,K) bool,
-  the joints that count, all labelled ones if None. Returns person, pose: (P,) rows; oks: (P,).
-  A person without such a joint has the OKS of COCO's evaluator: by the distance from the box,
-  doubled on each side.
-  """
-  labelled = people.labelled if labelled is None else labelled
-  numbers = labelled.sum(1)
-  out = []
-  i, j = people_lib.pairs(image_id, people.image_id)
-  for start in range(0, len(i), _BLOCK):
-    pose, person = i[start:start + _BLOCK], j[start:start + _BLOCK]
-    ks = similarity(keypoints[pose], people.keypoints[person], people.areas[person], sigmas)
-    values = (ks * labelled[person]).sum(1) / np.maximum(numbers[person], 1)
-    bare = np.flatnonzero(numbers[person] == 0)
-    values[bare] = _oks_of_box(people, person[bare], keypoints[pose[bare]], sigmas)
-    near = values >= threshold
-    out.append((person[near], pose[near], values[near]))
-  empty = np.zeros(0, np.int64)
-  return tuple(np.concatenate(c) for c in zip((empty, empty, np.zeros(0)), *out, strict=True))
-
-
-def _oks_of_box(people, rows, keypoints, sigmas):
-  low = (people.boxes[rows, :2] - people.boxes[rows, 2:])[:, None]
-  high = (people.boxes[rows, :2] + 2 * people.boxes[rows, 2:])[:, None]
-  outside = np.maximum(low - keypoints, 0) + np.maximum(keypoints - high, 0)
-  return similarity(outside, np.zeros_like(outside), people.areas[rows], sigmas).mean(1)
+def _likeness(people, persons, keypoints, sigmas):
+  """(P,D) OKS of people and the poses of a picture, and a millionth of their nearness."""
+  truth, areas = people.keypoints[persons, None], people.areas[persons, None]
+  weights = people.labelled[persons] / people.labelled[persons].sum(1, keepdims=True)
+  distance = np.linalg.norm(keypoints - truth, axis=-1) / np.sqrt(areas + np.spacing(1))[..., None]
+  alike = similarity(keypoints, truth, areas, sigmas)
+  mean = lambda values: np.einsum('pdk,pk->pd', values, weights)
+  return mean(alike) + 1e-6 / (1 + mean(distance))
 
 
 def _checked(predictions, people):

@@ -82,8 +82,8 @@ def file_evals(config) -> dict[str, EvalSet]:
 def _score_file(subjects, metric, path):
   poses, covered, missed = pose_scores.read_file(subjects, path)
   scores = pose_scores.score(subjects, poses, covered, metric=metric)
-  return scores, (f'{missed} of {len(subjects.own)} people have no pose in the file; their joints '
-                  'count as wrong' if missed else '')
+  return scores, (f'{len(missed)} of {len(subjects.own)} people have no pose in the file (such as '
+                  f'annotation {missed[0]}); their joints count as wrong' if missed else '')
 
 
 def _example(facts):

@@ -1,0 +1,111 @@
+"""Calibrated confidences of outputs, mixtures by them, and how far they can be trusted.
+
+A calibration is {'right', 'visible': {output: fit}, 'gates': {'gnet+enet': fit}, 'people': number
+of those that it was fitted to}, ready for json. An output is a name without its view.
+"""
+import functools
+
+import numpy as np
+
+from dslope_jax.evaluation.answers import Answers
+from dslope_jax.metrics import calibration, mixture, pose_errors
+
+
+def calibrate(subjects, poses, covered, mixes=()):
+  """Fits on people that no network was trained on; None where nobody has a labelled joint.
+
+  right: a joint's own OKS reaching one half; visible: labelled visible and not covered. All views
+  together, since at test time nobody says which it is.
+  """
+  answers = {name: Answers(subjects, name, pose, covered) for name, pose in poses.items()}
+  of_output = {}
+  for name, of_view in answers.items():
+    of_output.setdefault(name.rsplit('/', 1)[0], []).append(of_view)
+  if not subjects.counted.any():
+    return None
+  fits = {'right': {}, 'visible': {}, 'gates': {}, 'people': len(subjects.own)}
+  for output, views in of_output.items():
+    for field in ('right', 'visible'):
+      known = [_known(view, field) for view in views]
+      scores, truth = (np.concatenate(part) for part in zip(*known, strict=True))
+      fits[field][output] = calibration.fit_isotonic(scores, truth)
+  for mix in mixes:
+    views = [name.rsplit('/', 1)[1] for name in poses if name.rsplit('/', 1)[0] == mix[0]]
+    pairs = [[answers.get(f'{output}/{view}') for output in mix] for view in views]
+    gate = _fit_gate([pair for pair in pairs if None not in pair],
+                     [fits['right'].get(output) for output in mix])
+    if gate:
+      fits['gates']['+'.join(mix)] = gate
+  return fits
+
+
+def _known(answers, field, scores='scores'):
+  """(L,) confidences and (L,) bool outcomes of the labelled joints of people who have a pose."""
+  labelled = answers.labelled & (answers.rows >= 0)[:, None]
+  if field == 'right':
+    truth = answers.right
+  else:
+    people = answers.people if answers.view == 'occluded' else answers.subjects.people
+    truth = (people.visibility == 2) & ~people.covered
+  return answers.of_people(scores)[labelled], truth[labelled]
+
+
+def _fit_gate(pairs, fits):
+  """The gate of two outputs; pairs: their `Answers`, view by view. None where they are equal."""
+  if not pairs:
+    return None
+  people, counted = pairs[0][0].subjects.people, pairs[0][0].subjects.counted
+  both = [np.stack([np.concatenate([pair[i].of_people(field)[counted] for pair in pairs])
+                    for i in range(2)]) for field in ('keypoints', 'scores')]
+  often = lambda column: np.concatenate([column[counted]] * len(pairs))
+  is_right = functools.partial(
+    pose_errors.right_joints, ground_truth=often(people.keypoints), areas=often(people.areas),
+    sigmas=pairs[0][0].subjects.skeleton.sigmas)
+  return mixture.fit_gate(*both, often(people.keypoints), often(people.labelled), is_right, fits)
+
+
+def with_mixtures(poses, mixes, fits=None):
+  """The poses, and after them those of outputs together, 'RULE/[READOUT/]VIEW': plain average,
+  weighted by confidence, the more confident one of each joint and, where it was fitted, a gate.
+
+  With fits all have 'right' and 'visible' (N,K), each joint's probability of being right and of
+  being in sight; mixtures only 'right', which is what their confidence is then.
+  """
+  fits, out = fits or {}, {}
+  for name, pose in poses.items():
+    output = name.rsplit('/', 1)[0]
+    out[name] = pose | {field: calibration.apply(fits[field][output], pose['scores'])
+                        for field in ('right', 'visible') if output in fits.get(field, {})}
+  for mix in mixes:
+    right = [fits.get('right', {}).get(output) for output in mix]
+    readout, gate = mix[0].split('/')[1:], fits.get('gates', {}).get('+'.join(mix))
+    for view in [name.rsplit('/', 1)[1] for name in poses if name.rsplit('/', 1)[0] == mix[0]]:
+      members = [poses.get(f'{output}/{view}') for output in mix]
+      if None in members:
+        continue
+      both = [np.stack([pose[field] for pose in members]) for field in ('keypoints', 'scores')]
+      for rule in mixture.RULES if gate else mixture.WITHOUT_FIT:
+        keypoints, scores = mixture.RULES[rule](*both, gate if rule == 'gate' else right)
+        pose = {'keypoints': keypoints, 'scores': scores}
+        out['/'.join([rule, *readout, view])] = pose | ({'right': scores} if all(right) else {})
+  return out
+
+
+def reliability(answers):
+  """How far the probabilities of an output can be trusted, over the labelled joints: {'right',
+  'visible': {'ece', 'brier' (percent), 'rows' of `calibration.reliability` (0..1)}}."""
+  out = {}
+  for field in ('right', 'visible'):
+    if field in answers.pose:
+      p, truth = _known(answers, field, field)
+      if len(p):
+        out[field] = {'ece': 100 * calibration.ece(p, truth),
+                      'brier': 100 * calibration.brier(p, truth),
+                      'rows': calibration.reliability(p, truth)}
+  return out
+
+
+def numbers(trust):
+  """What a row of the table says of a `reliability`, in percent."""
+  right = trust.get('right')
+  return {'ECE': right['ece'], 'Brier': right['brier']} if right else {}
