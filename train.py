@@ -266,8 +266,8 @@ def _evaluate(evaluators, state, step, workdir, writer):
   writer.say_doing('evaluating')
   out = run_evaluators(evaluators, state.weights(), step, workdir)
   for name, evaluator in evaluators.items():
-    writer.scalars(step, {f'{name}/{row}/{k}': v for row, values in out[name].items()
-                          for k, v in values.items() if isinstance(v, float)})
+    writer.metrics(step, name, {row: {k: v for k, v in values.items() if isinstance(v, float)}
+                                for row, values in out[name].items()})
     writer.picture(step, f'{name}/pairs', evaluator.last_sheet)
   writer.say_doing('')
   return out
