@@ -3,12 +3,12 @@
   python tools/compare.py A B ... [--metric NAME] [--resamples 1000] [--seed 0] [--force]
 
 A, B: folders WORKDIR/eval_STEP/ENTRY, or the results.json in them; one alone compares its networks.
-Where a folder has joints_<network>_<kind>.npz, the share of right joints (own OKS of at least 0.5,
-whatever the metric) is given with intervals of 95 %, from resampling whole pictures: on clean
-pictures, on occluded ones, and on both mixed, as when nobody says which is which. Differences, on
-the same resampled pictures, are those of a network of B from the same network of A; within A from
-its best single network. Refuses evaluations whose stamps differ in more than the network and its
-weights, as they measure different things; --force compares them all the same.
+Metrics that are ratios over samples (samples.npz in the folder) have intervals of 95 % from
+resampling whole groups (the people of a picture, the clips of a subject): on clean views, on
+occluded ones, and on both mixed, as when nobody says which is which. Differences, on the same
+resampled groups, are those of a row of B from the same row of A; within A from its best single
+network. Refuses evaluations whose stamps differ in more than the network, its weights and the
+people calibrated on, as they measure different things; --force compares them all the same.
 """
 import argparse
 import pathlib

@@ -1,36 +1,53 @@
 """Evaluations side by side, with intervals for how much better one is: see `tools/compare.py`."""
 import json
 import os
+import re
 
 import numpy as np
 
-from dslope_jax.metrics import mixture, occlusion_report
+from dslope_jax.evaluation.base import SampleTable, load_samples
+from dslope_jax.metrics import mixture
 
-_MAY_DIFFER = ('weights_step', 'network', 'ema')
+# What may differ between evaluations that measure the same.
+_MAY_DIFFER = ('weights_step', 'network', 'ema', 'calibrated_on')
+_LESS_IS_BETTER = re.compile(r'^(\w+-)?(nme|mpjpe|fr@|ece|brier|nll|epe|eer)', re.I)
 
 
-def compare(paths, *, metric=None, force=False, resamples=1000, seed=0):
+def less_is_better(metric: str) -> bool:
+  return bool(_LESS_IS_BETTER.match(metric))
+
+
+def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
   """The comparison as text.
 
   paths: evaluation folders or results.json files. metric: name of the only number shown.
-  Raises FileNotFoundError, or ValueError naming the stamp fields that differ unless `force`.
+  What depends on the people calibrated on (ECE and mixtures) is left out where these differ.
+  Raises FileNotFoundError, or ValueError naming the stamp fields that differ; not if `force`.
   """
   if resamples < 1:
     raise ValueError(f'resamples must be at least 1, not {resamples}')
   runs = [_load(path) for path in paths]
+  stamps = [run['stamp'] for run in runs]
   labels = _labels([run['folder'] for run in runs])
-  lines = _stamp_lines(runs, labels, force)
-  rows, tables = {}, {}  # tables: {kind of pictures: {(label, network): table}}
+  lines = _stamp_lines(stamps, labels, force)
+  calibrated_alike = len({str(stamp.get('calibrated_on')) for stamp in stamps}) == 1
+  if not calibrated_alike and not force:
+    lines.append('calibrated_on differs: ECE and the mixtures of networks are left out')
+  rows, tables = {}, {}  # tables: {(view, metric): {(label, network): table}}
   for label, run in zip(labels, runs, strict=True):
     for name, numbers in run['results'].items():
+      network, _, view = name.rpartition('/')
+      if not calibrated_alike and not force:
+        if _is_mixture(network):
+          continue
+        numbers = {k: v for k, v in numbers.items() if not k.startswith('ECE')}
       rows[f'{label} {name}'] = numbers
-      network, kind = name.rsplit('/', 1)
-      path = os.path.join(run['folder'], f'joints_{network}_{kind}.npz')
-      if os.path.exists(path):
-        tables.setdefault(kind, {})[label, network] = occlusion_report.load_joint_table(path)
+      for key, table in run['samples'].get(name, {}).items():
+        if metric in (None, key):
+          tables.setdefault((view, key), {})[label, network] = table
   lines += _numbers(rows, metric)
-  for kind, of_kind in (tables | _mixed(tables)).items():
-    lines += _intervals(of_kind, kind, resamples, seed)
+  for (view, key), of_view in (tables | _mixed(tables)).items():
+    lines += _intervals(of_view, view, key, resamples, seed)
   return '\n'.join(lines)
 
 
@@ -42,48 +59,36 @@ def differing_fields(stamps):
   fields = set().union(*stamps) - set(_MAY_DIFFER)
   if any('predictions' in s for s in stamps):
     fields = set.intersection(*(set(s) for s in stamps)) - {*_MAY_DIFFER, 'predictions', 'sha256'}
-  return sorted(f for f in fields if any(s.get(f) != stamps[0].get(f) for s in stamps)
-                or any((f in s) != (f in stamps[0]) for s in stamps))
+  missing = object()
+  return sorted(f for f in fields if any(s.get(f, missing) != stamps[0].get(f, missing)
+                                         for s in stamps))
 
 
-def bootstrap(right, labelled, resamples=1000, seed=0):
-  """Percent of right joints of E evaluations on resampled pictures, the same ones for all.
+def bootstrap(tables, resamples=1000, seed=0):
+  """The metric of each of E tables on resampled groups, the same groups for all.
 
-  right: (E,P) right joints of each of P pictures; labelled: (E,P) labelled ones. Whole pictures
-  are drawn with replacement, as people of one picture are not independent.
-  Returns (E, resamples) float64, nan for a resample without labelled joints.
+  tables: `SampleTable`s of the same samples. Whole groups are drawn with replacement, since
+  samples of one picture or person are not independent.
+  Returns (E, resamples) float64, NaN for a resample whose denominators sum to 0.
   Method: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13 (percentiles).
-  Raises ValueError if shapes disagree or there is no picture.
+  Raises ValueError for no samples, or samples that differ from table to table.
   """
-  right, labelled = np.asarray(right, np.float64), np.asarray(labelled, np.float64)
-  if right.ndim != 2 or right.shape != labelled.shape or not right.shape[1]:
-    raise ValueError(f'right has shape {right.shape}, labelled {labelled.shape}; needed is the '
-                     'same (E,P) with at least one picture')
-  count = right.shape[1]
-  rng = np.random.default_rng(seed)
-  both, sums = np.concatenate([right, labelled]).T, []
-  block = max(1, (1 << 22) // count)  # bounds memory
-  for start in range(0, resamples, block):
-    number = min(block, resamples - start)
-    drawn = rng.integers(0, count, (number, count)) + count * np.arange(number)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=number * count).reshape(number, count)
-    sums.append(times @ both)
-  sums = np.concatenate(sums).T
-  part, whole = sums[:len(right)], sums[len(right):]
-  return np.where(whole > 0, 100 * part / np.maximum(whole, 1), np.nan)
-
-
-def per_picture(table):
-  """Sorted picture ids (P,), right joints (P,), labelled joints (P,) of a table of joints."""
-  ids, place = np.unique(table['image_id'], return_inverse=True)
-  right = (table['right'] & table['labelled']).sum(1)
-  return ids, np.bincount(place, right, len(ids)), np.bincount(place, table['labelled'].sum(1),
-                                                               len(ids))
+  group = tables[0].group
+  if not len(group) or not all(np.array_equal(table.group, group) for table in tables):
+    raise ValueError('the tables need at least one sample, and the same samples')
+  _, place = np.unique(group, return_inverse=True)
+  columns = np.stack([np.bincount(place, column) for table in tables for column in table[1:]], 1)
+  rng, count = np.random.default_rng(seed), len(columns)
+  # How often each group is drawn says all: the draws themselves would take count times the memory.
+  times = (rng.multinomial(count, np.full(count, 1 / count)) for _ in range(resamples))
+  sums = np.array([t @ columns for t in times])
+  with np.errstate(divide='ignore', invalid='ignore'):
+    return (sums[:, ::2] / sums[:, 1::2]).T
 
 
 def _load(path):
   folder, name = (path, 'results.json') if os.path.isdir(path) else os.path.split(path)
-  file = os.path.join(folder, name)
+  file, samples = os.path.join(folder, name), os.path.join(folder, 'samples.npz')
   try:
     with open(file, encoding='utf-8') as f:
       content = json.load(f)
@@ -96,7 +101,8 @@ def _load(path):
   if not all(isinstance(p, dict) for p in parts) or not all(
       isinstance(row, dict) for row in parts[1].values()):
     raise ValueError(f"'{file}' has no stamp with results; an evaluation writes both")
-  return {'folder': folder, 'stamp': parts[0], 'results': parts[1]}
+  return {'folder': folder, 'stamp': parts[0], 'results': parts[1],
+          'samples': load_samples(samples) if os.path.exists(samples) else {}}
 
 
 def _labels(folders):
@@ -107,8 +113,7 @@ def _labels(folders):
   return [n if names.count(n) == 1 else f'{n}#{i}' for i, n in enumerate(names, 1)]
 
 
-def _stamp_lines(runs, labels, force):
-  stamps = [run['stamp'] for run in runs]
+def _stamp_lines(stamps, labels, force):
   fields = differing_fields(stamps)
   if fields and not force:
     shown = '; '.join(f'{f}: ' + ' / '.join(str(s.get(f)) for s in stamps) for f in fields)
@@ -122,6 +127,10 @@ def _stamp_lines(runs, labels, force):
     own = {k: v for k, v in stamp.items() if k not in shared}
     lines.append(f'{label}: ' + '  '.join(f'{k}={v}' for k, v in own.items()))
   return lines
+
+
+def _is_mixture(network):
+  return network.partition('/')[0] in mixture.RULES
 
 
 def _numbers(rows, metric):
@@ -140,28 +149,31 @@ def _numbers(rows, metric):
 
 
 def _mixed(tables):
-  """{'clean and occluded': tables of both kinds together}, where there are both."""
-  both = [tables.get(kind, {}) for kind in ('clean', 'occluded')]
-  joined = {row: {k: np.concatenate([of_kind[row][k] for of_kind in both]) for k in both[0][row]}
-            for row in both[0] if row in both[1]}
-  return {'clean and occluded': joined} if joined else {}
+  """The tables of both views of a network together, where it has both."""
+  out = {}
+  for (view, metric), clean in tables.items():
+    occluded = tables.get(('occluded', metric), {}) if view == 'clean' else {}
+    joined = {row: SampleTable(*map(np.concatenate, zip(table, occluded[row], strict=True)))
+              for row, table in clean.items() if row in occluded}
+    if joined:
+      out['clean and occluded', metric] = joined
+  return out
 
 
-def _intervals(tables, kind, resamples, seed):
-  """Lines of the share of right joints on one kind of pictures; tables: {(label, network): ...}."""
+def _intervals(tables, view, metric, resamples, seed):
+  """Lines of a metric on one view; tables: {(label, network): SampleTable}."""
   names = [f'{label} {network}' for label, network in tables]
   first = next(iter(tables.values()))
   for name, table in zip(names, tables.values(), strict=True):
-    if not all(np.array_equal(table[k], first[k]) for k in ('image_id', 'labelled')):
-      raise ValueError(f'{name}: its table of joints is of other people than that of {names[0]}')
-  if not first['labelled'].any():
-    raise ValueError(f'{names[0]}: its table of joints has no labelled joint')
-  _, right, labelled = zip(*map(per_picture, tables.values()), strict=True)
-  shares = bootstrap(np.array(right), np.array(labelled), resamples, seed)
-  whole = 100 * np.sum(right, axis=1) / np.sum(labelled, axis=1)
+    if not np.array_equal(table.group, first.group):
+      raise ValueError(f'{name}: its samples are of other pictures than those of {names[0]}')
+  whole = np.array([t.numerator.sum() / (t.denominator.sum() or np.nan) for t in tables.values()])
+  if np.isnan(whole).all():
+    return []
+  shares = bootstrap(list(tables.values()), resamples, seed)
   width = max(map(len, names)) + 2
-  lines = ['', f'percent of right joints, {kind}, {len(right[0])} pictures, {resamples} resamples']
-  for e, base in enumerate(_references(list(tables), whole)):
+  lines = ['', f'{metric}, {view}, {len(np.unique(first.group))} groups, {resamples} resamples']
+  for e, base in enumerate(_references(list(tables), whole, less_is_better(metric))):
     line = f'{names[e]:<{width}}{whole[e]:6.2f} {_interval(shares[e])}'
     if base != e:
       line += (f'   difference {whole[e] - whole[base]:+.2f} {_interval(shares[e] - shares[base])}'
@@ -170,15 +182,17 @@ def _intervals(tables, kind, resamples, seed):
   return lines
 
 
-def _references(rows, whole):
+def _references(rows, whole, less):
   """Number of the row that each row (label, network) is compared with."""
   label = rows[0][0]
-  single = [e for e, row in enumerate(rows) if row[0] == label and row[1] not in mixture.RULES]
-  best = max(single, key=lambda e: whole[e], default=0)
+  single = [e for e, row in enumerate(rows)
+            if row[0] == label and not _is_mixture(row[1]) and np.isfinite(whole[e])]
+  best = min(single, key=lambda e: whole[e] if less else -whole[e], default=0)
   same = {network: e for e, (own, network) in enumerate(rows) if own == label}
   return [best if own == label else same.get(network, best) for own, network in rows]
 
 
 def _interval(values):
-  low, high = np.nanpercentile(values, (2.5, 97.5))
+  values = values[np.isfinite(values)]
+  low, high = np.percentile(values, (2.5, 97.5)) if len(values) else (np.nan, np.nan)
   return f'[{low:.2f}, {high:.2f}]'

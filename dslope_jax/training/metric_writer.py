@@ -1,14 +1,19 @@
 """Where numbers and pictures go: a progress bar, JSON lines, TensorBoard. Process 0 only."""
+import contextlib
 import json
 import math
 import os
+import sys
+import time
 
 import jax
 import numpy as np
 import tqdm
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from dslope_jax.evaluation import drawing
+from dslope_jax.evaluation import charts
 from dslope_jax.training.profiling import Waits
 
 
@@ -16,20 +21,31 @@ class MetricWriter:
   """Writes `metrics.jsonl`, `tensorboard/` and `learning_curve.png`, and keeps the progress bar.
 
   Terms of a step stay on the device until `log` is called for the *next* log point, so nothing
-  waits for the step in flight.
+  waits for the step in flight. What cannot be written is told once on stderr; the run continues.
+  A line of metrics.jsonl is {'step', term: number, ...} of training, means over the steps since
+  the last such line, or {'step', 'entry', 'results': {row: {metric: number}}} of an evaluation.
+  start: the step to continue from; lines beyond it, of a run that was killed, are dropped.
   """
 
   def __init__(self, workdir, total: int, start: int, batch_size: int, waits: Waits):
     self.active = jax.process_index() == 0
-    self.workdir = workdir
+    self.workdir, self.path = workdir, os.path.join(workdir, 'metrics.jsonl')
     self.batch_size = batch_size
     self.pending, self.previous = [], []
     self.waits, self.since = waits, waits.reading()
     self.bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=not self.active,
                          mininterval=1, dynamic_ncols=True)
+    self._board, self._told = None, set()
     if self.active:
-      self.lines = open(os.path.join(workdir, 'metrics.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115
-      self.board = SummaryWriter(os.path.join(workdir, 'tensorboard'))
+      with self._spared('metrics.jsonl'):
+        _drop_beyond(self.path, start)
+      with self._spared('tensorboard'):
+        # Not tensorboardX's SummaryWriter: on a full disk its thread dies and the run hangs.
+        folder = os.path.join(workdir, 'tensorboard')
+        os.makedirs(folder, exist_ok=True)
+        self._board = EventsWriter(os.path.join(folder, 'events'), f'.{os.getpid()}')
+        if start:  # TensorBoard then forgets what other files have from this step on
+          self._add(start + 1, session_log=SessionLog(status=SessionLog.START))
 
   def step(self, step: int, terms: dict):
     """Takes the terms (device scalars) of a step."""
@@ -72,73 +88,113 @@ class MetricWriter:
       for step, terms in entries:
         check_finite(step, terms)
       if entries:
-        step = entries[-1][0]
         means = {k: float(np.mean([t[k] for _, t in entries])) for k in entries[0][1]}
-        rates = {k: float(v) for k, v in entries[-1][1].items() if k.endswith('/learning_rate')}
-        self.scalars(step, means | rates | speed)
-        self.bar.set_postfix_str(_line(means, speed), refresh=False)
+        line = _finite(means | speed)
+        self._write(entries[-1][0], line, line)
+        shown = f"{speed['samples_per_second']:.0f} samples/s, " \
+          f"{speed['data_wait_share']:.0%} wait, " if speed else ''
+        self.bar.set_postfix_str(shown + f"loss {means.get('loss', np.nan):.2e}", refresh=False)
     self.previous = []
 
-  def scalars(self, step: int, values: dict):
-    if not self.active:
-      return
-    finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-    self.lines.write(json.dumps({'step': step} | finite) + '\n')
-    self.lines.flush()
-    for key, value in values.items():
-      if math.isfinite(value):
-        self.board.add_scalar(key, value, step)
+  def metrics(self, step: int, entry: str, results: dict):
+    """Writes what an evaluation found: {row: {metric: number}} of an entry of `config.evals`."""
+    results = {row: _finite(values) for row, values in results.items()}
+    self._write(step, {'entry': entry, 'results': results},
+                {f'{entry}/{row}/{k}': v for row, values in results.items()
+                 for k, v in values.items()})
 
   def picture(self, step: int, name: str, image):
     """image: (H,W,3) uint8."""
     if self.active:
-      self.board.add_image(name, image, step, dataformats='HWC')
+      with self._spared('tensorboard'):
+        self._add(step, summary=summary.image(name, image, dataformats='HWC'))
+
+  def _write(self, step, line, scalars):
+    if self.active:
+      with self._spared('metrics.jsonl'), open(self.path, 'a', encoding='utf-8') as f:
+        f.write(json.dumps({'step': step} | line) + '\n')
+      with self._spared('tensorboard'):
+        for name, value in scalars.items():
+          if value is not None:
+            self._add(step, summary=summary.scalar(name, value))
+
+  def _add(self, step, **what):
+    if self._board:
+      self._board.write_event(Event(wall_time=time.time(), step=step, **what))
+      self._board.flush()
 
   def close(self):
     """Closes the files and draws what is in them."""
     self.bar.close()
     if self.active:
-      self.lines.close()
-      self.board.close()
-      drawing.save(os.path.join(self.workdir, 'learning_curve.png'),
-                     learning_curve(os.path.join(self.workdir, 'metrics.jsonl')))
+      with self._spared('tensorboard'):
+        if self._board:
+          self._board.close()
+      with self._spared('learning_curve.png'):
+        figure = learning_curve(self.path)
+        if figure:
+          figure.savefig(os.path.join(self.workdir, 'learning_curve.png'), dpi=100)
+
+  @contextlib.contextmanager
+  def _spared(self, name):
+    """Tells once what cannot be written within, and continues: no run ends for want of a log."""
+    try:
+      yield
+    except Exception as error:  # OSError of a disk, and whatever a library makes of it
+      if name not in self._told:
+        self._told.add(name)
+        tqdm.tqdm.write(f"warning: cannot write '{os.path.join(self.workdir, name)}' ({error}); "
+                        'training continues without it', file=sys.stderr)
 
 
 def learning_curve(path):
-  """Chart of a metrics.jsonl: the losses, and the first metric of every evaluation, by step."""
-  losses, metrics = {}, {}
-  with open(path, encoding='utf-8') as f:
-    for line in f:
-      values = json.loads(line)
-      step = values.pop('step')
-      for key, value in values.items():
-        *where, name = key.split('/')
-        if value is None:
-          continue
-        if len(where) == 3:  # evaluation / network / kind of picture / metric
-          shown = metrics.setdefault(where[0], (name, {}))
-          if name == shown[0]:
-            shown[1].setdefault('/'.join(where[1:]), []).append((step, value))
-        elif _is_loss(key):
-          losses.setdefault(key, []).append((step, value))
-  panels = [('losses by step', losses, True)]
-  panels += [(f'{entry}: {name} by step', lines, False)
-             for entry, (name, lines) in metrics.items()]
-  return drawing.curves(panels)
+  """Figure of a metrics.jsonl, or None of an empty one: the terms of training, one pair of axes
+  for those of the same name, and the first metric of each entry that was evaluated."""
+  terms, metrics = {}, {}
+  for line in _lines(path).values():
+    step = line.pop('step')
+    for row, values in line.get('results', {}).items():
+      for metric, value in list(values.items())[:1]:
+        metrics.setdefault(f"{line['entry']}: {metric}", {}).setdefault(row, []).append(
+          (step, value))
+    for key, value in line.items() if 'entry' not in line else ():
+      network, _, term = key.rpartition('/')
+      terms.setdefault(term, {}).setdefault(network, []).append((step, value))
+  panels = [charts.Panel(title, series, 'step', log=group is terms and _spans_decades(series))
+            for group in (metrics, terms) for title, series in group.items()]
+  rows = [row for series in metrics.values() for row in series]
+  return charts.lines(panels, charts.styles(rows)) if panels else None
 
 
-def _is_loss(key):
-  return not key.endswith(('grad_norm', 'learning_rate', '_share', 'samples_per_second')) and \
-    '/mutual' not in key
+def _spans_decades(series):
+  values = [v for points in series.values() for _, v in points if v is not None]
+  return bool(values) and min(values) > 0 and max(values) > 30 * min(values)
 
 
-def _line(means, speed):
-  """Short text for the bar: speed, waiting, loss and fit; the other terms are in the files."""
-  parts = []
-  if speed:
-    parts = [f"{speed['samples_per_second']:.0f} samples/s", f"{speed['data_wait_share']:.0%} wait"]
-  terms = filter(_is_loss, means)
-  return ', '.join(parts + [f'{k} {means[k]:.1e}' for k in terms])
+def _lines(path):
+  """{(step, entry or None): line}, the last one of each; what a kill cut off is left out."""
+  found = {}
+  if os.path.exists(path):
+    with open(path, encoding='utf-8', errors='replace') as f:
+      for text in f:
+        with contextlib.suppress(ValueError):
+          line = json.loads(text)
+          found[line['step'], line.get('entry')] = line
+  return dict(sorted(found.items(), key=lambda item: item[0][0]))
+
+
+def _drop_beyond(path, start):
+  """Drops the lines after step `start`, and those that are cut off, from a metrics.jsonl."""
+  if os.path.exists(path):
+    kept = [json.dumps(line) + '\n' for line in _lines(path).values() if line['step'] <= start]
+    with open(f'{path}.part', 'w', encoding='utf-8') as f:
+      f.writelines(kept)
+    os.replace(f'{path}.part', path)
+
+
+def _finite(values):
+  """NaN and infinities, which json does not know, as None."""
+  return {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()}
 
 
 def check_finite(step: int, terms: dict):

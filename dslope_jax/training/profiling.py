@@ -7,17 +7,14 @@ from typing import NamedTuple
 import jax
 
 _AHEAD = 2  # steps handed to the device before the host waits for the oldest of them
-_WARM_UP, _TRACED, _MEASURED = 10, 5, 100  # steps
+_WARM_UP, _TRACED = 10, 5  # steps
 
 
 class Shares(NamedTuple):
   """What a stretch of training went into; evaluations are left out of it.
 
-  data: share of the time in which the host waited for a batch, or sent it to the devices.
-  device: share in which it waited for a step to be computed.
+  data, device: shares of the time in which the host waited for a batch, for a step to be computed.
   dry: share of the steps that found the device with nothing left to do.
-  All other time is the host's own work: handing over steps, logging, saving, and what those wait
-  for.
   """
   data: float
   device: float
@@ -25,17 +22,22 @@ class Shares(NamedTuple):
   seconds: float
   steps: int
 
-  @property
-  def host(self) -> float:
-    return 1 - self.data - self.device
+  def verdict(self) -> str:
+    """What bounds the speed. Waiting for data costs nothing while the device has work."""
+    figures = (f'host waits for data {self.data:.0%}, for the device {self.device:.0%} of the '
+               f'time; {self.dry:.0%} of {self.steps} steps found the device idle')
+    if self.dry < 0.1 or self.device > 0.5 and self.data <= 0.05:
+      return f'compute-bound ({figures})'
+    if self.data > 0.05:
+      return f'data-bound ({figures}); raise data.num_workers, or train on prepared crops'
+    return f'host-bound ({figures}); raise log_every and save_every, or the batch size'
 
 
 class Waits:
   """Adds up, step by step, what the loop waits for, and hands the steps to the device.
 
   The host runs ahead of the device by at most two steps: after handing one over it waits for the
-  one before the last. So while it waits for data the device may well have work, and the time costs
-  nothing; what it costs is told by the steps that found the device dry.
+  one before the last.
   """
 
   def __init__(self):
@@ -74,7 +76,7 @@ class Waits:
     return state, terms
 
   def reading(self) -> dict:
-    """What there is so far, for `since`."""
+    """The sums so far, for `since`."""
     return self._sums | {'clock': time.perf_counter()}
 
   def since(self, reading: dict) -> Shares:
@@ -89,74 +91,39 @@ def _computed(terms):
   return all(x.is_ready() for x in jax.tree.leaves(terms))
 
 
-def verdict(shares: Shares) -> str:
-  """What bounds the speed, with its figure and what to do.
-
-  compute-bound: fewer than a tenth of the steps found the device dry, or it is what the host waits
-  for most of the time. data-bound: else, the host waits for data in more than 5 % of the time.
-  sync-bound: neither, so the host's own work keeps the device waiting.
-  """
-  if shares.dry >= 0.1 and shares.data > 0.05:
-    return (f'data-bound: {shares.data:.0%} of the time is waiting for data; raise '
-            'data.num_workers, or train on prepared crops (data.prepared)')
-  if shares.dry < 0.1 or shares.device > 0.5:
-    return (f'compute-bound: {1 - shares.dry:.0%} of the steps found the device at work, and the '
-            f'host waits for it in {shares.device:.0%} of the time; only less or cheaper computing '
-            '(bfloat16, remat=False, a smaller network) or more devices make it faster')
-  return (f'sync-bound: {shares.host:.0%} of the time is work of the host, for which the device '
-          'waits; choose longer log_every and save_every, or a larger batch_size')
-
-
 class Profile:
-  """Records five steps for xprof and measures the hundred after them.
+  """Traces five steps for xprof after ten of warm-up; `close` says what bounded those after.
 
-  Counted from the first step after compilation: ten steps of warm-up, five in the trace, and then,
-  with the trace written, up to a hundred that are measured; fewer where the run ends before. Data
-  read ahead in the pauses before is used up first, so a slight lack of data shows later, in the
-  data_wait_share of metrics.jsonl.
-  folder: of the trace; '' does nothing at all. say: called with the verdict.
+  folder: of the trace; '' does nothing at all. say: called with each message.
   """
 
   def __init__(self, folder: str, waits: Waits, say):
     self.folder, self.waits, self.say = folder, waits, say
-    self.tracing, self.reading, self.done, self.step = False, None, 0, 0
+    self.tracing, self.reading = False, None
 
   def steps(self, numbers):
     """The numbers of the steps, the body of whose loop is annotated for the trace."""
-    for self.step in numbers:
-      if not self.folder:
-        yield self.step
-        continue
-      if self.done == _WARM_UP:
+    for done, step in enumerate(numbers):
+      if self.folder and done == _WARM_UP:
         jax.profiler.start_trace(self.folder)
         self.tracing = True
-      with jax.profiler.StepTraceAnnotation('train', step_num=self.step):
-        yield self.step
-      self.done += 1
-      if self.done == _WARM_UP + _TRACED:
+      with jax.profiler.StepTraceAnnotation('train', step_num=step):
+        yield step
+      if self.tracing and done == _WARM_UP + _TRACED - 1:
         with self.waits.away():
           self._end_trace()
         self.reading = self.waits.reading()
-      elif self.done == _WARM_UP + _TRACED + _MEASURED:
-        self._tell()
 
   def close(self):
     """To be called at the end of the run, whether or not all was recorded."""
     if self.tracing:
       self._end_trace()
-    if self.reading:
-      self._tell()
-    elif self.folder and self.done < _WARM_UP + _TRACED:
-      self.say(f'profile: the run is too short, it needs more than {_WARM_UP + _TRACED} steps')
+    if self.reading and self.waits.since(self.reading).steps:
+      self.say(f'profile: {self.waits.since(self.reading).verdict()}')
+    elif self.folder:
+      self.say(f'profile: {_WARM_UP + _TRACED} steps or fewer are too short for a verdict')
 
   def _end_trace(self):
     jax.profiler.stop_trace()
     self.tracing = False
-
-  def _tell(self):
-    shares = self.waits.since(self.reading)
-    self.reading = None
-    if shares.steps:
-      self.say(f'profile: {verdict(shares)}\n(the {shares.steps} steps to {self.step}: data '
-               f'{shares.data:.0%}, device {shares.device:.0%}, host {shares.host:.0%}; a trace of '
-               f'the {_TRACED} before is in {self.folder}, see xprof)')
+    self.say(f'profile: a trace of {_TRACED} steps or less is in {self.folder}, for xprof')

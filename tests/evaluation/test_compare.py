@@ -1,4 +1,5 @@
 """Evaluations side by side: stamps, tables, intervals."""
+import itertools
 import json
 import subprocess
 import sys
@@ -7,72 +8,79 @@ import numpy as np
 import pytest
 
 from dslope_jax.evaluation import compare
-from dslope_jax.metrics import occlusion_report
+from dslope_jax.evaluation.base import SampleTable, save_samples
+from tests.refusals import fails
 
 STAMP = {'data': 'val', 'digest': 'ab12', 'flip': True, 'weights_step': 10}
 
 
 def draw(seed, share, pictures=150, gain=0.0):
-  """Two networks' right joints: pictures are easier or harder, the second gains `gain`."""
+  """Percent of right joints of two networks: pictures are easier or harder, the second gains."""
   rng = np.random.default_rng(seed)
-  image_id = np.repeat(np.arange(pictures), rng.integers(1, 5, pictures))
-  ease = np.clip(share + rng.normal(0, .1, pictures), 0, 1 - gain)[image_id, None]
-  luck = rng.random((len(image_id), 8))
+  group = np.repeat(np.arange(pictures), rng.integers(1, 5, pictures))
+  ease = np.clip(share + rng.normal(0, .1, pictures), 0, 1 - gain)[group, None]
+  luck = rng.random((len(group), 8))
   labelled = rng.random(luck.shape) < .7
-  return image_id, luck < ease, luck < ease + gain, labelled
+  return [SampleTable(group, 100.0 * ((luck < limit) & labelled).sum(1), 1.0 * labelled.sum(1))
+          for limit in (ease, ease + gain)]
 
 
-def write(folder, rows, stamp=STAMP, tables=None):
+def value(*tables):
+  return sum(t.numerator.sum() for t in tables) / sum(t.denominator.sum() for t in tables)
+
+
+def write(folder, rows, stamp=STAMP, samples=None):
   folder.mkdir(parents=True)
   (folder / 'results.json').write_text(json.dumps({'stamp': stamp, 'results': rows}))
-  for name, (image_id, right, labelled) in (tables or {}).items():
-    occlusion_report.save_joint_table(folder / f'joints_{name.replace("/", "_")}.npz', image_id,
-                                      right, labelled)
+  if samples:
+    save_samples(folder / 'samples.npz', samples)
   return str(folder)
 
 
 def test_side_by_side_with_intervals(tmp_path):
-  image_id, one, two, labelled = draw(0, .6, gain=.1)
-  a = write(tmp_path / 'a/eval_10/val', {'net/clean': {'AP': .5, 'per_joint': {}}},
-            tables={'net/clean': (image_id, one, labelled)})
+  one, two = draw(0, .6, gain=.1)
+  a = write(tmp_path / 'a/eval_10/val', {'net/clean': {'AP': .5, 'right': 1, 'per_joint': {}}},
+            samples={'net/clean': {'right': one, 'MPJPE': one}})
   b = write(tmp_path / 'b/eval_20/val', {'net/clean': {'AP': .625, 'AR': .25}},
-            STAMP | {'weights_step': 20}, {'net/clean': (image_id, two, labelled)})
+            STAMP | {'weights_step': 20}, {'net/clean': {'right': two, 'MPJPE': two}})
   text = compare.compare([a, b])
   assert 'data=val  digest=ab12' in text and 'a/eval_10/val: weights_step=10' in text
   lines = text.splitlines()
   rows = [line.split() for line in lines if '/val net/clean' in line]
-  assert [row[2:] for row in rows[:2]] == [['0.5', '-'], ['0.625', '0.25']]
-  share = 100 * (two & labelled).sum() / labelled.sum()
-  assert any(f'{share:.2f} [' in line and 'difference +' in line for line in lines)
+  assert [row[2:] for row in rows] == [['0.5', '1', '-'], ['0.625', '-', '0.25']]
+  expected = f'difference {value(two) - value(one):+.2f} ['
+  assert text.count(expected) == 2  # of both metrics that have samples
+  assert 'right, clean, 150 groups, 1000 resamples' in text and 'MPJPE, clean' in text
   assert compare.compare([a, b]) == text != compare.compare([a, b], seed=1)
   assert compare.compare([a + '/results.json', b]) == text
-  assert 'AP' not in compare.compare([a, b], metric='AR').replace('AR', '')
+  only = compare.compare([a, b], metric='right')
+  assert 'AP' not in only and 'MPJPE' not in only and only.count(expected) == 1
 
 
-def test_networks_of_one_evaluation(tmp_path):
-  image_id, one, two, labelled = draw(0, .6, gain=.1)
-  rows = {f'{n}/{k}': {'AP': .5} for n in ('base', 'ours') for k in ('clean', 'occluded')}
-  tables = {name: (image_id, one if name.startswith('base') else two, labelled) for name in rows}
-  folder = write(tmp_path / 'val', rows, tables=tables)
-  text = compare.compare([folder])
-  # From the best single network, on clean, occluded, and both kinds of pictures.
-  assert text.count('difference -') == text.count('percent of right joints') == 3
-  assert text.count('from val ours') == 3
-  rows |= {f'average/{kind}': {'AP': .5} for kind in ('clean', 'occluded')}
-  tables['average/clean'] = image_id, two & one, labelled
-  tables['average/occluded'] = image_id, two | one, labelled
-  text = compare.compare([write(tmp_path / 'more/val', rows, tables=tables), folder], force=True)
-  assert 'from more/val average' not in text
-  assert text.count('difference +0.00 [0.00, 0.00] from more/val base') == 3
+def test_rows_are_paired_by_name_else_with_the_best_network(tmp_path):
+  one, two = draw(0, .6, gain=.1)
+  samples = {'base/clean': {'right': one, 'NME': one}, 'pick/clean': {'right': two},
+             'ours/fine/clean': {'right': two, 'NME': two}}
+  a = write(tmp_path / 'a', dict.fromkeys(samples, {}), samples=samples)
+  b = write(tmp_path / 'b', dict.fromkeys(('base/clean', 'new/clean'), {}),
+            samples={'base/clean': {'right': two}, 'new/clean': {'right': two}})
+  of_metric = compare.compare([a, b]).split('\n\n')[2:]
+  right, nme = (dict(line.rsplit(' from ', 1) for line in block.splitlines() if ' from ' in line)
+                for block in of_metric)
+  shorten = lambda found: {name.split('  ')[0]: base for name, base in found.items()}
+  # Within a from its best network that is no mixture; b from the same row of a.
+  assert shorten(right) == {'a base': 'a ours/fine', 'a pick': 'a ours/fine', 'b base': 'a base',
+                            'b new': 'a ours/fine'}
+  assert shorten(nme) == {'a ours/fine': 'a base'}  # less is better
 
 
-def test_mixed_pictures_count_both_kinds(tmp_path):
-  image_id, one, two, labelled = draw(0, .6, gain=.2)
-  tables = {'net/clean': (image_id, two, labelled), 'net/occluded': (image_id, one, labelled)}
-  text = compare.compare([write(tmp_path / 'val', dict.fromkeys(tables, {}), tables=tables)])
-  share = 100 * ((one & labelled).sum() + (two & labelled).sum()) / (2 * labelled.sum())
-  block = text.split('clean and occluded, 150 pictures')[1]
-  assert f'{share:.2f} [' in block
+def test_both_views_together(tmp_path):
+  one, two = draw(0, .6, gain=.2)
+  samples = {'net/clean': {'right': two}, 'net/occluded': {'right': one},
+             'half/clean': {'right': one}}
+  text = compare.compare([write(tmp_path / 'val', dict.fromkeys(samples, {}), samples=samples)])
+  block = text.split('right, clean and occluded, 150 groups')[1]
+  assert f'{value(one, two):.2f} [' in block and 'half' not in block
 
 
 def test_other_stamps_are_refused(tmp_path):
@@ -87,24 +95,70 @@ def test_other_stamps_are_refused(tmp_path):
   same = STAMP | {'network': 'x', 'ema': .99, 'weights_step': 3}
   assert compare.differing_fields([STAMP, same]) == []
   assert compare.differing_fields([STAMP, STAMP | {'extra': None}]) == ['extra']
+  of_file = {'data': 'val', 'digest': 'ab12', 'predictions': 'x.json', 'sha256': '12'}
+  assert compare.differing_fields([STAMP, of_file]) == []
+  assert compare.differing_fields([STAMP, of_file | {'digest': 'cd'}]) == ['digest']
+
+
+def test_other_calibration_leaves_out_what_depends_on_it(tmp_path):
+  one, two = draw(0, .6, gain=.1)
+  rows = {'net/clean': {'AP': .5, 'ECE': 3.25}, 'gate/clean': {'AP': .75}}
+  samples = {'net/clean': {'right': one}, 'gate/clean': {'right': two}}
+  a, b, c = (write(tmp_path / name, rows, STAMP | {'calibrated_on': people}, samples)
+             for name, people in (('a', 'nobody'), ('b', 900), ('c', 900)))
+  text = compare.compare([a, b])
+  assert 'a net/clean' in text and 'difference +0.00 [0.00, 0.00] from a net' in text
+  assert '3.25' not in text and 'gate' not in text and 'ECE and the mixtures' in text
+  assert 'calibrated_on=nobody' in text and 'calibrated_on=900' in text
+  assert '3.25' in compare.compare([b, c]) and 'gate' in compare.compare([b, c])
+  assert '3.25' in compare.compare([a, b], force=True)
 
 
 def test_other_people_are_refused(tmp_path):
-  image_id, one, _, labelled = draw(0, .6)
-  rows = {'a/clean': {}, 'b/clean': {}}
-  tables = {'a/clean': (image_id, one, labelled), 'b/clean': (image_id + 1, one, labelled)}
-  with pytest.raises(ValueError, match='of other people'):
-    compare.compare([write(tmp_path / 'val', rows, tables=tables)])
+  one, _ = draw(0, .6)
+  samples = {'a/clean': {'right': one}, 'b/clean': {'right': one._replace(group=one.group + 1)}}
+  folder = write(tmp_path / 'val', dict.fromkeys(samples, {}), samples=samples)
+  fails(lambda: compare.compare([folder]), 'val b', 'of other pictures')
+  fails(lambda: compare.bootstrap([t['right'] for t in samples.values()]), 'the same samples')
+  fails(lambda: compare.bootstrap([SampleTable(*np.zeros((3, 0)))]), 'at least one sample')
+
+
+def test_bootstrap_agrees_with_plain_resampling():
+  rng = np.random.default_rng(7)
+  group = np.array([5, 9, 5, 2, 9, 9])
+  tables = [SampleTable(group, rng.random(6), rng.integers(1, 4, 6).astype(float))
+            for _ in range(3)]
+  rng = np.random.default_rng(3)
+  for got in compare.bootstrap(tables, 40, seed=3).T:
+    times = rng.multinomial(3, [1 / 3] * 3)
+    rows = np.concatenate([np.flatnonzero(group == g) for g in np.repeat([2, 5, 9], times)])
+    np.testing.assert_allclose(got, [t.numerator[rows].sum() / t.denominator[rows].sum()
+                                     for t in tables])
+
+
+def test_bootstrap_draws_as_all_possible_resamples():
+  numerator, denominator = np.array([10.0, 70.0, 20.0]), np.array([1.0, 2.0, 4.0])
+  every = [numerator[list(d)].sum() / denominator[list(d)].sum()
+           for d in itertools.product(range(3), repeat=3)]
+  found = compare.bootstrap([SampleTable(np.arange(3), numerator, denominator)], 40_000)[0]
+  wanted, counts = np.unique(np.round(every, 9), return_counts=True)
+  got, times = np.unique(np.round(found, 9), return_counts=True)
+  np.testing.assert_array_equal(got, wanted)
+  np.testing.assert_allclose(times / 40_000, counts / 27, atol=0.01)
+
+
+def test_bootstrap_of_nothing_labelled():
+  empty = SampleTable(np.arange(2), np.zeros(2), np.zeros(2))
+  assert np.isnan(compare.bootstrap([empty], 5)).all()
+  half = SampleTable(np.arange(2), np.array([0.0, 3.0]), np.array([0.0, 1.0]))
+  assert set(np.nan_to_num(compare.bootstrap([half], 50)[0], nan=-1)) == {-1.0, 3.0}
 
 
 def test_interval_covers_the_truth():
-  # Counts of whole pictures; the true gain of the second network is 5 points of each joint.
+  # The true gain of the second network is 5 points of each joint.
   hits, misses, width = 0, 0, []
   for seed in range(100):
-    image_id, one, two, labelled = draw(seed, .6, gain=.05)
-    counts = [compare.per_picture({'image_id': image_id, 'right': right, 'labelled': labelled})
-              for right in (one, two)]
-    shares = compare.bootstrap([c[1] for c in counts], [c[2] for c in counts], 300, seed)
+    shares = compare.bootstrap(draw(seed, .6, gain=.05), 300, seed)
     low, high = np.percentile(shares[1] - shares[0], (2.5, 97.5))
     hits += low <= 5 <= high
     misses += low <= 0
@@ -113,14 +167,11 @@ def test_interval_covers_the_truth():
   assert .5 < np.mean(width) < 4  # pairs: the pictures' own ease cancels
 
 
-def test_bootstrap_agrees_with_plain_resampling():
-  right, labelled = np.array([[1, 2, 0], [3, 2, 1]]), np.array([[3, 2, 1]] * 2)
-  got = compare.bootstrap(right, labelled, 50, seed=3)
-  drawn = np.random.default_rng(3).integers(0, 3, (50, 3))
-  want = 100 * right[:, drawn].sum(-1) / labelled[:, drawn].sum(-1)
-  np.testing.assert_allclose(got, want)
-  assert (got[1] == 100).all()  # everything right stays so
-  assert np.isnan(compare.bootstrap([[0]], [[0]], 2)).all()
+@pytest.mark.parametrize('metric, less', [
+  ('MPJPE', True), ('PA-MPJPE', True), ('NME', True), ('nme_box', True), ('ECE', True),
+  ('AP', False), ('PCK@0.2', False), ('3DPCK', False), ('TAR@FAR', False)])
+def test_direction(metric, less):
+  assert compare.less_is_better(metric) == less
 
 
 @pytest.mark.parametrize('message, content', [
@@ -140,9 +191,6 @@ def test_wrong_arguments(tmp_path):
     compare.compare([a], metric='APP')
   with pytest.raises(ValueError, match='at least 1'):
     compare.compare([a], resamples=0)
-  for right in (np.zeros((2, 0)), np.zeros(3)):
-    with pytest.raises(ValueError, match='at least one picture'):
-      compare.bootstrap(right, right)
 
 
 def test_command(tmp_path):
