@@ -115,8 +115,11 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
   if not os.path.exists(folder):
     print(f'cutting a patch bank into {folder}', flush=True)
     train_source = train_source or load_train(config)[0]
-  return patch_bank.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
+  bank = patch_bank.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
                                   seed=config.data.bank.seed)
+  for name in names:
+    recipes.check_bank(name, bank)
+  return bank
 
 
 def _prepared_bank(config):

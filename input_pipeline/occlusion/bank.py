@@ -62,9 +62,9 @@ class PatchBank:
 
   @functools.cache  # noqa: B019 - banks live as long as the process
   def of_part(self, *parts: str) -> np.ndarray:
-    """Numbers of the patches of these parts; of all patches if the bank has none of them."""
-    found = np.flatnonzero(np.isin(self.part, parts))
-    return found if len(found) else np.arange(len(self))
+    """Numbers of the patches of these parts; of limbs that are no human's if there are none."""
+    numbers = np.flatnonzero(np.isin(self.part, parts))
+    return numbers if len(numbers) else np.flatnonzero(self.part == 'limb')
 
   @functools.cached_property
   def parts(self) -> frozenset:
@@ -154,11 +154,7 @@ def _write(folder, sources, cut_outs):
       digest.update(p.pixels[..., 3].tobytes())
       f.write(p.pixels.tobytes())
       offset += p.pixels.size
-  if not any(row[0] not in ('texture', 'object') for row in rows):
-    names = ', '.join(f'{s.name} {s.split}' for s in sources)
-    raise ValueError(f'no body part could be cut out of {names}: nobody has two neighbouring '
-                     'visible joints inside the picture; check the keypoints and the limbs '
-                     '(skeleton) of the category')
+  _check_content({row[0] for row in rows}, sources)
   columns = {name: np.array(values)
              for name, values in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
   np.savez(os.path.join(folder, 'index.npz'), format=_FORMAT, digest=digest.hexdigest()[:12],
@@ -166,19 +162,32 @@ def _write(folder, sources, cut_outs):
   _write_sheet(folder, columns)
 
 
+def _check_content(parts, sources):
+  """Raises ValueError where nothing was cut, or no part of a body although there are limbs."""
+  names = ', '.join(f'{s.name} {s.split}' for s in sources)
+  if any(s.skeleton.limbs for s in sources) and parts <= {'texture', 'object'}:
+    raise ValueError(f'no body part could be cut out of {names}: nobody has two neighbouring '
+                     'visible joints inside the picture; check the keypoints and the limbs '
+                     '(skeleton) of the category')
+  if not parts:
+    raise ValueError(f'nothing could be cut out of {names}: no face lies whole inside its picture, '
+                     'and no picture has room beside the faces; take another set, or '
+                     '--config.data.bank.folder=BANK')
+
+
 def _write_sheet(folder, columns):
   """Contact sheet of a random choice of each part."""
   pixels = np.memmap(os.path.join(folder, 'pixels.bin'), np.uint8, 'r')
   rng, shown = np.random.default_rng(0), []
   for part in PARTS:
-    found = np.flatnonzero(columns['part'] == part)
+    numbers = np.flatnonzero(columns['part'] == part)
     chosen = []
-    for i in rng.permutation(found)[:28]:
+    for i in rng.permutation(numbers)[:28]:
       h, w, start = (int(columns[k][i]) for k in ('height', 'width', 'offset'))
       chosen.append(Patch(part, pixels[start:start + h * w * 4].reshape(h, w, 4),
                           columns['bone'][i], 0, 1, True))
     if chosen:
-      shown.append((f'{part} ({len(found)})', chosen))
+      shown.append((f'{part} ({len(numbers)})', chosen))
   sheet = cv2.cvtColor(contact_sheet(shown), cv2.COLOR_RGB2BGR)
   if not cv2.imwrite(os.path.join(folder, 'contact_sheet.jpg'), sheet):
     raise OSError(f"cannot write the contact sheet to '{folder}'")

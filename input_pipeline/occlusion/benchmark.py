@@ -5,6 +5,13 @@ not crops), and COCO annotations of both. In `annotations/occluded.json` a pictu
 its person's annotation; the person carries `covered` (one flag a joint) and `placements` (what was
 drawn where); the others in the picture are marked iscrowd, so that COCO's metric ignores them.
 `MANIFEST.json` holds counts, statistics and the hash of all draws: equal hashes mean equal pairs.
+
+The exported placements are the benchmark. Drawing them again gives the same ones only with the same
+streams of NumPy's generators, which NumPy does not freeze; the hash tells where they differ.
+To score from the files, load the folder as a data set, with nothing drawn:
+  data.name=coco, loader.annotations='annotations/{split}.json', split 'occluded', recipe 'none'
+Its metric is that of the occluded pictures. The column of covered joints is then filled for result
+files (`eval.py --predictions`), which take `covered` from the annotations.
 """
 import collections
 import functools
@@ -112,14 +119,14 @@ def _occluded_json(source, records):
   clean = _clean_json(source, records)
   for annotation in clean['annotations']:
     others[annotation['image_id']].append(annotation)
-  own = {a['id']: a for a in clean['annotations']}
-  fresh = max(own) + 1  # ids of the others, whom the metric ignores
+  people = {a['id']: a for a in clean['annotations']}
+  fresh = max(people) + 1  # ids of the others, whom the metric ignores
   images, annotations = [], []
   for r in records:
     number, image = int(source.annotation_id[r['row']]), int(source.image_id[r['row']])
     entry = _picture_entry(number, r, 'occluded')
     images.append(entry | {'clean_image_id': image})
-    annotations.append(own[number] | {'image_id': number, 'covered': r['covered'],
+    annotations.append(people[number] | {'image_id': number, 'covered': r['covered'],
                                       'placements': r['placements']})
     for other in others[image]:
       if other['id'] != number and other.get('bbox'):

@@ -34,10 +34,10 @@ def stature(keypoints, visibility, skeleton: Skeleton, fallback: float) -> float
   From the labelled bones and their usual shares of it; the median of the three largest estimates,
   since perspective only shortens bones. `fallback` where no such bone is labelled.
   """
-  found = sorted(np.linalg.norm(keypoints[a] - keypoints[b]) / _OF_STATURE[part]
-                 for part, a, b in bones(skeleton) if visibility[a] and visibility[b])
-  found = [float(x) for x in found if x > 0]
-  return float(np.median(found[-3:])) if found else float(fallback)
+  estimates = sorted(np.linalg.norm(keypoints[a] - keypoints[b]) / _OF_STATURE[part]
+                     for part, a, b in bones(skeleton) if visibility[a] and visibility[b])
+  estimates = [float(x) for x in estimates if x > 0]
+  return float(np.median(estimates[-3:])) if estimates else float(fallback)
 
 
 def box_stature(scale) -> float:
@@ -57,11 +57,16 @@ def bones(skeleton):
 
 
 def bare(name):
-  return name.removeprefix('left_').removeprefix('right_')
+  """A joint or part without its side; the limbs of no human body are all 'limb'."""
+  name = name.removeprefix('left_').removeprefix('right_')
+  return 'limb' if name.startswith('limb') else name
 
 
 def shapes(skeleton, points, seen):
-  """(name with side, Shape) of every part whose ends are seen."""
+  """(name with side, Shape) of every part whose ends are seen; of a skeleton without limbs, such as
+  the points of a face, the whole as 'person'."""
+  if not skeleton.limbs and seen.sum() > 2:
+    yield 'person', _whole(points[seen])
   known = False
   for part, a, b in bones(skeleton):
     known = True
@@ -86,6 +91,19 @@ def shapes(skeleton, points, seen):
 def limb(part, a, b):
   length = np.linalg.norm(a - b)
   return Shape([(a, b, *(r * length for r in RADII[part]))], np.stack([a, b]))
+
+
+def _whole(points):
+  """A capsule as long and as wide as the points reach, along the direction in which they reach the
+  furthest."""
+  middle = points.mean(0)
+  axes = np.linalg.svd(points - middle, full_matrices=False)[2]
+  places = (points - middle) @ axes.T
+  low, high = places.min(0), places.max(0)
+  half = (high - low) / 2
+  middle, radius = middle + (low + high) / 2 @ axes, half.min()
+  along = axes[half.argmax()] * (half.max() - radius)
+  return Shape([(middle - along, middle + along, radius, radius)], np.full((2, 2), np.nan))
 
 
 def _torso(corners):

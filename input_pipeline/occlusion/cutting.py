@@ -65,7 +65,7 @@ def cut_person(source: Source, row: int, image, rejected: dict) -> Iterator[Patc
                                                       height)
     yield from _checked(cut, rejected)
   for name, shape in shapes.items():
-    if bare(name) not in named:
+    if name != 'person' and bare(name) not in named:
       yield from _checked(_cut(bare(name), image, mask, shape.capsules, shape.bone, height),
                           rejected)
   labelled, visible = (visibility > 0).sum(), (visibility == 2).sum()

@@ -105,6 +105,22 @@ def needs_bank(name: str) -> bool:
   return not functions <= {RECIPES[n] for n in ('none', 'mask_joints', 'mask_joints_scaled')}
 
 
+def check_bank(name: str, bank):
+  """Raises ValueError where a recipe draws parts that a patch bank does not have. Limbs that are no
+  human's stand for parts of a body."""
+  has = lambda part: part in bank.parts or (part != 'person' and 'limb' in bank.parts)
+  lacking = lambda functions: sorted({
+    part for f in functions for part in _NEEDS.get(f, ()) if not has(part)})
+  missing = lacking(f for chain in recipe(name)[1] for f in chain)
+  if missing:
+    working = [name for name, function in RECIPES.items() if not lacking([function])]
+    raise ValueError(f"recipe '{name}' needs patches of {', '.join(missing)}, but the bank in "
+                     f"'{bank.folder}' has only {', '.join(sorted(bank.parts))}; with it work "
+                     f'{", ".join(working)} and joint=NAME. Name one of these, or another bank by '
+                     '--config.data.bank.folder=BANK (parts are cut along the limbs of the '
+                     "category, its 'skeleton')")
+
+
 def none(person: Person, bank, rng) -> Iterator[Placement]:
   """Leaves every picture clean."""
   return iter(())
@@ -139,9 +155,9 @@ def published(person: Person, bank, rng) -> Iterator[Placement]:
 
 def _joints(person, rng, names):
   """Joint numbers of two names; random labelled joints where the skeleton lacks the names."""
-  found = [person.skeleton.index(name) for name in names]
-  if None not in found:
-    return found
+  joints = [person.skeleton.index(name) for name in names]
+  if None not in joints:
+    return joints
   labelled = np.flatnonzero(person.visibility > 0)
   return list(rng.choice(labelled, 2)) if len(labelled) else [0, 0]
 
@@ -230,3 +246,5 @@ RECIPES = {'none': none, 'published': published,
            'mask_joints': mask_joints,
            'mask_joints_scaled': functools.partial(mask_joints, scaled=True),
            'instance_paste': instance_paste}
+# The parts that a recipe cannot do without; the severities take what there is.
+_NEEDS = {published: ('head', 'lower_arm', 'lower_leg', 'upper_leg'), instance_paste: ('person',)}

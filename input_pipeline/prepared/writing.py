@@ -126,7 +126,7 @@ def _write_columns(source, frames, folder):
   names = source.file.tolist()
   if source.folder:
     names = [os.path.relpath(name, source.folder) for name in names]
-  columns = source.columns | {'frames': frames}
+  columns = source.columns() | {'frames': frames}
   del columns['file']  # which savez calls its own
   np.savez(os.path.join(folder, 'columns.npz'), names=np.array(names), **columns)
   if source.ground_truth is not None:

@@ -28,21 +28,21 @@ def check_counts(name, split, path, pictures=None, people=None):
   many entries the file at `path` lists, None where it does not list them apart.
   Raises ValueError if the counts are those of another split.
   """
-  table, found = _COUNTS.get(name, {}), (pictures, people)
-  if split not in table or _agrees(found, table[split]):
+  table, counts = _COUNTS.get(name, {}), (pictures, people)
+  if split not in table or _agrees(counts, table[split]):
     return
-  other = next((s for s in table if _agrees(found, table[s])), None)
+  other = next((s for s in table if _agrees(counts, table[s])), None)
   if other:
     raise ValueError(f'{path}: this is {other} ({_text(table[other])}) of {name}, not {split} '
                      f"({_text(table[split])}); give the path of the {split} file, or name the "
                      f'split {other}')
-  print(f'{path}: {_text(found)}; the official {split} of {name} has {_text(table[split])}, so '
+  print(f'{path}: {_text(counts)}; the official {split} of {name} has {_text(table[split])}, so '
         'numbers from here are not those of papers')
 
 
-def _agrees(found, official):
-  pairs = [(f, o) for f, o in zip(found, official, strict=True) if None not in (f, o)]
-  return bool(pairs) and all(f == o for f, o in pairs)
+def _agrees(counts, official):
+  pairs = [(c, o) for c, o in zip(counts, official, strict=True) if None not in (c, o)]
+  return bool(pairs) and all(c == o for c, o in pairs)
 
 
 def _text(counts):

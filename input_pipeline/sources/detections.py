@@ -64,7 +64,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
   nobody = lambda column: np.zeros_like(column, shape=(1, *column.shape[1:]))  # row -1
   of_person = {name: np.concatenate([column, nobody(column)])[rows]
-               for name, column in source.columns.items() if name not in _OF_BOX}
+               for name, column in source.columns().items() if name not in _OF_BOX}
   return dataclasses.replace(
     source, **of_person, image_id=np.array([e['id'] for e in entries], np.int64), file=files,
     box=boxes, center=center, scale=scale, box_score=np.array(scores, np.float32),

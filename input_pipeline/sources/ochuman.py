@@ -75,7 +75,7 @@ def _in_coco_form(content, split, path):
 
 def _complete(content, path):
   """[(picture, its people with joints and mask)], pictures without one left out, by image_id."""
-  found = []
+  complete = []
   for i, picture in enumerate(content['images']):
     people = picture.get('annotations')
     if not isinstance(people, list) or not isinstance(picture.get('image_id'), (int, str)):
@@ -83,8 +83,8 @@ def _complete(content, path):
                        'the file again')
     people = [p for p in people if isinstance(p, dict) and p.get('keypoints') and p.get('segms')]
     if people:
-      found.append((picture, people))
-  return sorted(found, key=lambda pair: (isinstance(pair[0]['image_id'], str),
+      complete.append((picture, people))
+  return sorted(complete, key=lambda pair: (isinstance(pair[0]['image_id'], str),
                                          pair[0]['image_id']))
 
 

@@ -27,8 +27,8 @@ class Source:
   """N people, one row each, in columns. The copy in a data worker shares their memory; it has no
   ground truth, and no masks that are drawn from annotations.
 
-  Pixels are those of the full picture. What a file `input_pipeline/sources/<name>.py` must offer
-  is a function `load(split, **options) -> Source`.
+  Pixels are those of the full picture. A set is a function `load(split, **options) ->
+  Source`: that of a file `input_pipeline/sources/<name>.py`, or one of the table in coco_sets.py.
 
   name, split: for messages and the protocol stamp.
   skeleton: the K keypoints.
@@ -92,8 +92,8 @@ class Source:
 
   @functools.cached_property
   def _packed(self):
-    kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-    function, arguments, close = workers.pack(kept | {'ground_truth': None})
+    values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    function, arguments, close = workers.pack(values | {'ground_truth': None})
     weakref.finalize(self, close)
     return _from_fields, (function, arguments)
 
@@ -139,16 +139,15 @@ class Source:
     """Width of the full picture of a row; image: what `read` gave."""
     return image.shape[1] if self.frames is None else int(self.frames[row, 3])
 
-  @property
   def columns(self) -> dict[str, np.ndarray]:
-    """The arrays with an entry for each row, without those that the set does not have."""
+    """All arrays of N rows, by their field."""
     fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
     return {name: value for name, value in fields if isinstance(value, np.ndarray)}
 
   def subset(self, rows) -> 'Source':
     """The people of these rows, in this order; the ground truth keeps everybody."""
     rows = np.asarray(rows, np.int64)
-    columns = {name: column[rows] for name, column in self.columns.items()}
+    columns = {name: column[rows] for name, column in self.columns().items()}
     at = lambda function: functools.partial(_of_row, function, rows)
     return dataclasses.replace(self, **columns, read=at(self.read), mask=at(self.mask),
                                parts=at(self.parts))

@@ -1,4 +1,5 @@
 """The exported benchmark: the same everywhere, readable elsewhere, and checked."""
+import dataclasses
 import json
 import os
 import shutil
@@ -110,6 +111,26 @@ def test_other_tools_read_it_as_a_coco_set(world, folder):
   result.accumulate()
   result.summarize()
   assert result.stats[0] == pytest.approx(1.0)
+
+
+def test_an_export_is_a_set_to_evaluate_on(world, bank, folder):
+  """Loaded as COCO, with nothing drawn, its crops are the occluded ones; flags are in the truth."""
+  source = sources.load('coco', 'occluded', root=str(folder), images='occluded',
+                        annotations='annotations/{split}.json')
+  np.testing.assert_allclose(source.center, world.center, atol=0.6)  # COCO's boxes end a pixel
+  source = dataclasses.replace(source, center=world.center, scale=world.scale)  # earlier
+  drawn, read = (PairMaker(s, SIZE, bank, recipe, 0) for s, recipe in (
+    (world, 'severity3'), (source, 'none')))
+  assert source.annotation_id.tolist() == world.annotation_id.tolist()
+  flags = {a['id']: a['covered'] for a in source.ground_truth['annotations'] if 'covered' in a}
+  for row in range(len(world)):
+    want, got = (maker.evaluate((row, True)) for maker in (drawn, read))
+    np.testing.assert_array_equal(got['image'], got['occluded_image'])
+    np.testing.assert_allclose(got['keypoints'], want['keypoints'], atol=1e-3)
+    error, whole = (np.abs(got['image'].astype(int) - want[kind]).mean()
+                    for kind in ('occluded_image', 'image'))
+    assert error < 0.6 * whole or not want['covered'].any()  # the rest is smoothing
+    assert flags[int(world.annotation_id[row])] == want['covered'].astype(int).tolist()
 
 
 def test_verify_finds_what_was_changed(folder, tmp_path, capsys):

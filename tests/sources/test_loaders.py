@@ -225,7 +225,7 @@ def test_a_box_has_one_crop_whoever_found_it(tmp_path, name, padding, aspect):
       np.testing.assert_array_equal(getattr(boxes, column), [*values[of], 0])
   # The annotations are still those of the set.
   assert boxes.as_coco()['annotations'] == source.as_coco()['annotations']
-  assert len(boxes.columns['image_id']) == len(boxes.subset([2, 1]).columns['image_id']) + count
+  assert len(boxes.columns()['image_id']) == len(boxes.subset([2, 1]).columns()['image_id']) + count
 
 
 def test_detections_need_files(tmp_path):

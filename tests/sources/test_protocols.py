@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import scipy.io
 
+from configs import ccoco_hrnet, cmpii_hrnet, protocols
 from dslope_jax import skeletons
+from dslope_jax.tasks.from_config import load_train
 from input_pipeline import sources
 from input_pipeline.sources import counts as official_counts
 from tests.data_sets import write_json, write_keypoints
+from tests.refusals import fails
 from tests.truths import average_precision_of_own
 
 
@@ -219,6 +222,28 @@ def test_faces_errors(tmp_path):
   root = write_keypoints(tmp_path / 'b', 'annotations/aflw_test.json', skeletons.COFW, edit=unname)
   with pytest.raises(ValueError, match='has 87 keypoint numbers, 19 joints need 57'):
     sources.load('faces', 'test', root=root, faces_of='aflw')
+
+
+# ---- configs
+
+def test_protocols_train_as_the_configs_of_their_sets():
+  assert protocols.get_config('mpii').to_dict() == cmpii_hrnet.get_config().to_dict()
+  assert protocols.get_config('coco').to_dict() == ccoco_hrnet.get_config().to_dict()
+
+
+@pytest.mark.parametrize('word, wanted', [
+  ('coco', (0.35, 45, 0.3)), ('crowdpose', (0.35, 45, 0.3)), ('mpii_test', (0.25, 30, 0)),
+  ('jhmdb', (0.25, 30, 0)), ('aic', (0.5, 40, 0.3)), ('300w', (0.25, 30, 0)),
+  ('cofw', (0.25, 30, 0)), ('wflw', (0.25, 30, 0)), ('aflw', (0.25, 30, 0))])
+def test_every_set_has_its_published_augmentation(word, wanted):
+  augmentation = protocols.get_config(word).data.augmentation
+  assert (augmentation.scale, augmentation.rotation, augmentation.half_body_prob) == wanted
+
+
+@pytest.mark.parametrize('word', ['ochuman', 'ochuman_test'])
+def test_ochuman_is_not_trained_on(word):
+  fails(lambda: load_train(protocols.get_config(word)), 'no training split', 'ochuman is for',
+        'configs/ccoco_hrnet.py', '--workdir')
 
 
 @pytest.mark.parametrize('extended', [False, True])

@@ -22,15 +22,15 @@ def test_optional_columns_go_with_their_rows():
   rows = [7, 0, 7, 11]
   copy = cloudpickle.loads(cloudpickle.dumps(people()))  # as data workers get it
   for part in (people().subset(rows), copy.subset(rows)):
-    assert set(OPTIONAL) <= set(part.columns)
-    for name, column in people().columns.items():
+    assert set(OPTIONAL) <= set(part.columns())
+    for name, column in people().columns().items():
       np.testing.assert_array_equal(getattr(part, name), column[rows], err_msg=name)
   assert people().keypoints_3d.shape == (12, 17, 3) and people().camera.shape == (12, 4)
 
 
 def test_what_a_set_lacks_is_no_column():
   bare = dataclasses.replace(people(), **dict.fromkeys(OPTIONAL))
-  assert not set(OPTIONAL) & set(bare.columns) and len(bare.columns) == 9
+  assert not set(OPTIONAL) & set(bare.columns()) and len(bare.columns()) == 9
   assert bare.subset([1, 2]).camera is None
 
 
