@@ -81,5 +81,5 @@ def get_config(argument='coco'):
   config.evals.val.update(common.evaluation(protocol.test, protocol.metric)
                           | dict(recipe=protocol.recipes[1]))
   if word == 'coco_test':
-    config.evals.val.loader = common.ConfigDict(_TEST_DEV)
+    config.evals.val.data.loader = common.ConfigDict(_TEST_DEV)
   return common.use_arguments(config, rest, dict(w32=dict(width=32), w48=dict(width=48)))

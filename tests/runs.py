@@ -8,9 +8,10 @@ import time
 import jax
 import numpy as np
 
-from dslope_jax.tasks.people import load_source
+from dslope_jax import systems
+from dslope_jax.tasks import top_down
 from dslope_jax.training import checkpointing, train_state
-from eval import build_system
+from dslope_jax.training import workdir as workdirs
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -47,8 +48,9 @@ def weights(workdir, config, step=None):
   """{'params', 'batch_stats'} of a run as NumPy arrays."""
   exact = config.system.model.get('dtype') == 'float64'
   with jax.enable_x64(exact):
-    system = build_system(config, load_source(config, config.data.train_split).skeleton)
-    shapes = train_state.weight_shapes(system, tuple(config.data.size))
+    facts = workdirs.read_facts(workdir)
+    system = systems.build(facts, **config.system.to_dict())
+    shapes = train_state.weight_shapes(system, top_down.example(facts))
     return jax.device_get(checkpointing.restore_weights(workdir, shapes, step)[0])
 
 

@@ -39,10 +39,10 @@ def build(config, workdir, training=True) -> Task:
   evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits)
            for name in config.evals}
   if not training:
-    return Task(system, facts, _example(facts), 0, None, evals)
+    return Task(system, facts, example(facts), 0, None, evals)
   batches = functools.partial(_train_stream, config, source, bank, system.fields['loss'])
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
-  return Task(system, facts, _example(facts), len(source), batches, evals, source.digest, sheet)
+  return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet)
 
 
 def serve(config, facts: Facts) -> Serving:
@@ -86,7 +86,8 @@ def _score_file(subjects, metric, path):
                   f'annotation {missed[0]}); their joints count as wrong' if missed else '')
 
 
-def _example(facts):
+def example(facts: Facts) -> dict:
+  """A batch of shapes, B = 1."""
   (w, h), k = facts.size, facts.skeleton.num_keypoints
   shape = jax.ShapeDtypeStruct
   return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),

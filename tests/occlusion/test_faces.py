@@ -3,10 +3,10 @@ import functools
 
 import numpy as np
 import pytest
+from dslope_jax.tasks.from_config import load_bank, load_source, load_train
 
 from configs import protocols
 from dslope_jax import skeletons
-from dslope_jax.tasks.from_config import load_bank, load_source, load_train
 from input_pipeline import sources
 from input_pipeline.geometry import Augmentation
 from input_pipeline.occlusion import bank as patches
