@@ -20,8 +20,8 @@ from PIL import Image
 import eval as evaluation_script
 import train
 from configs import common
-from dslope_jax import cli
 from dslope_jax.training import checkpointing, init_from, optimizers
+from dslope_jax.training import workdir as workdirs
 from dslope_jax.training.train_state import TrainState
 from input_pipeline import stream
 from input_pipeline.geometry import Augmentation
@@ -310,30 +310,24 @@ def broken_pictures(tmp_path):
 
 def test_unreadable_pictures_in_training(broken_pictures, capsys):
   source = coco.load('train', root=broken_pictures)
-  batches = stream.train_stream(_maker(source, Augmentation()), batch_size=4)
-  names, seen = set(), 0
-  for _ in range(2):
-    batch = next(batches)
-    bad = batch['unreadable']
-    assert set(batch['row'][bad].tolist()) == {1, 2}
-    assert not batch['image'][bad].any()
-    assert not batch['visibility'][bad].any()
-    assert batch['image'][~bad].any(axis=(1, 2, 3)).all()
-    seen += bad.sum()
-    train._count_unreadable(batch, source, names, limit=2)
-  assert seen == 4
+  batches = stream.train_stream(_maker(source, Augmentation()), batch_size=4, max_unreadable=2)
+  for batch in (next(batches), next(batches)):
+    black = ~batch['image'].any(axis=(1, 2, 3))
+    assert black.sum() == 2
+    assert not batch['visibility'][black].any() and batch['visibility'][~black].any()
+    assert not {'row', 'unreadable'} & batch.keys()
   printed = capsys.readouterr().out
   assert printed.count('000002.jpg') == printed.count('000003.jpg') == 1
   assert printed.count('\n') == 2
-  fails(lambda: train._count_unreadable(batch, source, set(), limit=1), 'data.max_unreadable=1',
-         'mend the files named above', kind=OSError)
+  few = stream.train_stream(_maker(source, Augmentation()), batch_size=4, max_unreadable=1)
+  fails(lambda: next(few), 'data.max_unreadable=1', 'mend the files named above', kind=OSError)
 
 
 def test_unreadable_pictures_in_evaluation(broken_pictures):
   source = coco.load('val', root=broken_pictures)
   maker = _maker(source)
-  fails(lambda: maker.evaluate((1, True)), 'val/000102.jpg', 'ends too early', kind=OSError)
-  fails(lambda: maker.evaluate((2, True)), 'val/000103.jpg', 'is 96x64',
+  fails(lambda: maker.evaluate(1), 'val/000102.jpg', 'ends too early', kind=OSError)
+  fails(lambda: maker.evaluate(2), 'val/000103.jpg', 'is 96x64',
          'its annotation says 96x128', kind=OSError)
   for num_workers in (0, 1):
     with pytest.raises(OSError, match='val/00010[23].jpg'):
@@ -364,10 +358,9 @@ def test_patch_bank(tmp_path):
 
 def _config(root, **changes):
   """One tiny network on a tiny set, for three steps."""
-  config = common.base(('net',))
+  config = common.top_down()
   config.update(dict(batch_size=2 * jax.device_count(), duration='3 steps', save_every='1 step',
                      eval_every='99 steps', log_every='1 step'))
-  config.system.name = 'heatmap'
   config.system.model = ConfigDict(tiny.MODEL)
   config.data.update(dict(root=root, size=(32, 32), recipe='none'))
   config.evals = {}
@@ -419,13 +412,13 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   mended = _config(data)
   with pytest.raises(ValueError, match='schedule'):
     train.train(_config(data, **{'optim.net.schedule': 'linear'}), str(tmp_path))
-  cli.check_config(mended, tmp_path, allow_change=False)
+  workdirs.check_config(mended, tmp_path, allow_change=False)
   (tmp_path / 'patches').mkdir()
-  fails(lambda: cli.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
+  fails(lambda: workdirs.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
          'data.bank.seed: 0 -> 5', '--allow_config_change')
-  cli.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
+  workdirs.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
   (tmp_path / 'config.json').write_text('{"seed": ')
-  fails(lambda: cli.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
+  fails(lambda: workdirs.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
 
 
 def test_workdir_that_cannot_be_written(data, tmp_path):
@@ -436,9 +429,9 @@ def test_workdir_that_cannot_be_written(data, tmp_path):
 
 
 def test_two_runs_in_one_workdir(data, tmp_path):
-  with cli.claim_workdir(tmp_path):
+  with workdirs.claim(tmp_path):
     fails(lambda: train.train(_config(data), str(tmp_path)), 'another run is writing to', tmp_path)
-  cli.claim_workdir(tmp_path).close()
+  workdirs.claim(tmp_path).close()
 
 
 @pytest.mark.parametrize('text', ['', '5', 'epochs', '-1 epochs', '1e3 steps', '5 hours',

@@ -189,7 +189,7 @@ def test_places_in_the_picture_invert_the_crop(name, cx, cy, scale, x, y):
 def test_unbiased_crops_of_mirrored_pictures_are_mirrored_crops():
   source = sources.load('synthetic', 'val', num_people=2, size=(96, 128))
   maker = PairMaker(source, (48, 64), None, 'none', 0, unbiased=True)
-  upright = maker.evaluate((0, True))
+  upright = maker.evaluate(0)
   assert np.array_equal(maker.upright(0),
                         geometry.udp_affine(source.center[0], source.scale[0], 0, (48, 64)))
   image = source.read(0)
@@ -216,7 +216,7 @@ def test_an_unknown_codec_is_one_line(kind):
   config.system.codec = 'simcc'
   with pytest.raises(ValueError, match=r"system.codec is one of \['dark', 'hrnet', 'udp'\], not "
                                        "'simcc'") as error:
-    systems.build(**config.system.to_dict(), num_keypoints=3)
+    systems.build(tiny.facts(3), **config.system.to_dict())
   assert '\n' not in str(error.value)
 
 

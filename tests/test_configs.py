@@ -44,7 +44,7 @@ def shrink(config, root, steps=2):
 def test_sections_are_the_same_everywhere(name):
   module = importlib.import_module(f'configs.{name}')
   config = module.get_config()
-  assert set(config) == set(common.base(('net',)))
+  assert set(config) == set(common.top_down())
   for line in ('Command: python train.py --config', 'Expected', 'ime'):
     assert line in module.__doc__
 

@@ -2,6 +2,8 @@
 from ml_collections import ConfigDict
 
 from configs import common
+from dslope_jax.skeletons import Skeleton
+from dslope_jax.systems.base import Facts
 
 # It compiles several times faster than the smallest HRNet.
 MODEL = dict(name='simple_baseline', depth=18, width=8, filters=(8, 8, 8), dtype='float32')
@@ -36,3 +38,9 @@ def get_config(argument=''):
   if 'exact' in argument or 'coco' in argument:
     c.evals = {}
   return c
+
+
+def facts(num_keypoints, size=(32, 32)):
+  """What data of so many keypoints without names or sides tell a system."""
+  names = tuple(f'point {i}' for i in range(num_keypoints))
+  return Facts(Skeleton(names, limbs=(), sigmas=(0.1,) * num_keypoints, flip_pairs=()), size)

@@ -36,8 +36,9 @@ def main(_):
   if name not in config.evals:
     raise ValueError(f"--entry '{name}' is none of the config's evals: {list(config.evals)}")
   entry = config.evals[name]
-  source = load_source(config, entry.split, **entry.loader)
-  _report(export(source, load_bank(config, flag.workdir or default_workdir()), entry.recipe,
+  source = load_source(config, entry.split, entry.data)
+  _report(export(source, load_bank(config, flag.workdir or default_workdir(),
+                                   recipe_names=[entry.recipe]), entry.recipe,
                  config.data.size, flag.out, picture_format=flag.format, num_workers=flag.workers,
                  unbiased=unbiased_crops(config)))
 

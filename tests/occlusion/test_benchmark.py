@@ -73,7 +73,7 @@ def test_pairs_are_those_of_the_evaluation(world, bank, folder):
   maker = PairMaker(world, SIZE, bank, 'severity3', 0)
   differing = 0
   for row in range(len(world)):
-    sample = maker.evaluate((row, True))
+    sample = maker.evaluate(row)
     annotation = truth.anns[int(world.annotation_id[row])]
     assert annotation['covered'] == sample['covered'].astype(int).tolist()
     names = [truth.imgs[annotation['image_id']]['file_name'],
@@ -124,7 +124,7 @@ def test_an_export_is_a_set_to_evaluate_on(world, bank, folder):
   assert source.annotation_id.tolist() == world.annotation_id.tolist()
   flags = {a['id']: a['covered'] for a in source.ground_truth['annotations'] if 'covered' in a}
   for row in range(len(world)):
-    want, got = (maker.evaluate((row, True)) for maker in (drawn, read))
+    want, got = (maker.evaluate(row) for maker in (drawn, read))
     np.testing.assert_array_equal(got['image'], got['occluded_image'])
     np.testing.assert_allclose(got['keypoints'], want['keypoints'], atol=1e-3)
     error, whole = (np.abs(got['image'].astype(int) - want[kind]).mean()

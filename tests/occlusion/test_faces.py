@@ -3,10 +3,10 @@ import functools
 
 import numpy as np
 import pytest
-from dslope_jax.tasks.from_config import load_bank, load_source, load_train
 
 from configs import protocols
 from dslope_jax import skeletons
+from dslope_jax.tasks.people import load_bank, load_source, load_train
 from input_pipeline import sources
 from input_pipeline.geometry import Augmentation
 from input_pipeline.occlusion import bank as patches
@@ -43,9 +43,9 @@ def test_every_face_protocol_makes_pairs(tmp_path, word):
                     Augmentation(**config.data.augmentation))
   covered = [maker.train(i, i % 8)['covered'].sum() for i in range(24)]
   assert 0 < np.mean(np.array(covered) == 0) < 0.8  # a third stays clean, and who turns out so
-  people = load_source(config, entry.split, **entry.loader)
+  people = load_source(config, entry.split, entry.data)
   fixed = PairMaker(people, size, bank, entry.recipe, 0)
-  assert np.mean([fixed.evaluate((row, True))['covered'].mean() for row in range(8)]) > 0.1
+  assert np.mean([fixed.evaluate(row)['covered'].mean() for row in range(8)]) > 0.1
 
 
 def test_a_face_is_cut_along_its_points():

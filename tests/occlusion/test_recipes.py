@@ -175,7 +175,7 @@ def test_severity_does_not_depend_on_the_size_of_the_crop(bank):
     flags = []
     for size in ((48, 64), (192, 256)):
       maker = PairMaker(world(), size, bank, 'severity4', 0)
-      flags.append(maker.evaluate((row, True))['covered'])
+      flags.append(maker.evaluate(row)['covered'])
     np.testing.assert_array_equal(*flags)
 
 

@@ -7,10 +7,10 @@ import pickle
 import numpy as np
 import pytest
 import scipy.io
-from dslope_jax.tasks.from_config import load_train
 
 from configs import ccoco_hrnet, cmpii_hrnet, protocols
 from dslope_jax import skeletons
+from dslope_jax.tasks.people import load_train
 from input_pipeline import sources
 from input_pipeline.sources import counts as official_counts
 from tests.data_sets import write_json, write_keypoints

@@ -12,6 +12,7 @@ from dslope_jax.training import optimizers
 from dslope_jax.training.train_state import TrainState
 from dslope_jax.training.train_step import make_train_step
 from dslope_jax.weights import pytorch
+from tests import tiny
 from tests.golden.dslope import golden_rule
 from tests.golden_data import GOLDEN, nhwc, relative_error, state_dict, torch_names
 
@@ -27,7 +28,8 @@ ADAM = dict(lr=CASE['lr'], schedule='constant', warmup='0 steps', boundaries=(),
 def make_run(kind, dtype):
   """Step function and first state of the recorded loop."""
   weights = {'gnet': 1e-5, 'enet': 1e-3 if kind == 'mse' else 1e-5}
-  system = systems.build('dslope', num_keypoints=17, model=dict(name='hrnet', **SIZES),
+  system = systems.build(tiny.facts(17, (CASE['W'], CASE['H'])), 'dslope',
+                         model=dict(name='hrnet', **SIZES),
                          mutual=dict(kind=kind, weights=weights), sigma=CASE['sigma'])
   learners = ('enet', 'gnet') if kind == 'mse' else ('enet',)
   optimizer, _ = optimizers.build({n: ADAM for n in learners}, system.networks, 3, 1)
@@ -58,7 +60,8 @@ def recorded_target(i):
 
 def test_drawn_targets_equal_the_recorded_ones():
   for i in range(3):
-    target, weight = heatmap.draw_targets(make_batch(i, np.float32), CASE['W'] // 4, CASE['sigma'])
+    target, weight = heatmap.draw_targets(make_batch(i, np.float32), (CASE['W'], CASE['H']),
+                                          CASE['W'] // 4, CASE['sigma'])
     np.testing.assert_allclose(target, recorded_target(i)['target'], atol=1e-6)
     np.testing.assert_array_equal(weight, recorded_target(i)['target_weight'])
 
@@ -127,7 +130,8 @@ def test_one_step_float32(kind, record):
 
 
 def test_distilling_refuses_a_learning_teacher():
-  system = systems.build('dslope', num_keypoints=17, model=dict(name='hrnet', **SIZES),
+  system = systems.build(tiny.facts(17, (CASE['W'], CASE['H'])), 'dslope',
+                         model=dict(name='hrnet', **SIZES),
                          mutual=dict(kind='distill', weights={'gnet': 0., 'enet': 1e-5}))
   optimizer, _ = optimizers.build({'gnet': ADAM, 'enet': ADAM}, system.networks, 3, 1)
   _, state = make_run('distill', np.float32)

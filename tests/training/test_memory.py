@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from dslope_jax import cli, systems
+from dslope_jax import systems
 from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 from dslope_jax.training import memory, train_state
 from dslope_jax.training.train_step import make_loss, make_train_step
@@ -125,9 +125,9 @@ def test_remat_may_change_in_a_run(tmp_path):
   old = json.loads(config.to_json_best_effort())
   del old['remat']
   (tmp_path / 'config.json').write_text(json.dumps(old))
-  cli.check_config(config, str(tmp_path), False)
+  workdir.check_config(config, str(tmp_path), False)
   config.remat = True
-  cli.check_config(config, str(tmp_path), False)
+  workdir.check_config(config, str(tmp_path), False)
   config.accumulate = 2
   with pytest.raises(ValueError, match='accumulate'):
-    cli.check_config(config, str(tmp_path), False)
+    workdir.check_config(config, str(tmp_path), False)

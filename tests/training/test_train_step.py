@@ -10,9 +10,11 @@ from dslope_jax import systems
 from dslope_jax.systems.base import Forward, System, normalise
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_train_step
+from tests import tiny
 
 TINY = dict(name='hrnet', width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1))
-SIZE = (32, 32)
+EXAMPLE = {field: jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
+           for field in ('image', 'occluded_image')}
 
 
 class Linear(nn.Module):
@@ -28,19 +30,20 @@ class Linear(nn.Module):
 def linear_system(dropout=0.0):
   networks = {'a': Linear(dropout), 'b': Linear(dropout)}
 
-  def loss(forward, batch, step):
+  def loss(forward, batch):
     out = {n: forward(n, batch['x']) for n in networks}
     terms = {f'{n}/fit': jnp.square(o - batch['y']).mean() for n, o in out.items()}
     return sum(terms.values()), terms | {'same': jnp.abs(out['a'] - out['b']).max()}
 
   shapes = [jax.ShapeDtypeStruct((1, 5), 'float32')]
-  return System(networks, lambda size: {n: shapes for n in networks}, loss, None)
+  return System(networks, {}, lambda example: {n: shapes for n in networks}, loss, None)
 
 
 def run(system, steps=3, trainable=('a', 'b'), **options):
   tx = optax.partition({'on': optax.adam(1e-2), 'off': optax.set_to_zero()},
                        {n: 'on' if n in trainable else 'off' for n in system.networks})
-  state = train_state.create(system, tx, seed=0, size=SIZE, ema=bool(options.get('ema_decay')))
+  state = train_state.create(system, tx, seed=0, example=EXAMPLE,
+                             ema=bool(options.get('ema_decay')))
   step = jax.jit(make_train_step(system, tx, trainable=trainable, **options))
   states = [state]
   for i in range(steps):
@@ -71,7 +74,7 @@ class Maps(nn.Module):
 
 def test_micro_batches_with_few_labels_equal_the_whole():
   """The KL term is a mean over labelled joints, of which micro-batches have unequal numbers."""
-  system = systems.build('dslope', num_keypoints=5, model=TINY, mutual=dict(
+  system = systems.build(tiny.facts(5), 'dslope', model=TINY, mutual=dict(
     kind='kl', weights={'gnet': 1., 'enet': 1.}, temperature=1., features=False))
   system = system._replace(networks={name: Maps() for name in system.networks})
   rng, tx = np.random.default_rng(0), optax.sgd(1e-2)
@@ -80,7 +83,7 @@ def test_micro_batches_with_few_labels_equal_the_whole():
   pictures = rng.integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
   batch = {'image': pictures[0], 'occluded_image': pictures[1], 'visibility': visibility,
            'keypoints': rng.uniform(0, 32, (4, 5, 2)).astype(np.float32)}
-  state = train_state.create(system, tx, seed=0, size=SIZE)
+  state = train_state.create(system, tx, seed=0, example=EXAMPLE)
   after = [jax.jit(make_train_step(system, tx, trainable=('gnet', 'enet'), accumulate=n))(
     state, batch) for n in (1, 2)]
   (whole, terms), (split, split_terms) = ((state.params, terms) for state, terms in after)
@@ -91,11 +94,11 @@ def test_micro_batches_with_few_labels_equal_the_whole():
 
 def test_parts_pass_batch_statistics_on():
   """Two parts leave the statistics of two passes: 0.9 * (0.9 * old + ...) + ..."""
-  system = systems.build('heatmap', num_keypoints=3, model=TINY)
+  system = systems.build(tiny.facts(3), 'heatmap', model=TINY)
   spec = dict(lr=1e-3, schedule='constant', warmup='0 steps', boundaries=(), factor=.1,
               weight_decay=0., clip=0., frozen=False)
   tx, _ = optimizers.build({'net': spec}, system.networks, 1, 1)
-  state = train_state.create(system, tx, seed=0, size=SIZE)
+  state = train_state.create(system, tx, seed=0, example=EXAMPLE)
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (4, 32, 32, 3), np.uint8),
            'keypoints': np.full((4, 3, 2), 16, np.float32),
@@ -147,9 +150,9 @@ def test_dropout_differs_by_network_and_step_but_not_by_run():
 
 def test_networks_start_different_and_seeds_matter():
   tx = optax.sgd(1.)
-  system = systems.build('dslope', num_keypoints=4, model=TINY,
+  system = systems.build(tiny.facts(4), 'dslope', model=TINY,
                          mutual=dict(kind='none', weights={'gnet': 0., 'enet': 0.}))
-  create = lambda seed: train_state.create(system, tx, seed=seed, size=SIZE).params
+  create = lambda seed: train_state.create(system, tx, seed=seed, example=EXAMPLE).params
   one, same, other = create(0), create(0), create(1)
   jax.tree.map(np.testing.assert_array_equal, one, same)
   kernel = lambda p, n: p[n]['conv1']['kernel']
@@ -160,26 +163,26 @@ def test_networks_start_different_and_seeds_matter():
 @pytest.mark.parametrize('options,message', [
   (dict(name='dslope', mutual=dict(kind='kld')), "not 'kld'"),
   (dict(name='heatmap', loss='mae'), "not 'mae'"),
-  (dict(name='heatmap', images='hidden'), "not 'hidden'")])
+  (dict(name='heatmap', view='hidden'), "not 'hidden'")])
 def test_wrong_choices_are_named(options, message):
   with pytest.raises(ValueError, match=message):
-    systems.build(num_keypoints=4, model=TINY, **options)
+    systems.build(tiny.facts(4), model=TINY, **options)
 
 
 @pytest.mark.parametrize('kind,features', [('kl', False), ('kl', True), ('none', False)])
 def test_kinds_have_their_terms(kind, features):
-  system = systems.build('dslope', num_keypoints=8, model=TINY, loss='ohkm',
+  system = systems.build(tiny.facts(8), 'dslope', model=TINY, loss='ohkm',
                          mutual=dict(kind=kind, weights={'gnet': 1., 'enet': 1.}, temperature=.1,
                                      features=features))
   k = 8
-  params = train_state.init_weights(system, 0, SIZE)
+  params = train_state.init_weights(system, 0, EXAMPLE)
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (2, 32, 32, 3), np.uint8),
            'occluded_image': rng.integers(0, 256, (2, 32, 32, 3), np.uint8),
            'keypoints': np.full((2, k, 2), 16, np.float32),
            'visibility': np.full((2, k), 2, np.uint8)}
   forward = Forward(system.networks, params['params'], params['batch_stats'])
-  loss, terms = system.loss(forward, batch, 0)
+  loss, terms = system.loss(forward, batch)
   extra = {'kl': ['kl'], 'none': []}[kind] + (['stage2', 'stage3', 'stage4'] if features else [])
   assert set(terms) == {f'{n}/{t}' for n in ('gnet', 'enet')
                         for t in ['heatmap', *(f'mutual_{e}' for e in extra)]}
