@@ -123,7 +123,7 @@ def evaluate(config, workdir, checkpoint=None, stress=False, report=False):
     if stress:
       say(stress_test.text(stress_test.run(evaluator, weights, folder)))
     if report:
-      say(f'the report is {evaluation_report.write(folder, evaluator)}')
+      say(f'the report is {evaluation_report.write(folder, evaluator.worst(50))}')
   return out
 
 

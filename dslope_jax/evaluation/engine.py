@@ -143,7 +143,8 @@ class Evaluator:
     if write:
       write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': results})
       write_json(os.path.join(folder, 'report.json'),
-                 {'stamp': stamp, 'report': reports, 'reliability': trust})
+                 {'stamp': stamp, 'report': reports, 'reliability': trust,
+                  'per_joint': self.per_joint()})
       if fits:
         write_json(os.path.join(folder, 'calibration.json'), fits)
     return results, stamp
@@ -165,7 +166,7 @@ class Evaluator:
 
   def worst(self, count):
     """The people of the last run with the fewest right joints on occluded pictures, for
-    `html_report.page`: caption and pictures of every network on both kinds."""
+    `report.write`: caption and pictures of every network on both kinds."""
     predictions, s = self.last[0], self.source
     right = np.mean([scoring.right_joints(s, p['keypoints']) & (s.visibility > 0)
                      for n, p in predictions.items() if n.endswith('occluded')], 0).sum(1)
@@ -180,7 +181,7 @@ class Evaluator:
           cases[wanted[row]] = {
             'caption': f'annotation {s.annotation_id[row]}, {os.path.basename(s.file[row])}: '
                        f'{share[row]:.0%} of the joints right',
-            'pictures': [{'title': t, 'image': p} for t, p in shown.items() if t != 'target']}
+            'pictures': {title: p for title, p in shown.items() if title != 'target'}}
     return [cases[i] for i in sorted(cases)]
 
   def sheet(self, predictions, sample, count=12):
