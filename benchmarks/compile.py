@@ -20,11 +20,8 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from benchmarks import collectives, report
-from dslope_jax.training import optimizers, sharding, train_state
-from dslope_jax.training.train_step import make_train_step
+from benchmarks import shared
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIGS = {'HRNet-W32': 'configs/ccoco_hrnet.py', 'tiny': 'tests/tiny.py:plain'}
 PER_DEVICE = 4
 HITS = '/jax/compilation_cache/cache_hits'
@@ -61,18 +58,14 @@ def _in_process(name, folder):
 
 def once(name):
   """{'trace', 'compile': (seconds by the clock, of CPU), 'hits': programs that had been kept}."""
-  config, hits = collectives.load_config(str(ROOT / CONFIGS[name])), []
+  config, hits = shared.load_config(CONFIGS[name]), []
   config.system.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
-  system, size = collectives.build_system(config), tuple(config.data.size)
-  mesh = sharding.make_mesh()
-  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
-  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=size))
-  batch = collectives.batch_shapes(size, PER_DEVICE)
-  step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=0)
+  make_state, step = shared.make_step(config)
+  state, batch = jax.eval_shape(make_state), shared.batch_shapes(config.data.size, PER_DEVICE)
   jax.monitoring.register_event_listener(
     lambda event, **_: hits.append(event) if event == HITS else None)
   marks = [(time.perf_counter(), time.process_time())]
-  lowered = sharding.jit_step(step, mesh).lower(state, batch)
+  lowered = step.lower(state, batch)
   marks.append((time.perf_counter(), time.process_time()))
   lowered.compile()
   marks.append((time.perf_counter(), time.process_time()))
@@ -82,7 +75,7 @@ def once(name):
 
 def _counts():
   from benchmarks import probes  # reads train.py, which the process above need not
-  config, probe = collectives.load_config(str(ROOT / CONFIGS['tiny'])), probes.Probe()
+  config, probe = shared.load_config(CONFIGS['tiny']), probes.Probe()
   config.duration, config.log_every = '8 steps', '2 steps'
   config.eval_every = config.save_every = '4 steps'
   for spec in config.optim.values():  # as in the published configs
@@ -106,13 +99,13 @@ def _counts():
 
 
 def main():
-  parser = report.parser(__doc__)
+  parser = shared.parser(__doc__)
   parser.add_argument('--once', choices=CONFIGS, help='measure in this process, print json')
   given = parser.parse_args()
   if given.once:
     print(json.dumps(once(given.once)))
   else:
-    report.show(rows(given.quick))
+    shared.show(rows(given.quick))
 
 
 if __name__ == '__main__':

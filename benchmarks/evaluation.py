@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from benchmarks import collectives, report
+from benchmarks import shared
 from dslope_jax.evaluation import engine as evaluation
 from dslope_jax.systems.base import Forward
 from dslope_jax.training import sharding, train_state
@@ -27,20 +27,19 @@ from input_pipeline import sources, stream
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.pairs import PairMaker
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def rows(quick=False):
   """(what, value, unit, reference, target) of all that is measured here."""
   config, batch_size, people, workers = _scale(quick)
   batch_size *= jax.device_count()
-  system, size = collectives.build_system(config), tuple(config.data.size)
+  system, size = shared.build_system(config), tuple(config.data.size)
   mesh = sharding.make_mesh()
   weights = sharding.replicate(train_state.init_weights(system, 0, size), mesh)
   with tempfile.TemporaryDirectory() as folder:
     evaluator, batches = _evaluator(config, system, mesh, people, batch_size, workers, folder)
-    stream = batches('published')
-    first = next(stream)
-    stream.close()
+    first_batches = batches('published')
+    first = next(first_batches)
+    first_batches.close()
     alone = yield from _predict(evaluator, system, weights, first, 2 if quick else 9)
     yield from _loop(evaluator, weights, batch_size, alone, 1 if quick else 3)
 
@@ -53,7 +52,7 @@ def _scale(quick):
     name, *rest = 'configs/clspet_hrnet.py', 16, 200, 0
   else:
     name, *rest = 'configs/ccoco_hrnet.py', 64, 3000, 8
-  return collectives.load_config(str(ROOT / name)), *rest
+  return shared.load_config(name), *rest
 
 
 def _evaluator(config, system, mesh, people, batch_size, workers, folder):
@@ -149,4 +148,4 @@ def _loop(evaluator, weights, batch_size, alone, rounds):
 
 
 if __name__ == '__main__':
-  report.show(rows(report.parser(__doc__).parse_args().quick))
+  shared.show(rows(shared.parser(__doc__).parse_args().quick))

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from benchmarks import report
+from benchmarks import shared
 from input_pipeline import geometry, sources, stream
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.pairs import PairMaker
@@ -148,7 +148,7 @@ def _maker(source, bank, recipe='published', size=SIZE):
   return PairMaker(source, size, bank, recipe, 0, geometry.Augmentation())
 
 
-def _streams(source, bank, batches):
+def _streams(source, bank, count):
   """By the clock, and by the CPU time of all processes: that says what free cores would do."""
   speed, cost = {}, {}
   for workers in (0, 1, 2):
@@ -156,11 +156,11 @@ def _streams(source, bank, batches):
     for _ in range(4 * max(workers, 1)):  # start-up, and what was read ahead
       next(batches)
     before, worked = time.perf_counter(), _seconds_worked()
-    for _ in range(batches):
+    for _ in range(count):
       next(batches)
     passed, worked = time.perf_counter() - before, _seconds_worked() - worked
     batches.close()
-    speed[workers], cost[workers] = 32 * batches / passed, 1e3 * worked / (32 * batches)
+    speed[workers], cost[workers] = 32 * count / passed, 1e3 * worked / (32 * count)
     yield (f'stream, {workers} workers', speed[workers], 'pairs/s',
            f'{cost[workers]:.2f} ms of CPU, {worked / passed:.2f} cores', '')
   yield 'stream, 2 workers', speed[2] / speed[1], 'x 1 worker', '', '>= 1.8 on 2 free cores'
@@ -226,10 +226,10 @@ def _start_up(root):
 
 
 def main():
-  parser = report.parser(__doc__)
+  parser = shared.parser(__doc__)
   parser.add_argument('--samples', type=int, default=100_000, help='of the memory measurement')
   given = parser.parse_args()
-  report.show(rows(given.quick, given.samples))
+  shared.show(rows(given.quick, given.samples))
 
 
 if __name__ == '__main__':

@@ -22,19 +22,16 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import train
-from benchmarks import collectives, probes, report
-from dslope_jax.tasks.people import load_bank, load_train
-from dslope_jax.training import checkpointing, optimizers, sharding, train_state
+from benchmarks import probes, shared
+from dslope_jax.training import checkpointing, sharding
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SKIP = 5  # steps at the start of a run, until it flows
 
 
 def rows(quick=False):
   """(what, value, unit, reference, target) of all that is measured here."""
   with tempfile.TemporaryDirectory() as folder, _kept_programs(folder):
-    stream = _one_batch(_config(2), folder)
+    stream = probes.OneBatch()
     yield from _counts(stream, folder, 4 if quick else 10)
     step = yield from _speeds(stream, folder, 20 if quick else 200, 1 if quick else 3)
     yield from _saving(step, folder, 10 if quick else 100,
@@ -52,19 +49,13 @@ def _kept_programs(folder):
 
 def _config(steps, log_every=1):
   """Of a run that trains so many steps, evaluates nothing and saves at its end."""
-  config = collectives.load_config(str(ROOT / 'tests/tiny.py:plain'))
+  config = shared.load_config('tests/tiny.py:plain')
   config.duration = config.save_every = config.eval_every = f'{steps} steps'
   config.log_every, config.evals = f'{log_every} steps', {}
   config.batch_size *= jax.device_count()
   for spec in config.optim.values():  # as in the published configs
     spec.update(dict(schedule='multistep', boundaries=('1000 steps',)))
   return config
-
-
-def _one_batch(config, folder):
-  config.data.bank.folder = f'{folder}/bank'
-  source, _ = load_train(config)
-  return probes.OneBatch(train._data_stream(config, source, load_bank(config, folder, source), 0))
 
 
 def _run(stream, folder, steps, log_every, counting=False):
@@ -117,7 +108,7 @@ def _speeds(stream, folder, steps, rounds):
 
 
 class _Stepper:
-  """Goes on with the step of a run as the loop does, two steps in flight."""
+  """Continues with the step of a run as the loop does, two steps in flight."""
 
   def __init__(self, probe, state):
     self.step_fn, self.batch, self.state, self.in_flight = probe.step_fn, probe.batch, state, []
@@ -162,11 +153,8 @@ def _saving(step, folder, steps, name):
 
 def _fresh_state(name):
   """Of the networks of a config."""
-  config = collectives.load_config(str(ROOT / name))
-  system = collectives.build_system(config)
-  optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
-  state = train_state.create(system, optimizer, seed=0, size=tuple(config.data.size))
-  return sharding.replicate(state, sharding.make_mesh())
+  make_state, _ = shared.make_step(shared.load_config(name))
+  return sharding.replicate(make_state(), sharding.make_mesh())
 
 
 def _floors(state, folder):
@@ -184,4 +172,4 @@ def _floors(state, folder):
 
 
 if __name__ == '__main__':
-  report.show(rows(report.parser(__doc__).parse_args().quick))
+  shared.show(rows(shared.parser(__doc__).parse_args().quick))

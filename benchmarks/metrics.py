@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from benchmarks import report
+from benchmarks import shared
 from dslope_jax.metrics import keypoint_ap, occlusion_report, people, pose_errors, subset_ap
 from dslope_jax.skeletons import COCO
 
@@ -52,10 +52,10 @@ def rows(quick=False, count=100_000):
 
 
 def main():
-  parser = report.parser(__doc__)
+  parser = shared.parser(__doc__)
   parser.add_argument('--people', type=int, default=100_000)
   given = parser.parse_args()
-  report.show(rows(given.quick, given.people))
+  shared.show(rows(given.quick, given.people))
 
 
 def _draw(count, seed=0):

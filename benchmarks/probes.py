@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import train
+from dslope_jax.training.profiling import Waits
+from input_pipeline import stream
 
 COMPILED = '/jax/core/compile/backend_compile_duration'  # also where a kept program is loaded
 
@@ -21,7 +23,7 @@ class Probe:
   the thread that trains asked for the value of a jax array, or waited for one; lag says how many
   steps had been handed over after the one that it is a term of, 0 for any other array. handed:
   seconds by the clock, and of CPU of all threads, at which each step was handed over.
-  step_fn, batch: the compiled step and its last batch, to go on with.
+  step_fn, batch: the compiled step and its last batch, to continue with.
   """
 
   def __init__(self):
@@ -30,15 +32,14 @@ class Probe:
     self._terms = {}  # id of a term: step; the terms are kept, or ids would come again
     self._kept, self._thread = [], threading.get_ident()
 
-  def run(self, config, workdir, stream=None, counting=True):
+  def run(self, config, workdir, train_stream=stream.train_stream, counting=True):
     """Trains by `train.train`, silently; returns the last state.
 
-    stream: batches to train on instead of the config's data. counting: write down what is fetched
-    and waited for, which takes time.
+    train_stream: in place of the data's own, such as `OneBatch`. counting: write down what is
+    fetched and waited for, which takes time.
     """
-    patches = [mock.patch.object(train, '_compile', self._compiler(train._compile))]
-    if stream is not None:
-      patches.append(mock.patch.object(train, '_data_stream', lambda *_: stream))
+    patches = [mock.patch.object(Waits, 'run', self._runner(Waits.run)),
+               mock.patch.object(stream, 'train_stream', train_stream)]
     with contextlib.ExitStack() as stack:
       for patch in [*patches, *(self._counters() if counting else ())]:
         stack.enter_context(patch)
@@ -69,16 +70,16 @@ class Probe:
       return function(*args, **kwargs)
     return counted
 
-  def _compiler(self, compile_step):
-    def compiler(*args):
-      self.step_fn = compile_step(*args)
-      return self._hand_over
-    return compiler
+  def _runner(self, run):
+    def runner(waits, step_fn, state, batch):
+      self.step_fn, self.batch = step_fn, batch
+      return run(waits, self._hand_over, state, batch)
+    return runner
 
   def _hand_over(self, state, batch):
     self.handed.append((time.perf_counter(), time.process_time()))
     state, terms = self.step_fn(state, batch)
-    self.step, self.batch = self.step + 1, batch
+    self.step += 1
     self._kept.append(terms)
     self._terms |= {id(x): self.step for x in jax.tree.leaves(terms)}
     return state, terms
@@ -89,14 +90,20 @@ class Probe:
 
 
 class OneBatch:
-  """An endless stream of the first batch of another."""
+  """Stands for `stream.train_stream`: its first batch, again and again, in every run."""
 
-  def __init__(self, stream):
-    self.batch = next(stream)
-    stream.close()
+  def __init__(self):
+    self._make, self._batch = stream.train_stream, None
+
+  def __call__(self, *args, **kwargs):
+    if self._batch is None:
+      batches = self._make(*args, **kwargs)
+      self._batch = next(batches)
+      batches.close()
+    return self
 
   def __next__(self):
-    return self.batch
+    return self._batch
 
   def close(self):
     pass

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from benchmarks import report
+from benchmarks import shared
 from configs import common
 from dslope_jax import heatmaps, systems
 from dslope_jax.systems.base import Forward, normalise
@@ -133,13 +133,13 @@ def _take_turns(sides, rounds):
 
 
 def main():
-  parser = report.parser(__doc__)
+  parser = shared.parser(__doc__)
   parser.add_argument('--vs', choices=['torch'], help='stop where it is not installed')
   parser.add_argument('--batch', type=int)
   parser.add_argument('--width', type=int, choices=[18, 32, 48], default=32)
   parser.add_argument('--cores', type=int, help='of the CPU, for both')
   given = parser.parse_args()
-  report.show(rows(given.quick, given.vs, given.batch, given.width))
+  shared.show(rows(given.quick, given.vs, given.batch, given.width))
 
 
 if __name__ == '__main__':

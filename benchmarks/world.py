@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks import report
+from benchmarks import shared
 from input_pipeline.sources import synthetic
 from input_pipeline.world import rendering
 
@@ -52,4 +52,4 @@ def measure(size, pictures=PICTURES, rounds=ROUNDS):
 
 
 if __name__ == '__main__':
-  report.show(rows(report.parser(__doc__).parse_args().quick))
+  shared.show(rows(shared.parser(__doc__).parse_args().quick))

@@ -86,9 +86,8 @@ def test_coco(coco_run):
     assert 0 <= x.get('data_wait_share', 0) <= 1 and x['enet/learning_rate'] > 0
   assert list((workdir / 'tensorboard').iterdir())
   assert (workdir / 'eval_2/val/pictures.jpg').stat().st_size > 1000
-  curve = cv2.imread(str(workdir / 'learning_curve.png'))  # losses beside the metric
-  assert curve.shape == (300, 920, 3) and (curve[:, :460] < 200).any() and (curve[:, 460:] <
-                                                                          200).any()
+  curve = cv2.imread(str(workdir / 'learning_curve.png'))
+  assert curve.shape[1] > 1200 and (curve[:, :400] < 200).any() and (curve[:, -400:] < 200).any()
 
 
 def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, tmp_path):

@@ -45,7 +45,8 @@ class MetricWriter:
         os.makedirs(folder, exist_ok=True)
         self._board = EventsWriter(os.path.join(folder, 'events'), f'.{os.getpid()}')
         if start:  # TensorBoard then forgets what other files have from this step on
-          self._add(start + 1, session_log=SessionLog(status=SessionLog.START))
+          self._board.write_event(Event(wall_time=time.time(), step=start + 1,
+                                        session_log=SessionLog(status=SessionLog.START)))
 
   def step(self, step: int, terms: dict):
     """Takes the terms (device scalars) of a step."""
@@ -107,20 +108,19 @@ class MetricWriter:
     """image: (H,W,3) uint8."""
     if self.active:
       with self._spared('tensorboard'):
-        self._add(step, summary=summary.image(name, image, dataformats='HWC'))
+        self._show(step, summary.image(name, image, dataformats='HWC'))
 
   def _write(self, step, line, scalars):
     if self.active:
       with self._spared('metrics.jsonl'), open(self.path, 'a', encoding='utf-8') as f:
         f.write(json.dumps({'step': step} | line) + '\n')
       with self._spared('tensorboard'):
-        for name, value in scalars.items():
-          if value is not None:
-            self._add(step, summary=summary.scalar(name, value))
+        self._show(step, *(summary.scalar(k, v) for k, v in scalars.items() if v is not None))
 
-  def _add(self, step, **what):
+  def _show(self, step, *summaries):
     if self._board:
-      self._board.write_event(Event(wall_time=time.time(), step=step, **what))
+      for each in summaries:
+        self._board.write_event(Event(wall_time=time.time(), step=step, summary=each))
       self._board.flush()
 
   def close(self):

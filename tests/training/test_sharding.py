@@ -1,5 +1,9 @@
-"""One device, eight devices, two processes: the same training."""
+"""One device, eight devices, two processes: the same training; what devices say to each other."""
+import math
+import re
 import socket
+
+import jax
 
 from tests import runs, tiny
 
@@ -21,6 +25,29 @@ def test_eight_devices_equal_one(tmp_path):
   output, eight = run_alone(tmp_path / 'eight', devices=8, **EXACT)
   assert '8 x cpu' in output
   assert runs.largest_difference(one, eight) < 1e-5
+
+
+def test_devices_reduce_gradients_and_batch_statistics_and_nothing_else(tmp_path):
+  """Read from the program that XLA makes of the paired step for eight devices."""
+  flags = ('--xla_dump_hlo_module_re=jit_step', '--xla_disable_hlo_passes=cpu-all-reduce-combiner',
+           '--xla_backend_optimization_level=0', f'--xla_dump_to={tmp_path}/hlo')
+  code, output = runs.finish(runs.start(  # in float64 JAX gathers what max pooling has seen
+    tmp_path, '--config.duration=1 steps', '--config.system.model.dtype=float32', devices=8,
+    config='tests/tiny.py:exact', JAX_ENABLE_COMPILATION_CACHE='0', XLA_FLAGS=' '.join(flags)))
+  assert code == 0, output
+  program, = (tmp_path / 'hlo').glob('*jit_step*.cpu_after_optimizations.txt')
+  found = re.findall(r'= \(?\w+\[([\d,]*)\]\S* (all-reduce|all-gather|reduce-scatter|all-to-all|'
+                     r'collective-permute|collective-broadcast)(?:-start)?\(', program.read_text())
+  assert {kind for _, kind in found} == {'all-reduce'}
+  sizes = [math.prod(map(int, shape.split(','))) if shape else 1 for shape, _ in found]
+  assert 0 < sizes.count(1) < 20  # terms of the loss
+  config = tiny.get_config('exact')
+  config.system.model.dtype = 'float32'
+  weights = runs.weights(tmp_path, config)
+  # Every parameter has a gradient; a batch norm needs the mean and the variance besides.
+  means = jax.tree.leaves(weights['batch_stats'])[::2]
+  wanted = [x.size for x in [*jax.tree.leaves(weights['params']), *means, *means]]
+  assert sorted(size for size in sizes if size > 1) == sorted(wanted)
 
 
 def test_two_processes_train_save_and_resume(tmp_path):

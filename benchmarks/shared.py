@@ -1,0 +1,77 @@
+"""What the benchmarks share: rows (what, value, unit, reference, target) and how they are printed,
+and the training step of a config."""
+import argparse
+import os
+import pathlib
+import platform
+import re
+import runpy
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KEYPOINTS = 17
+_MODULES = {'NumPy': 'numpy', 'OpenCV': 'cv2', 'JAX': 'jax', 'PyTorch': 'torch'}
+
+
+def parser(doc):
+  """The parser that every benchmark with rows starts from."""
+  out = argparse.ArgumentParser(description=doc,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+  out.add_argument('--quick', action='store_true', help='small numbers, to see that it runs')
+  return out
+
+
+def show(rows):
+  """Prints rows as they come, between the line of the machine and its device."""
+  versions = {'Python': platform.python_version()} | {
+    name: sys.modules[module].__version__ for name, module in _MODULES.items()
+    if module in sys.modules}
+  print(f'{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, '
+        + ', '.join(f'{name} {version}' for name, version in versions.items()), flush=True)
+  for what, value, unit, reference, target in rows:
+    print(f'{what:<44}{value:10.2f} {unit:<20}{reference:<40}{target}', flush=True)
+  bridge = sys.modules.get('jax._src.xla_bridge')
+  if bridge and bridge.backends_are_initialized():  # asking JAX would start a device
+    devices = sys.modules['jax'].devices()
+    print(f'on {len(devices)} x {devices[0].device_kind} ({devices[0].platform})')
+
+
+def _processor():
+  """The model name of the CPU, where Linux knows it."""
+  try:
+    found = re.search(r'^model name\s*: (.+)$', pathlib.Path('/proc/cpuinfo').read_text(), re.M)
+  except OSError:
+    found = None
+  return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def load_config(path):
+  """The ConfigDict of a config file, from the root of the repository; words follow a colon."""
+  path, _, argument = path.partition(':')
+  return runpy.run_path(str(ROOT / path))['get_config'](argument)
+
+
+def build_system(config):
+  from dslope_jax import systems
+  return systems.build(**config.system.to_dict(), num_keypoints=KEYPOINTS)
+
+
+def make_step(config):
+  """(function that makes a fresh state, the step as train.py compiles it, not compiled yet)."""
+  from dslope_jax.training import optimizers, sharding, train_state
+  from dslope_jax.training.train_step import make_train_step
+  system, size = build_system(config), tuple(config.data.size)
+  optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
+  step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=0)
+  return (lambda: train_state.create(system, optimizer, seed=0, size=size),
+          sharding.jit_step(step, sharding.make_mesh()))
+
+
+def batch_shapes(size, per_device):
+  """Shapes of a global batch of crops of (W, H), as the data stream makes them."""
+  import jax
+  n, (w, h) = per_device * jax.device_count(), size
+  shapes = dict(image=((h, w, 3), 'uint8'), occluded_image=((h, w, 3), 'uint8'),
+                keypoints=((KEYPOINTS, 2), 'float32'), visibility=((KEYPOINTS,), 'uint8'),
+                covered=((KEYPOINTS,), 'bool'))
+  return {k: jax.ShapeDtypeStruct((n, *shape), dtype) for k, (shape, dtype) in shapes.items()}
