@@ -25,11 +25,12 @@ class People(NamedTuple):
 def labelled_people(truth, category, skeleton, path, skip_invalid):
   """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
 
-  Second, the annotations of the category that a metric must know of: the valid ones, where the
-  fields that crowds and unlabelled people may lack are filled in.
+  Second, the annotations of the category that a metric must know of: the valid ones, without fields
+  that are null, and with the keypoints that crowds and unlabelled people may lack.
   """
   pictures = index_pictures(truth, path)
-  annotations = [a for a in truth['annotations'] if a.get('category_id') == category['id']]
+  annotations = [a if None not in a.values() else {k: v for k, v in a.items() if v is not None}
+                 for a in truth['annotations'] if a.get('category_id') == category['id']]
   rows, joints, findings = _joints(annotations, skeleton.num_keypoints)
   crowd = np.array([bool(annotations[row].get('iscrowd')) for row in rows.tolist()], bool)
   labelled = (joints[..., 2] > 0).any(1) & ~crowd

@@ -126,6 +126,18 @@ def test_ground_truth_is_what_a_metric_can_read(tmp_path):
   assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
 
 
+def test_a_field_that_is_null_is_not_stated(tmp_path):
+  def edit(truth):
+    truth['annotations'][1] |= dict.fromkeys(('area', 'iscrowd', 'num_keypoints'))
+    truth['annotations'][2] |= dict.fromkeys(('keypoints', 'num_keypoints', 'segmentation'))
+  source = coco.load('val', root=write_coco(tmp_path / 'coco', edit=edit))
+  assert source.annotation_id.tolist() == [1010, 1020, 1040]
+  assert all(None not in a.values() for a in source.ground_truth['annotations'])
+  results = keypoint_ap.to_coco_results(source.image_id, source.keypoints, np.ones((3, 17)),
+                                        np.ones(3))
+  assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
+
+
 def test_small_boxes_are_people(tmp_path):
   """A side of a pixel or less inside the picture is kept, as published; its crop is finite."""
   def edit(truth):
