@@ -33,14 +33,13 @@ from dslope_jax.tasks.from_config import load_bank, load_train, unbiased_crops
 from dslope_jax.training import (
   checkpointing,
   init_from,
-  memory,
   optimizers,
   profiling,
   sharding,
   train_state,
 )
 from dslope_jax.training.metric_writer import MetricWriter
-from dslope_jax.training.train_step import make_loss, make_train_step
+from dslope_jax.training.train_step import make_train_step
 from eval import build_system, make_evaluators, run_evaluators
 from input_pipeline import stream
 from input_pipeline.geometry import Augmentation
@@ -223,15 +222,10 @@ def _count_unreadable(batch, source, unreadable, limit):
 
 def _compile(config, run, state, batch):
   """The step, compiled once for the whole run: another shape would be an error, not a stall."""
-  learners = tuple(run.schedules)
   step = make_train_step(run.system, run.optimizer, trainable=run.schedules, seed=config.seed,
                          accumulate=config.accumulate, ema_decay=config.ema_decay,
                          remat=config.remat)
-  loss = make_loss(run.system, learners, config.seed, config.remat)
-  needs = memory.estimate(loss, state, batch, learners, accumulate=config.accumulate,
-                          devices=jax.device_count())
-  say(_describe(config, state) + '\n' + memory.describe(needs, memory.limit(), config.remat)
-      + '\ncompiling the step, which takes a while the first time')
+  say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
   before = time.perf_counter()
   compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()
   sharding.wait_for_all()

@@ -27,6 +27,11 @@ def checked():
     yield
   except (OSError, ValueError, FloatingPointError) as error:
     _stop(error)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _stop('the device is out of memory: raise accumulate, set remat=True or lower batch_size; in '
+          f'evaluation, lower evals.*.batch_size ({str(error).splitlines()[0]})')
   except BaseException:
     if jax.distributed.is_initialized():  # leave at once, or the others wait for ever
       traceback.print_exc()

@@ -4,13 +4,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from dslope_jax.models import cpu_forms
+from dslope_jax.models import cpu_forms, initializers
 from dslope_jax.models.cpu_forms import on_cpu
 
 # Every convolution of the published HRNet starts from N(0, 0.001); batch norm sets the scale.
-kernel_init = nn.initializers.normal(0.001)
+kernel_init = initializers.normal(0.001)
 
 
 def sum_relu(*maps):
@@ -73,7 +74,7 @@ class Conv(nn.Module):
     else:
       x = convolve(x, kernel, self.stride, self.groups)
     if self.use_bias:
-      x = x + self.param('bias', nn.initializers.zeros, (self.features,), wide).astype(dtype)
+      x = x + self.param('bias', initializers.zeros, (self.features,), wide).astype(dtype)
     return x
 
 
@@ -124,20 +125,21 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(self, x, *, train: bool):
     like = (x.shape[-1],), jnp.promote_types(x.dtype, jnp.float32)
-    scale = self.param('scale', nn.initializers.ones, *like)
-    bias = self.param('bias', nn.initializers.zeros, *like)
-    running_mean = self.variable('batch_stats', 'mean', jnp.zeros, *like)
-    running_var = self.variable('batch_stats', 'var', jnp.ones, *like)
+    scale = self.param('scale', initializers.ones, *like)
+    bias = self.param('bias', initializers.zeros, *like)
+    running_mean = self.variable('batch_stats', 'mean', np.zeros, *like)
+    running_var = self.variable('batch_stats', 'var', np.ones, *like)
+    if self.is_initializing():  # only shapes matter
+      return x
     if not train:
       wide = x.astype(like[1])
       gain = jax.lax.rsqrt(running_var.value + 1e-5) * scale
       return ((wide - running_mean.value) * gain + bias).astype(x.dtype)
     out, mean, var = normalise(x, scale, bias)
-    if not self.is_initializing():
-      n = x.size // x.shape[-1]
-      for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
-        old = running.value
-        running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
+    n = x.size // x.shape[-1]
+    for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
+      old = running.value
+      running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
     return out
 
 
