@@ -15,6 +15,7 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from dslope_jax import models
+from dslope_jax.models.cpu_forms import plain_forms
 
 # Name, arguments, published millions of parameters and GFLOPs at 256x192 (papers' tables).
 NETWORKS = [
@@ -61,7 +62,8 @@ def measure(name, kwargs, size=(192, 256)):
   module = models.build(name, num_keypoints=17, **kwargs)
   image = jax.ShapeDtypeStruct((1, size[1], size[0], 3), 'float32')
   variables = jax.eval_shape(module.lazy_init, jax.random.key(0), image)
-  program = jax.make_jaxpr(lambda v, x: module.apply(v, x)['heatmaps'])(variables, image).jaxpr
+  with plain_forms():  # a program for any platform has those for CPU besides
+    program = jax.make_jaxpr(lambda v, x: module.apply(v, x)['heatmaps'])(variables, image).jaxpr
   parameters = sum(x.size for x in jax.tree.leaves(variables['params']))
   return parameters, *count(program, set(program.invars[:-1]))
 

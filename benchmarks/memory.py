@@ -1,15 +1,18 @@
-"""How many pairs fit in a device's memory, by the estimate that a run prints at its start.
+"""How many pairs fit in a device's memory, by an estimate.
 
   python benchmarks/memory.py [--gib 16] [--compile]
 
 Programs are traced, not compiled, and the figures are estimates: XLA may need more or less, and
-with remat it needs more. How far off they are is told by --compile, which compiles the step of a
-small network for the device at hand and compares. (XLA for CPU undoes remat.)
+with remat it needs more: not all that is computed again is gone again before the next is. How far
+off they are is told by --compile, which compiles the step of a small network for the device at
+hand and compares. (XLA for CPU undoes remat.)
 """
 import argparse
 import importlib
+import math
 import pathlib
 import sys
+from typing import NamedTuple
 
 import jax
 
@@ -17,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from configs import ccoco_hrnet
 from dslope_jax import models, systems
-from dslope_jax.training import memory, optimizers, train_state
+from dslope_jax.models.cpu_forms import plain_forms
+from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_loss, make_train_step
 
 RUNS = [('HRNet-W32', '256x192', 'ccoco_hrnet', 'w32'),
@@ -26,6 +30,42 @@ RUNS = [('HRNet-W32', '256x192', 'ccoco_hrnet', 'w32'),
         ('ViTPose-S', '256x192', 'ccoco_vitpose', 'small'),
         ('HRFormer-S', '256x192', 'ccoco_hrformer', 'small')]
 _PAIRS = 4  # of the traced batch; what is kept grows in proportion
+
+
+class Estimate(NamedTuple):
+  """Bytes of one device, by what they hold.
+
+  state: parameters, optimizer, batch statistics, moving average. gradients: of what learns.
+  activations: what the backward pass finds kept of the forward pass. The compiler keeps some of it
+  in another form, needs room to work in besides, and gives gradients room that activations leave.
+  """
+  state: int
+  gradients: int
+  batch: int
+  activations: int
+
+
+def estimate(loss_fn, state, batch, trainable):
+  """The estimate for a loss of `train_step.make_loss`, and shapes of a state and a batch."""
+  learned = {name: state.params[name] for name in trainable}
+  return Estimate(_bytes(state), _bytes(learned), _bytes(batch),
+                  _kept(loss_fn, learned, state, batch))
+
+
+def _kept(loss_fn, learned, state, batch):
+  """Bytes that the backward pass needs, besides its arguments: each array once."""
+  def forward(learned, state, batch):
+    of_learned = lambda p: loss_fn(p, state, state.batch_stats, batch, 0)
+    return jax.tree.leaves(jax.vjp(of_learned, learned, has_aux=True)[1])
+
+  with plain_forms():  # a program for any platform has those for CPU besides
+    program = jax.make_jaxpr(forward)(learned, state, batch).jaxpr
+  arrays = {v for v in program.outvars if not hasattr(v, 'val')}  # the others are constants
+  return _bytes([v.aval for v in arrays - set(program.invars) - set(program.constvars)])
+
+
+def _bytes(tree):
+  return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def parts(config, pairs):
@@ -48,7 +88,7 @@ def measure(config, pairs=_PAIRS):
   """{remat: estimate} of a config's step for so many pairs."""
   system, _, state, batch = parts(config, pairs)
   learners = tuple(system.networks)
-  return {remat: memory.estimate(make_loss(system, learners, remat=remat), state, batch, learners)
+  return {remat: estimate(make_loss(system, learners, remat=remat), state, batch, learners)
           for remat in (False, True)}
 
 
@@ -79,7 +119,7 @@ def compare(config, pairs=16):
   for remat, needs in measure(config, pairs).items():
     step = make_train_step(system, optimizer, trainable=learners, remat=remat)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile().memory_analysis()
-    found[remat] = (needs.total,
+    found[remat] = (sum(needs),
                     compiled.argument_size_in_bytes + compiled.temp_size_in_bytes)
   return found
 

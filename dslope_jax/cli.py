@@ -27,6 +27,11 @@ def checked():
       _leave_others()
       raise
     _stop(error)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _stop('the device is out of memory: raise accumulate, set remat=True or lower batch_size; in '
+          f'evaluation, lower evals.*.batch_size ({str(error).splitlines()[0]})')
   except BaseException:
     _leave_others()
     raise

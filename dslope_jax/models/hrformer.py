@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.models import initializers
 from dslope_jax.models.layers import (
   BatchNorm,
   Conv,
@@ -29,12 +30,6 @@ from dslope_jax.models.resnet_blocks import Bottleneck
 # Of the published COCO configurations.
 SIZES = {'small': dict(width=32, heads=1, drop_path=0.1),
          'base': dict(width=78, heads=2, drop_path=0.2)}
-
-
-def _linear_init(key, shape, dtype):
-  """PyTorch's default for the weight and for the bias of a square linear layer."""
-  limit = shape[0] ** -0.5
-  return jax.random.uniform(key, shape, dtype, -limit, limit)
 
 
 def relative_position_index(window: int):
@@ -60,12 +55,13 @@ class Attention(nn.Module):
     wide = jnp.promote_types(x.dtype, jnp.float32)
 
     def dense(name):
-      return nn.Dense(x.shape[-1], dtype=x.dtype, param_dtype=wide, kernel_init=_linear_init,
-                      bias_init=_linear_init, name=name)
+      init = initializers.uniform(x.shape[-1] ** -0.5)  # PyTorch's default
+      return nn.Dense(x.shape[-1], dtype=x.dtype, param_dtype=wide, kernel_init=init,
+                      bias_init=init, name=name)
 
     shape = *x.shape[:2], self.heads, x.shape[-1] // self.heads
     q, k, v = (dense(f'{name}_proj')(x).reshape(shape) for name in 'qkv')
-    table = self.param('relative_position_bias_table', nn.initializers.normal(0.02),
+    table = self.param('relative_position_bias_table', initializers.normal(0.02),
                        ((2 * self.window - 1) ** 2, self.heads), wide)
     bias = None
     if self.relative_bias:

@@ -4,67 +4,54 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jax.experimental.xla_metadata import set_xla_metadata
+
+from dslope_jax.models import cpu_forms, initializers
+from dslope_jax.models.cpu_forms import on_cpu
 
 # Every convolution of the published HRNet starts from N(0, 0.001); batch norm sets the scale.
-kernel_init = nn.initializers.normal(0.001)
+kernel_init = initializers.normal(0.001)
 
 
-def stored(function):
-  """The function of arrays, for CPU such that its result is computed once and kept in memory.
-
-  XLA's CPU compiler writes elementwise functions into everything that reads them, and so computes
-  a chain of residual blocks anew, back to its start, at every convolution of it. A call that must
-  not be inlined stops that. GPUs and TPUs get the plain function.
-  """
-  jitted = jax.jit(function)
-
-  def call(*arrays):
-    if jax.default_backend() != 'cpu':
-      return function(*arrays)
-    with set_xla_metadata(inlineable='false'):
-      return jitted(*arrays)
-  return call
-
-
-@jax.custom_vjp
 def sum_relu(*maps):
-  """ReLU of the sum of maps (B,h,w,C). What its gradient needs is its result alone."""
-  return _sum_relu(*maps)
+  """ReLU of the sum of maps (B,h,w,C)."""
+  # Named for gradient checkpointing to keep it: a sum depends on all sums before it.
+  return checkpoint_name(_sum_relu(*maps), 'sum_relu')
 
 
-_sum_relu = stored(lambda *maps: nn.relu(sum(maps)))
-_where_positive = stored(lambda out, gradient: jnp.where(out > 0, gradient, 0))
+@on_cpu(cpu_forms.sum_relu)
+def _sum_relu(*maps):
+  return nn.relu(sum(maps))
 
 
-def _sum_relu_forward(*maps):
-  # Named to be kept where the like is computed again: a sum depends on all sums before it.
-  out = checkpoint_name(_sum_relu(*maps), 'sum_relu')
-  return out, (out, len(maps))
+def convolve(x, kernel, stride: int = 1, groups: int = 1):
+  """(B,h,w,C) by a kernel (size,size,C/groups,D), padded by (size - 1) // 2 on all four sides.
 
-
-def _sum_relu_backward(saved, gradient):
-  out, count = saved
-  return (_where_positive(out, gradient),) * count
-
-
-sum_relu.defvjp(_sum_relu_forward, _sum_relu_backward)
-
-
-def pointwise(x, kernel):
-  """(B,h,w,C) times (C,D): a convolution of size 1 as one product of two matrices.
-
-  On CPU the gradient of the kernel takes a fourth of the time that the same product over four
-  axes takes, which in turn is faster there than a convolution.
+  XLA's 'SAME' pads strided convolutions of even sizes on one side only, which shifts the map.
   """
-  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+  pad = (kernel.shape[0] - 1) // 2
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), ((pad, pad), (pad, pad)),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
+
+
+@on_cpu(cpu_forms.pointwise)
+def pointwise(x, kernel):
+  """(B,h,w,C) by a kernel (1,1,C,D)."""
+  return convolve(x, kernel)
+
+
+@on_cpu(cpu_forms.deconvolve)
+def deconvolve(x, kernel):
+  """(B,h,w,C) by a transposed kernel (4,4,C,D) to (B,2h,2w,D): stride 2, padding 1."""
+  return jax.lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), ((2, 2), (2, 2)),
+                                dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
 class Conv(nn.Module):
   """2D convolution, NHWC, padded by (size - 1) // 2 on all four sides also when strided.
 
-  XLA's 'SAME' pads strided convolutions of even sizes on one side only, which shifts the map.
   dtype: of the computation; None computes in the dtype of the input.
   """
   features: int
@@ -82,15 +69,12 @@ class Conv(nn.Module):
     wide = jnp.promote_types(dtype, jnp.float32)  # of parameters
     kernel = self.param('kernel', self.kernel_init, shape, wide)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
-    if self.size == 1 and self.stride == 1 and self.groups == 1:
-      x = pointwise(x, kernel[0, 0])
+    if self.size == self.stride == self.groups == 1:
+      x = pointwise(x, kernel)
     else:
-      pad = (self.size - 1) // 2
-      x = jax.lax.conv_general_dilated(
-        x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)),
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=self.groups)
+      x = convolve(x, kernel, self.stride, self.groups)
     if self.use_bias:
-      x = x + self.param('bias', nn.initializers.zeros, (self.features,), wide).astype(dtype)
+      x = x + self.param('bias', initializers.zeros, (self.features,), wide).astype(dtype)
     return x
 
 
@@ -104,21 +88,9 @@ class Deconv(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    b, h, w, c = x.shape
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    kernel = self.param('transposed_kernel', self.kernel_init, (4, 4, c, self.features), wide)
-    # Every output pixel sees 2x2 inputs, by one of four parts of the kernel according to whether
-    # its row and column are even: one matrix product for all four. Convolving an input with zeros
-    # between its pixels is the same, but many times slower in training on CPU.
-    taps = (3, 1), (2, 0)
-    parts = [kernel[jnp.array(rows)][:, jnp.array(columns)] for rows in taps for columns in taps]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    seen = jnp.concatenate([padded[:, i:h + 1 + i, j:w + 1 + j]
-                            for i in (0, 1) for j in (0, 1)], -1)
-    out = pointwise(seen, jnp.concatenate(parts, -1).reshape(4 * c, -1).astype(x.dtype))
-    out = out.reshape(b, h + 1, w + 1, 2, 2, self.features)
-    rows = jnp.stack([out[:, :h, :, 0], out[:, 1:, :, 1]], 2).reshape(b, 2 * h, w + 1, 2, -1)
-    return jnp.stack([rows[:, :, :w, 0], rows[:, :, 1:, 1]], 3).reshape(b, 2 * h, 2 * w, -1)
+    shape, wide = (4, 4, x.shape[-1], self.features), jnp.promote_types(x.dtype, jnp.float32)
+    kernel = self.param('transposed_kernel', self.kernel_init, shape, wide)
+    return deconvolve(x, kernel.astype(x.dtype))
 
 
 def final_layer(x, num_keypoints: int, size: int = 1):
@@ -153,55 +125,42 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(self, x, *, train: bool):
     like = (x.shape[-1],), jnp.promote_types(x.dtype, jnp.float32)
-    scale = self.param('scale', nn.initializers.ones, *like)
-    bias = self.param('bias', nn.initializers.zeros, *like)
-    running_mean = self.variable('batch_stats', 'mean', jnp.zeros, *like)
-    running_var = self.variable('batch_stats', 'var', jnp.ones, *like)
+    scale = self.param('scale', initializers.ones, *like)
+    bias = self.param('bias', initializers.zeros, *like)
+    running_mean = self.variable('batch_stats', 'mean', np.zeros, *like)
+    running_var = self.variable('batch_stats', 'var', np.ones, *like)
+    if self.is_initializing():  # only shapes matter
+      return x
     if not train:
       wide = x.astype(like[1])
       gain = jax.lax.rsqrt(running_var.value + 1e-5) * scale
       return ((wide - running_mean.value) * gain + bias).astype(x.dtype)
     out, mean, var = normalise(x, scale, bias)
-    if not self.is_initializing():
-      n = x.size // x.shape[-1]
-      for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
-        old = running.value
-        running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
+    n = x.size // x.shape[-1]
+    for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
+      old = running.value
+      running.value = (0.9 * old + 0.1 * new).astype(old.dtype)
     return out
 
 
-@jax.custom_vjp
 def normalise(x, scale, bias):
   """x (B,h,w,C) with each channel's mean and variance made bias (C,) and scale (C,) squared.
 
   Returns it in the dtype of x, and the mean and biased variance (C,), through which no gradient
-  passes. The gradient is written out (Ioffe & Szegedy, Batch Normalization, 2015, section 3): two
-  sums over the batch in one pass, where the derivative of the forward code takes four, of which
-  one is zero but for rounding; on several devices each is a reduction to be waited for.
+  passes.
   """
-  return _normalise_forward(x, scale, bias)[0]
-
-
-def _normalise_forward(x, scale, bias):
   wide = x.astype(scale.dtype)
-  # Two passes: E[x^2] - E[x]^2 would lose digits.
   mean = wide.mean((0, 1, 2))
-  var = jnp.square(wide - mean).mean((0, 1, 2))
-  out = (wide - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias
-  return (out.astype(x.dtype), mean, var), (x, mean, var, scale)
-
-
-def _normalise_backward(saved, gradients):
-  x, mean, var, scale = saved
-  gradient, inverse = gradients[0].astype(scale.dtype), jax.lax.rsqrt(var + 1e-5)
-  unit = (x.astype(scale.dtype) - mean) * inverse
-  of_bias, of_scale = gradient.sum((0, 1, 2)), (gradient * unit).sum((0, 1, 2))
-  n = x.size // x.shape[-1]
-  of_x = (gradient - of_bias / n - unit * (of_scale / n)) * (scale * inverse)
-  return of_x.astype(x.dtype), of_scale, of_bias
-
-
-normalise.defvjp(_normalise_forward, _normalise_backward)
+  fixed = jax.lax.stop_gradient(mean)
+  # The gradient takes two sums over the batch, one pass; on several devices each is a reduction to
+  # be waited for. The usual formula takes four: the derivative of the variance by the mean, which
+  # is zero, is one, and bias and mean sum up the same numbers separately.
+  centred = wide - fixed
+  # Two passes: E[x^2] - E[x]^2 would lose digits.
+  var = jnp.square(centred).mean((0, 1, 2))
+  gain = jax.lax.rsqrt(var + 1e-5) * scale
+  out = centred * gain + (bias + (fixed - mean) * gain)  # zero, but for the mean's gradient
+  return out.astype(x.dtype), fixed, jax.lax.stop_gradient(var)
 
 
 def upsample(x, factor: int):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.models import initializers
 from dslope_jax.models.layers import DropPath, deconv_layers, final_layer
 
 # (width, depth, heads, drop path), as in the authors' configurations.
@@ -19,7 +20,7 @@ SIZES = {'small': (384, 12, 12, 0.3), 'base': (768, 12, 12, 0.3),
 PATCH = 16
 
 # Published as truncated to [-2, 2], which is a hundred deviations away.
-_normal = nn.initializers.normal(0.02)
+_normal = initializers.normal(0.02)
 
 
 def _dense(features, x, name):
@@ -42,7 +43,7 @@ class PatchEmbed(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')  # PyTorch's default
+    init = initializers.uniform((PATCH ** 2 * x.shape[-1]) ** -0.5)  # PyTorch's default
     return nn.Conv(self.width, (PATCH, PATCH), PATCH, 2, dtype=x.dtype, param_dtype=_wide(x),
                    kernel_init=init, name='proj')(x)
 
