@@ -18,8 +18,9 @@ import jax
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from benchmarks import shared
 from configs import ccoco_hrnet
-from dslope_jax import models, systems
+from dslope_jax import models
 from dslope_jax.models.cpu_forms import plain_forms
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_loss, make_train_step
@@ -70,17 +71,16 @@ def _bytes(tree):
 
 def parts(config, pairs):
   """System, optimizer, and the shapes of state and batch of a config."""
-  options = config.system.to_dict()
-  system = systems.build(options.pop('name'), num_keypoints=17, **options)
-  depths = {n: models.layer_counter(options['model'], n) for n in system.networks}
+  system = shared.build_system(config)
+  depths = {name: models.layer_counter(net) for name, net in system.networks.items()}
   optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100, depths)
   size = tuple(config.data.size)
-  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=size,
-                                                    ema=config.ema_decay > 0))
   image = jax.ShapeDtypeStruct((pairs, size[1], size[0], 3), 'uint8')
   batch = {'image': image, 'occluded_image': image,
            'keypoints': jax.ShapeDtypeStruct((pairs, 17, 2), 'float32'),
            'visibility': jax.ShapeDtypeStruct((pairs, 17), 'uint8')}
+  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, example=batch,
+                                                    ema=config.ema_decay > 0))
   return system, optimizer, state, batch
 
 

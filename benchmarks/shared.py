@@ -52,8 +52,9 @@ def load_config(path):
 
 
 def build_system(config):
-  from dslope_jax import systems
-  return systems.build(**config.system.to_dict(), num_keypoints=KEYPOINTS)
+  from dslope_jax import skeletons, systems
+  from dslope_jax.systems.base import Facts
+  return systems.build(Facts(skeletons.COCO, tuple(config.data.size)), **config.system.to_dict())
 
 
 def make_step(config):
@@ -63,7 +64,7 @@ def make_step(config):
   system, size = build_system(config), tuple(config.data.size)
   optimizer, schedules = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100.0)
   step = make_train_step(system, optimizer, trainable=tuple(schedules), seed=0)
-  return (lambda: train_state.create(system, optimizer, seed=0, size=size),
+  return (lambda: train_state.create(system, optimizer, seed=0, example=batch_shapes(size, 1)),
           sharding.jit_step(step, sharding.make_mesh()))
 
 

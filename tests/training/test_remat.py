@@ -22,13 +22,14 @@ MODELS = {
   'hrformer': dict(name='hrformer', width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
   'lite_hrnet': dict(name='lite_hrnet', modules=(1, 1, 1), blocks=1)}
 SIZE = (64, 96)
+EXAMPLE = {'image': jax.ShapeDtypeStruct((1, SIZE[1], SIZE[0], 3), np.uint8)}
 
 
 def built(name, pairs=8):
   """System, optimizer, shapes of its state, a batch."""
-  system = systems.build('heatmap', num_keypoints=5, model=MODELS[name])
+  system = systems.build(tiny.facts(5, SIZE), 'heatmap', model=MODELS[name])
   optimizer = optax.sgd(1.0, momentum=0.9)
-  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, size=SIZE))
+  state = jax.eval_shape(lambda: train_state.create(system, optimizer, seed=0, example=EXAMPLE))
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (pairs, SIZE[1], SIZE[0], 3), np.uint8),
            'keypoints': rng.uniform(0, 64, (pairs, 5, 2)).astype(np.float32),
@@ -75,7 +76,7 @@ class Residual(nn.Module):
 
 def trained(system, optimizer, batch, **options):
   """The state and terms after two steps, and the bytes the compiler reserves."""
-  state = train_state.create(system, optimizer, seed=0, size=SIZE)
+  state = train_state.create(system, optimizer, seed=0, example=EXAMPLE)
   step = make_train_step(system, optimizer, trainable=('net',), **options)
   program = jax.jit(step).lower(state, batch).compile()
   for _ in range(2):
