@@ -27,6 +27,12 @@ def _trained(tmp_path, root, name, train_split, evaluation, metric):
   return config, str(tmp_path / 'run')
 
 
+def _other_folder(workdir):
+  """What was evaluated after `val`, under another stamp."""
+  (folder,) = [f for f in pathlib.Path(workdir, 'eval_1').iterdir() if f.name != 'val']
+  return folder
+
+
 def test_mpii_test(tmp_path):
   root = write_mpii(tmp_path / 'mpii')
   annot = pathlib.Path(root, 'annot')
@@ -38,7 +44,7 @@ def test_mpii_test(tmp_path):
                              'pckh')
   config.evals.val.update(dict(split='test', metric='none', recipe='none'))
   evaluation_script.evaluate(config, workdir, report=True)
-  valid, test = (pathlib.Path(workdir, 'eval_1', folder) for folder in ('val', 'val_none'))
+  valid, test = pathlib.Path(workdir, 'eval_1', 'val'), _other_folder(workdir)
   preds = scipy.io.loadmat(test / 'predictions_gnet_clean.mat')['preds']
   assert preds.shape == (4, 16, 2)
   poses = json.loads((test / 'predictions_gnet_clean.json').read_text())
@@ -48,7 +54,7 @@ def test_mpii_test(tmp_path):
   np.testing.assert_array_equal(
     preds, scipy.io.loadmat(valid / 'predictions_gnet_clean.mat')['preds'])
   assert json.loads((test / 'results.json').read_text())['results']['gnet/clean'] == {}
-  fails(lambda: evaluation_script.evaluate(config, workdir, stress=True), "metric 'none'")
+  fails(lambda: evaluation_script.evaluate(config, workdir, stress=True), 'no variants')
   config.evals.val.metric = 'pckh'
   fails(lambda: evaluation_script.evaluate(config, workdir), 'needs annotated joints', "'none'")
 
@@ -73,13 +79,14 @@ def test_coco_test_dev(secret, tmp_path):
   evaluation = common.evaluation('train', 'coco_ap')
   config, workdir = _trained(tmp_path, root, 'coco', 'train', evaluation, 'coco_ap')
   config.evals.val.update(dict(split='secret', metric='none', recipe='none'))
-  config.evals.val.loader = common.ConfigDict(dict(
+  config.evals.val.data.loader = common.ConfigDict(dict(
     annotations='annotations/image_info_{split}.json'))
-  fails(lambda: evaluation_script.evaluate(config, workdir), 'no annotated people', 'evals.NAME')
+  fails(lambda: evaluation_script.evaluate(config, workdir), 'no annotated people',
+        'evals.val.boxes')
   config.evals.val.boxes = boxes
   results = evaluation_script.evaluate(config, workdir)['val']
-  folder = pathlib.Path(workdir, 'eval_1', 'val_none')
-  assert results['enet/clean'] == {} and not list(folder.glob('joints_*'))
+  folder = _other_folder(workdir)
+  assert results['enet/clean'] == {}
   poses = json.loads((folder / 'predictions_enet_clean.json').read_text())
   assert {p['image_id'] for p in poses} == {i['id'] for i in truth['images']}
   assert all(p['category_id'] == 1 and len(p['keypoints']) == 51 for p in poses)
@@ -102,8 +109,10 @@ def test_result_files_are_scored_without_pictures(tmp_path, word):
   for folder in ('images', 'train', 'valid'):
     shutil.rmtree(pathlib.Path(root, folder), ignore_errors=True)
   fails(lambda: load_source(config, config.evals.val.split), 'image', kind=FileNotFoundError)
-  found = evaluation_script.evaluate_file(config, str(tmp_path / 'truth.json'), report=True)['val']
-  assert found['visible_joints'] == 100 and pathlib.Path(tmp_path / 'truth_eval/val').is_dir()
+  (row,) = evaluation_script.evaluate_file(config, str(tmp_path / 'truth.json'), report=True)[
+    'val'].values()
+  assert row['visible_joints'] == next(iter(row.values())) == pytest.approx(100)
+  assert pathlib.Path(tmp_path / 'truth_eval/val/report.html').is_file()
 
 
 def test_pictures_without_annotations(secret):

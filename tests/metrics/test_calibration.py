@@ -18,7 +18,6 @@ RIGHT = RNG.random(P.shape) < P
 def test_calibrated_data_is_found_calibrated():
   assert cal.ece(P, RIGHT) < .012
   assert cal.brier(P, RIGHT) == pytest.approx(1 / 6, abs=.005)  # mean of p (1 - p)
-  assert cal.fit_temperature(P, RIGHT)['temperature'] == pytest.approx(1, abs=.03)
   for row in cal.reliability(P, RIGHT, 10):
     assert row['count'] == 4000 and abs(row['confidence'] - row['accuracy']) < .03
 
@@ -33,15 +32,6 @@ def test_measures_by_hand():
   # Equal probabilities are not split, whatever the number of bins.
   assert cal.reliability(np.full(9, .5), np.arange(9) < 3, 4) == [
     {'bin': 0, 'confidence': .5, 'accuracy': pytest.approx(1 / 3), 'count': 9}]
-
-
-@pytest.mark.parametrize('temperature', [.5, 3])
-def test_temperature_is_recovered(temperature):
-  scores = special.expit(special.logit(np.clip(P, .02, .98)) * temperature)
-  right = np.random.default_rng(1).random(P.shape) < np.clip(P, .02, .98)
-  fit = cal.fit_temperature(scores, right)
-  assert fit['temperature'] == pytest.approx(temperature, rel=.05)
-  assert cal.ece(cal.apply(fit, scores), right) < .015 < cal.ece(scores, right)
 
 
 def test_isotonic_repairs_any_rising_distortion():
@@ -89,7 +79,7 @@ def test_pooling_is_the_nearest_rising_row(row):
 def test_every_fit_gives_probabilities_that_rise(row):
   scores, right = np.array([s for s, _ in row]), np.array([r for _, r in row])
   grid = np.linspace(-3, 3, 50)
-  fits = [cal.fit_isotonic(scores, right), cal.fit_temperature(scores, right), None]
+  fits = [cal.fit_isotonic(scores, right), None]
   for fit in fits:
     p = cal.apply(json.loads(json.dumps(fit)), grid)
     assert (np.diff(p) >= 0).all() and (p >= 0).all() and (p <= 1).all()
@@ -107,7 +97,7 @@ def test_round_trip_of_a_logistic_fit_and_shapes():
 
 
 def test_errors():
-  for call in (cal.fit_temperature, cal.fit_isotonic, cal.reliability, cal.ece, cal.brier):
+  for call in (cal.fit_isotonic, cal.reliability, cal.ece, cal.brier):
     for scores, right in (([], []), ([np.nan], [True]), ([.5], [True, False])):
       with pytest.raises(ValueError, match='at least one score'):
         call(scores, right)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslope_jax.metrics import calibration, mixture, occlusion
+from dslope_jax.metrics import calibration, mixture, pose_errors
 
 
 def test_rules_by_hand():
@@ -55,7 +55,7 @@ def two_networks(seed, people=600):
 
 
 def judge(truth):
-  return functools.partial(occlusion.oks_correct, ground_truth=truth,
+  return functools.partial(pose_errors.right_joints, ground_truth=truth,
                            areas=np.full(len(truth), 2500.), sigmas=np.full(6, .08))
 
 
@@ -84,6 +84,13 @@ def test_equal_networks_pass_the_gate_unchanged():
   np.testing.assert_allclose(c, confidences[0])
 
 
+def test_there_is_no_gate_between_equal_poses():
+  truth, keypoints, confidences = two_networks(0, 50)
+  labelled = np.ones((50, 6), bool)
+  assert mixture.fit_gate(keypoints[[0, 0]], confidences, truth, labelled, judge(truth)) is None
+  assert mixture.fit_gate(keypoints, confidences, truth, ~labelled, judge(truth)) is None
+
+
 def test_errors():
   keypoints, confidences = np.zeros((2, 3, 4, 2)), np.zeros((2, 3, 4))
   for rule in ('average', 'confidence', 'pick'):
@@ -99,5 +106,3 @@ def test_errors():
   fit = {'gate': None, 'reach': None, 'fits': None}
   with pytest.raises(ValueError, match='for two networks, not 3'):
     mixture.gate(np.zeros((3, 3, 4, 2)), np.zeros((3, 3, 4)), fit)
-  with pytest.raises(ValueError, match='no labelled joint'):
-    mixture.fit_gate(keypoints, confidences, keypoints[0], np.ones((3, 4), bool), judge)

@@ -19,23 +19,40 @@ def faces(n=4, skeleton=FACE_300W, seed=0):
   return np.random.default_rng(seed).uniform(0, 100, (n, skeleton.num_keypoints, 2))
 
 
+def labelled(points):
+  return np.ones(points.shape[:2], bool)
+
+
 def test_references():
   # Numbers of the points as papers state them.
   for skeleton, a, b in ((FACE_300W, 36, 45), (COFW, 8, 9), (WFLW, 60, 72)):
     points = faces(3, skeleton)
     want = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-    np.testing.assert_allclose(nme.inter_ocular(points, skeleton), want)
+    np.testing.assert_allclose(nme.inter_ocular(points, labelled(points), skeleton), want)
   for skeleton, a, b in ((COFW, 16, 17), (WFLW, 96, 97)):
     points = faces(3, skeleton)
     want = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-    np.testing.assert_allclose(nme.inter_pupil(points, skeleton), want)
+    np.testing.assert_allclose(nme.inter_pupil(points, labelled(points), skeleton), want)
   points = faces(3)
   want = np.linalg.norm(points[:, 36:42].mean(1) - points[:, 42:48].mean(1), axis=-1)
-  np.testing.assert_allclose(nme.inter_pupil(points, FACE_300W), want)
+  np.testing.assert_allclose(nme.inter_pupil(points, labelled(points), FACE_300W), want)
   np.testing.assert_allclose(nme.box_side([[5, 5, 4, 9], [0, 0, 2, 2]]), [6, 2])
   for reference in (nme.inter_ocular, nme.inter_pupil):
     with pytest.raises(ValueError, match='the points of coco do not mark both eyes'):
-      reference(np.zeros((1, 17, 2)), skeletons.COCO)
+      reference(np.zeros((1, 17, 2)), np.ones((1, 17)), skeletons.COCO)
+
+
+def test_a_face_without_a_labelled_corner_has_no_reference():
+  points = faces(3, COFW)
+  known = labelled(points)
+  points[1, 8], known[1, 8] = 0, False  # the outer corner of one eye
+  np.testing.assert_array_equal(np.isnan(nme.inter_ocular(points, known, COFW)), [0, 1, 0])
+  assert np.isfinite(nme.inter_pupil(points, known, COFW)).all()
+  points, known = faces(3), labelled(faces(3))
+  known[2, 40] = False  # one of the six points of an eye
+  np.testing.assert_array_equal(np.isnan(nme.inter_pupil(points, known, FACE_300W)), [0, 0, 1])
+  errors = nme.face_errors(points + 1, points, known, nme.inter_pupil(points, known, FACE_300W))
+  assert nme.nme_table(errors)['no_reference'] == 1 and np.isfinite(errors[:2]).all()
 
 
 def test_errors_by_hand():
@@ -44,16 +61,28 @@ def test_errors_by_hand():
   visible = np.array([[1, 1], [1, 0], [0, 0], [1, 1]])
   errors = nme.face_errors(predictions, truth, visible, [10, 100, 10, 0])
   np.testing.assert_allclose(errors, [0.25, 0.05, np.nan, np.nan])
-  table = nme.nme_table(predictions, truth, visible, [10, 100, 10, 0])
-  assert table == pytest.approx({
+  assert nme.nme_table(errors) == pytest.approx({
     'NME': 15, 'FR@0.08': 50, 'AUC@0.08': 100 * (1 - .05 / .08) / 2, 'FR@0.10': 50,
-    'AUC@0.10': 25, 'faces_left_out': 2})
+    'AUC@0.10': 25, 'missed': 0, 'no_reference': 2})
   assert nme.failure_rate([0.08, 0.0801], 0.08) == 50  # the threshold itself is no failure
 
 
+def test_missed_faces_are_failures_and_not_in_the_mean():
+  truth = np.zeros((4, 2, 2))
+  predictions = np.where(np.arange(4)[:, None, None] % 2, np.nan, truth + [3, 4])
+  errors = nme.face_errors(predictions, truth, np.ones((4, 2)), [100, 100, 100, 0],
+                           [False, True, False, True])
+  np.testing.assert_allclose(errors, [.05, np.inf, .05, np.nan])
+  assert nme.nme_table(errors) == pytest.approx({
+    'NME': 5, 'FR@0.08': 100 / 3, 'AUC@0.08': 100 * 2 / 3 * 3 / 8, 'FR@0.10': 100 / 3,
+    'AUC@0.10': 100 / 3, 'missed': 1, 'no_reference': 1})
+
+
 def test_nobody_counts():
-  table = nme.nme_table(faces(2), faces(2), np.zeros((2, 68)), np.ones(2))
-  assert table.pop('faces_left_out') == 2 and all(np.isnan(v) for v in table.values())
+  errors = nme.face_errors(faces(2), faces(2), np.zeros((2, 68)), np.ones(2))
+  table = nme.nme_table(errors)
+  assert table.pop('no_reference') == 2 and table.pop('missed') == 0
+  assert all(np.isnan(v) for v in table.values())
   assert np.isnan(nme.failure_rate([], 0.1)) and np.isnan(nme.ced_area([np.nan], 0.1))
 
 
@@ -75,7 +104,7 @@ def test_size_and_place_do_not_matter(scale, shift, seed):
 
   def errors(change):
     return nme.face_errors(change(predictions), change(truth), visible,
-                           nme.inter_ocular(change(truth), FACE_300W))
+                           nme.inter_ocular(change(truth), labelled(truth), FACE_300W))
   np.testing.assert_allclose(errors(lambda p: p * scale + shift), errors(lambda p: p), rtol=1e-6)
 
 

@@ -13,7 +13,6 @@ from dslope_jax.skeletons import COCO, MPII, Skeleton
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/dslope'
 MPII_NUMBERS = json.loads((GOLDEN / 'mpii_eval/numbers.json').read_text())
-ACCURACY = json.loads((GOLDEN / 'top_down/cases.json').read_text())['accuracy']
 
 
 def mpii_case(name):
@@ -76,29 +75,6 @@ def test_head_size():
   np.testing.assert_allclose(pck.head_size(boxes.reshape(2, 4)), [30, 3])
 
 
-@pytest.mark.parametrize('name', list(ACCURACY))
-def test_published_heatmap_accuracy(name):
-  case = ACCURACY[name]
-  h, w = case['shape'][2:]
-  got = pck.heatmap_accuracy(case['pred_xy'], case['gt_xy'], np.array(case['gt_max']) > 0, (w, h))
-  np.testing.assert_allclose(got['per_joint'], case['acc'][1:], atol=1e-12)
-  assert got['mean'] == pytest.approx(case['avg_acc'], abs=1e-12)
-  assert got['counted'] == case['cnt']
-
-
-def test_heatmap_accuracy_of_nothing():
-  xy = np.full((2, 3, 2), 9)
-  got = pck.heatmap_accuracy(xy, xy, np.zeros((2, 3), bool), (48, 64))
-  assert got['mean'] == 0 and got['counted'] == 0 and (got['per_joint'] == -1).all()
-
-
-def test_heatmap_accuracy_by_hand():
-  target = np.full((3, 1, 2), 9.)
-  guess = target + [[[1, 0]], [[.99, 0]], [[0, 1.5]]]  # 20 high, 40 wide: limits 1 in x, 2 in y
-  got = pck.heatmap_accuracy(guess, target, np.ones((3, 1)), (40, 20))
-  assert got['mean'] == pytest.approx(2 / 3)  # the limit itself is out
-
-
 def test_pck_by_hand():
   truth = np.zeros((3, 2, 2))
   guess = truth.copy()
@@ -151,13 +127,13 @@ def test_errors():
     pck.pck(broken, xy, visible, sizes)
   with pytest.raises(ValueError, match='1 of 3 people have no positive head size'):
     pck.pckh(xy, xy, visible, [1, 0, 2])
-  with pytest.raises(ValueError, match='head_sizes has shape'):
+  with pytest.raises(ValueError, match='reference .2,.'):
     pck.pckh(xy, xy, visible, [1, 2])
   with pytest.raises(ValueError, match='shapes disagree'):
     pck.pckh(xy[:, :4], xy, visible, sizes)
   with pytest.raises(ValueError, match="MPII's 16 joints"):
     pck.mpii_table(xy[:, :4], xy[:, :4], visible[:, :4], sizes)
-  with pytest.raises(ValueError, match='reference has shape'):
+  with pytest.raises(ValueError, match='reference .2,.'):
     pck.pck(xy, xy, visible, [1, 2])
   with pytest.raises(ValueError, match='2 names'):
     pck.pck(xy, xy, visible, sizes, names=('a', 'b'))
