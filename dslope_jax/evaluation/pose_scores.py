@@ -56,6 +56,13 @@ class Subjects(NamedTuple):
       return self.people.counted
     return self.people.counted & np.isin(np.arange(len(self.people)), self.own)
 
+  @property
+  def covered(self):
+    """(N,K) bool: joints that the pictures themselves have covered, as in exported benchmarks."""
+    flags, shown = np.zeros((len(self.own), self.skeleton.num_keypoints), bool), self.own >= 0
+    flags[shown] = self.people.covered[self.own[shown]]
+    return flags
+
   def by_person(self, column, otherwise):
     """A column (N, ...) of the rows by person: (P, ...), `otherwise` where no row shows them."""
     out = np.full((len(self.people), *column.shape[1:]), otherwise, column.dtype)
@@ -127,8 +134,7 @@ def read_file(subjects, path):
   occluded = any('covered' in a for a in subjects.truth['annotations'])
   pose = {'keypoints': of_row(entries.keypoints), 'scores': of_row(entries.keypoint_scores),
           'detections': entries._asdict()}
-  covered = people.covered[subjects.own] & (subjects.own >= 0)[:, None]
-  return {'file/occluded' if occluded else 'file/clean': pose}, covered, missed.tolist()
+  return {'file/occluded' if occluded else 'file/clean': pose}, subjects.covered, missed.tolist()
 
 
 def _prediction_files(answers):

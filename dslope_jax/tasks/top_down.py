@@ -126,12 +126,12 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
                                         covered_of(held_subjects, held_out_outputs))
     return pose_scores.score(
       subjects, finish(outputs, vars_of(source)), covered_of(subjects, outputs),
-      metric=entry.metric,
-      oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
+      metric=entry.metric, oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits,
+      held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
   # Pictures of an exported benchmark are covered as their annotations say.
-  covered_of = lambda s, outputs: outputs['batch']['covered'] | s.people.covered[s.own]
+  covered_of = lambda s, outputs: outputs['batch']['covered'] | s.covered
   calibrated_on = len(held_out) if held_out else fits['people'] if fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source) | _stamp(config, entry, bank) | {
