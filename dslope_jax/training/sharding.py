@@ -12,7 +12,7 @@ def start(coordinator: str = '', processes: int = 0, process: int = 0):
   """Joins this process to the others of a run on several hosts; a run on one host needs nothing.
 
   Called before any other use of JAX. With a coordinator address the three values are taken as
-  given; on Cloud TPU pods, Slurm and Open MPI they are found by JAX itself.
+  given; JAX itself detects Cloud TPU pods, Slurm and Open MPI.
   """
   if coordinator:
     jax.distributed.initialize(coordinator, processes, process)
@@ -43,8 +43,8 @@ def by_sample(mesh):
 
 
 def jit_step(step, mesh):
-  """A training step (state, batch) -> (state, terms), jitted: the batch split, the state on every
-  device and given up for the new one."""
+  """A training step (state, batch) -> (state, terms), jitted: the batch is sharded, the state
+  replicated and donated."""
   everywhere = replicated(mesh)
   return jax.jit(step, donate_argnums=0, in_shardings=(everywhere, by_sample(mesh)),
                  out_shardings=everywhere)

@@ -16,8 +16,8 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
   total: steps of the run.
   part: index of the micro-batch; random keys depend on it. batch['whole'] is then the whole batch,
     for terms that divide by a count: they must divide by the mean count of the whole.
-  remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
-    that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
+  remat: gradient checkpointing. Results of convolutions and matrix products and the sums that end
+    residual blocks are kept; the backward pass recomputes the rest (batch norm, ReLU).
   """
   def loss_fn(learned, state, batch_stats, batch, part):
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), part)
@@ -41,7 +41,7 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
 
   trainable: names of the networks that learn; the others run in evaluation mode. A dict says by
     what schedule each learns; the rates are terms then.
-  accumulate: splits the batch into this many equal micro-batches, worked off one after the other
+  accumulate: splits the batch into this many equal micro-batches, processed in turn
     (gradient accumulation). Gradients and terms are means over them, and equal those of the whole
     batch but for batch norm: each micro-batch is normalised by its own statistics, and the running
     ones are updated by one after the other.
