@@ -380,7 +380,7 @@ _BAD_CONFIG = {
   'duration': ({'duration': '3 weeks'}, "not '3 weeks'", "'210 epochs' or '1000 steps'"),
   'no steps': ({'duration': '0.1 steps'}, "duration '0.1 steps'", 'less than one step'),
   'save_every': ({'save_every': '1'}, "not '1'", "'210 epochs'"),
-  'schedule': ({'optim.net.schedule': 'linear'}, "'multistep' or 'cosine', not 'linear'"),
+  'schedule': ({'optim.net.schedule': 'step'}, "not 'step'", 'cosine'),
   'warmup': ({'optim.net.warmup': 'short'}, "not 'short'"),
   'recipe': ({'data.recipe': 'blobs'}, 'a recipe is one of none, published, ', "not 'blobs'"),
   'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'sources/cocoo.py'),
@@ -411,7 +411,7 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   """What stopped before its first checkpoint does not pin its config, a patch bank does."""
   mended = _config(data)
   with pytest.raises(ValueError, match='schedule'):
-    train.train(_config(data, **{'optim.net.schedule': 'linear'}), str(tmp_path))
+    train.train(_config(data, **{'optim.net.schedule': 'step'}), str(tmp_path))
   workdirs.check_config(mended, tmp_path, allow_change=False)
   (tmp_path / 'patches').mkdir()
   fails(lambda: workdirs.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
@@ -470,11 +470,10 @@ def test_evaluation_of_a_run_that_is_not_there(data, trained, tmp_path):
   fails(lambda: evaluate(str(trained), 7), trained, 'steps [1, 2, 3], not of 7',
          kind=FileNotFoundError)
   fails(lambda: evaluation_script.evaluate(_config(data), str(trained)), 'config.evals')
-  config.ema_decay = 0.9
-  fails(lambda: evaluate(str(trained)), trained, 'ema/', 'absent', 'use the config')
-  config.ema_decay = 0.0
-  config.system.model.width = 16
-  fails(lambda: evaluate(str(trained)), trained, 'are not this config', 'is needed')
+  for given in ({'ema_decay': 0.9}, {'system.model.width': 16}, {'data.size': (64, 64)}):
+    fails(lambda given=given: evaluate(str(trained), given=given), trained, *given, 'was trained with',
+          'leave the field away')
+  fails(lambda: evaluate(str(trained), given={'system.codec': 'udp'}), "with hrnet")
 
 
 def test_init_from_a_network_that_is_not_there(data, trained, tmp_path):

@@ -18,11 +18,15 @@ def load_source(config, split, data=None) -> Source:
   data: section `evals.NAME.data`; its empty fields are those of `config.data`.
   """
   name, root, loader = _where(config, data)
+  return sources.load(name, split, aspect=_aspect(config), **({'root': root} if root else {}),
+                      **loader)
+
+
+def _aspect(config):
   size = config.data.size
   if len(size) != 2 or min(size) < 1:
     raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
-  return sources.load(name, split, aspect=size[0] / size[1],
-                      **({'root': root} if root else {}), **loader)
+  return size[0] / size[1]
 
 
 def _where(config, data):
@@ -85,9 +89,9 @@ def _training_people(config):
                      'evaluate that run with this one and --workdir')
   if not data.prepared:
     return load_source(config, data.train_split)
-  meta = prepared.read_meta(data.prepared, data.train_split)
+  aspect, meta = _aspect(config), prepared.read_meta(data.prepared, data.train_split)
   prepared.check_fit(meta, crops_asked(config), data.prepared)
-  return prepared.load(data.train_split, root=data.prepared, aspect=data.size[0] / data.size[1],
+  return prepared.load(data.train_split, root=data.prepared, aspect=aspect,
                        ground_truth=data.holdout > 0)
 
 
