@@ -334,6 +334,14 @@ def test_unreadable_pictures_in_evaluation(broken_pictures):
       list(stream.eval_stream(maker, batch_size=2, num_workers=num_workers))
 
 
+def test_broken_evaluation_pictures_are_told_before_training(broken_pictures, tmp_path):
+  config = _config(broken_pictures, evals=dict(val=common.evaluation('val', 'coco_ap')))
+  config.data.max_unreadable = 9
+  fails(lambda: train.train(config, str(tmp_path / 'run')), 'val/000102.jpg', 'ends too early',
+        kind=OSError)
+  assert not (tmp_path / 'run/checkpoints').exists()
+
+
 def test_patch_bank(tmp_path):
   source = coco.load('train', root=write_coco(tmp_path / 'coco'))
   build = functools.partial(patches.load_or_build, source=source, num_people=9, seed=0)
@@ -428,6 +436,12 @@ def test_workdir_that_cannot_be_written(data, tmp_path):
          'choose another with --workdir', kind=OSError)
 
 
+def test_a_bucket_is_no_workdir(data, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  fails(lambda: train.train(_config(data), 'gs://bucket/run'), 'gs://bucket/run', 'mount the bucket')
+  assert not list(tmp_path.iterdir())
+
+
 def test_two_runs_in_one_workdir(data, tmp_path):
   with workdirs.claim(tmp_path):
     fails(lambda: train.train(_config(data), str(tmp_path)), 'another run is writing to', tmp_path)
@@ -471,8 +485,8 @@ def test_evaluation_of_a_run_that_is_not_there(data, trained, tmp_path):
          kind=FileNotFoundError)
   fails(lambda: evaluation_script.evaluate(_config(data), str(trained)), 'config.evals')
   for given in ({'ema_decay': 0.9}, {'system.model.width': 16}, {'data.size': (64, 64)}):
-    fails(lambda given=given: evaluate(str(trained), given=given), trained, *given, 'was trained with',
-          'leave the field away')
+    fails(lambda given=given: evaluate(str(trained), given=given), trained, *given,
+          'was trained with', 'leave the field away')
   fails(lambda: evaluate(str(trained), given={'system.codec': 'udp'}), "with hrnet")
 
 

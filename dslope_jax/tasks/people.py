@@ -1,6 +1,9 @@
 """The people that a config names: to train on, held out, to evaluate; and their patch bank."""
+import concurrent.futures
 import json
 import os
+
+import numpy as np
 
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
@@ -75,6 +78,19 @@ def without(source: Source | None, scored: Source) -> Source | None:
   paths = {os.path.abspath(file) for file in scored.file.tolist()}
   rows = [i for i, file in enumerate(source.file.tolist()) if os.path.abspath(file) not in paths]
   return source.subset(rows) if rows else None
+
+
+def check_pictures(source: Source):
+  """Reads every picture file of a set once: a broken one would end a run at its first evaluation.
+
+  Raises OSError naming the first file that cannot be read.
+  """
+  files, rows = np.unique(source.file, return_index=True)
+  rows = [row for file, row in zip(files.tolist(), rows.tolist(), strict=True)
+          if os.path.isfile(file)]
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    for _ in pool.map(source.read, rows, chunksize=1):
+      pass
 
 
 def _training_people(config):

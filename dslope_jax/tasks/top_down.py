@@ -36,7 +36,7 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   bank = people.load_bank(config, workdir, source)
   system = systems.build(facts, **config.system.to_dict())
-  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits)
+  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits, training)
            for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
@@ -106,13 +106,15 @@ def _train_stream(config, source, bank, fields, start):
     max_unreadable=data.max_unreadable)
 
 
-def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
+def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training):
   entry = config.evals[name]
   source, boxes = _scored_people(config, name, entry)
   if source.skeleton.names != facts.skeleton.names:
     raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
+  if training:
+    people.check_pictures(source)
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)

@@ -22,8 +22,10 @@ def start(coordinator: str = '', processes: int = 0, process: int = 0):
 
 def _on_cluster():
   workers = os.environ.get('TPU_WORKER_HOSTNAMES', '').count(',') + 1
-  tasks = int(os.environ.get('SLURM_NTASKS', os.environ.get('OMPI_COMM_WORLD_SIZE', 1)))
-  return workers > 1 or tasks > 1
+  # Not SLURM_NTASKS, which salloc sets although nobody starts so many processes; srun does.
+  tasks = [int(os.environ.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS',
+                                                     'OMPI_COMM_WORLD_SIZE')]
+  return max(workers, *tasks) > 1
 
 
 def make_mesh():
