@@ -438,7 +438,8 @@ def test_workdir_that_cannot_be_written(data, tmp_path):
 
 def test_a_bucket_is_no_workdir(data, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  fails(lambda: train.train(_config(data), 'gs://bucket/run'), 'gs://bucket/run', 'mount the bucket')
+  fails(lambda: train.train(_config(data), 'gs://bucket/run'), 'gs://bucket/run',
+        'mount the bucket')
   assert not list(tmp_path.iterdir())
 
 
