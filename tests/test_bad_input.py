@@ -20,6 +20,7 @@ from PIL import Image
 import eval as evaluation_script
 import train
 from configs import common
+from dslope_jax.tasks import top_down
 from dslope_jax.training import checkpointing, init_from, optimizers
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.training.train_state import TrainState
@@ -420,13 +421,15 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   mended = _config(data)
   with pytest.raises(ValueError, match='schedule'):
     train.train(_config(data, **{'optim.net.schedule': 'step'}), str(tmp_path))
-  workdirs.check_config(mended, tmp_path, allow_change=False)
+  check = functools.partial(workdirs.check_config, workdir=tmp_path, allow_change=False,
+                            free=top_down.FREE, settled=top_down.SETTLED)
+  check(mended)
   (tmp_path / 'patches').mkdir()
-  fails(lambda: workdirs.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
-         'data.bank.seed: 0 -> 5', '--allow_config_change')
-  workdirs.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
+  fails(lambda: check(_config(data, **{'data.bank.seed': 5})), 'data.bank.seed: 0 -> 5',
+        '--allow_config_change')
+  check(_config(data, batch_size=64))
   (tmp_path / 'config.json').write_text('{"seed": ')
-  fails(lambda: workdirs.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
+  fails(lambda: check(mended), tmp_path / 'config.json', 'broken')
 
 
 def test_workdir_that_cannot_be_written(data, tmp_path):
@@ -501,7 +504,7 @@ def test_init_from_a_network_of_other_keypoints(trained):
   other = {kind: dict(tree) for kind, tree in wanted.items()}
   other['params']['final_layer'] = {k: np.full((*v.shape[:-1], 5), 7, np.float32)
                                     for k, v in wanted['params']['final_layer'].items()}
-  load = functools.partial(init_from.load, str(trained), 'net', other, {}, (64, 96))
+  load = functools.partial(init_from.load, str(trained), 'net', other, None, (64, 96))
   fails(load, trained, 'final_layer', 'fresh_head=True')
   weights, text = load(fresh_head=True)
   assert 'stays fresh: final_layer' in text

@@ -121,20 +121,17 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training
   held_subjects = held_out and of_source(held_out)
   finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
   batches = functools.partial(_eval_batches, config, entry, bank)
-  fits = None if held_out else stored_fits
+  stored_fits = None if held_out else stored_fits
 
-  def score(outputs, held_out_outputs, full=True):
+  def score(outputs, held_out_outputs, full=True, fits=stored_fits):
     calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
-                                        covered_of(held_subjects, held_out_outputs))
+                                        held_out_outputs['batch']['covered'])
     return pose_scores.score(
-      subjects, finish(outputs, vars_of(source)), covered_of(subjects, outputs),
-      metric=entry.metric, oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits,
-      held_out=calibration, full=full)
+      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
+      oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
-  # Pictures of an exported benchmark are covered as their annotations say.
-  covered_of = lambda s, outputs: outputs['batch']['covered'] | s.covered
-  calibrated_on = len(held_out) if held_out else fits['people'] if fits else 'nobody'
+  calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source) | _stamp(config, entry, bank) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
