@@ -13,10 +13,10 @@ from dslope_jax.evaluation import drawing, pose_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
-from dslope_jax.tasks.base import Serving, Task
+from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import geometry, pairs, stream
+from input_pipeline import geometry, pairs
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
@@ -40,7 +40,10 @@ def build(config, workdir, training=True) -> Task:
            for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
-  batches = functools.partial(_train_stream, config, source, bank, system.fields['loss'])
+  maker = PairMaker(source, size, bank, config.data.recipe, config.seed,
+                    geometry.Augmentation(**config.data.augmentation),
+                    people.unbiased_crops(config), system.fields['loss'])
+  batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet)
 
@@ -93,17 +96,6 @@ def example(facts: Facts) -> dict:
   return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),
           'keypoints': shape((1, k, 2), np.float32), 'visibility': shape((1, k), np.uint8),
           'covered': shape((1, k), np.bool_)}
-
-
-def _train_stream(config, source, bank, fields, start):
-  data, processes = config.data, jax.process_count()
-  maker = PairMaker(source, tuple(data.size), bank, data.recipe, config.seed,
-                    geometry.Augmentation(**data.augmentation), people.unbiased_crops(config),
-                    fields)
-  return stream.train_stream(
-    maker, batch_size=config.batch_size // processes, start_step=start,
-    num_workers=data.num_workers, process=jax.process_index(), processes=processes,
-    max_unreadable=data.max_unreadable)
 
 
 def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training):
@@ -187,11 +179,8 @@ def _maker(config, source, bank, recipe, fields):
 def _eval_batches(config, entry, bank, source, recipe=None):
   """recipe: a variant, of which only the occluded pictures are made."""
   fields = ('occluded_image', 'covered') if recipe else ('image', 'occluded_image', 'covered')
-  maker = _maker(config, source, bank, recipe or entry.recipe, fields)
-  local = max(1, entry.batch_size // jax.device_count()) * jax.local_device_count()
-  return stream.eval_stream(
-    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
-    processes=jax.process_count())
+  return eval_batches(
+    config, entry, _maker(config, source, bank, recipe or entry.recipe, fields))
 
 
 def _variants(skeleton):
