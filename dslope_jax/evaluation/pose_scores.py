@@ -56,6 +56,13 @@ class Subjects(NamedTuple):
       return self.people.counted
     return self.people.counted & np.isin(np.arange(len(self.people)), self.own)
 
+  @property
+  def covered(self):
+    """(N,K) bool: joints that the pictures themselves have covered, as in exported benchmarks."""
+    flags, shown = np.zeros((len(self.own), self.skeleton.num_keypoints), bool), self.own >= 0
+    flags[shown] = self.people.covered[self.own[shown]]
+    return flags
+
   def by_person(self, column, otherwise):
     """A column (N, ...) of the rows by person: (P, ...), `otherwise` where no row shows them."""
     out = np.full((len(self.people), *column.shape[1:]), otherwise, column.dtype)
@@ -71,7 +78,8 @@ def score(subjects, poses, covered, *, metric, oks_nms=0.9, mixes=(), fits=None,
   poses: {'gnet/clean': poses}; names are NETWORK/VIEW or NETWORK/READOUT/VIEW. Poses may hold
     'detections', a result file's poses as they are: dict(image_id (M,), keypoints (M,K,2),
     keypoint_scores (M,K), score (M,)). AP is of these; rows of missed people are NaN then.
-  covered: (N,K) bool, joints of a row's person under a patch in the occluded view.
+  covered: (N,K) bool, joints of a row's person under a patch in the occluded view. What the
+    annotations say is covered, as those of an exported benchmark do, is so in every view.
   metric: of `named_metrics.METRICS`. oks_nms: threshold of the suppression of double poses; 0 for
     none; only for metrics of detections.
   mixes: pairs of outputs, without view, that answer together: their mixtures follow as rows such as
@@ -127,8 +135,7 @@ def read_file(subjects, path):
   occluded = any('covered' in a for a in subjects.truth['annotations'])
   pose = {'keypoints': of_row(entries.keypoints), 'scores': of_row(entries.keypoint_scores),
           'detections': entries._asdict()}
-  covered = people.covered[subjects.own] & (subjects.own >= 0)[:, None]
-  return {'file/occluded' if occluded else 'file/clean': pose}, covered, missed.tolist()
+  return {'file/occluded' if occluded else 'file/clean': pose}, subjects.covered, missed.tolist()
 
 
 def _prediction_files(answers):

@@ -10,8 +10,11 @@ A task file dslope_jax/tasks/<name>.py only binds: a formula in it is in the wro
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax
+
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Batch, Facts, System
+from input_pipeline import stream
 
 
 class Task(NamedTuple):
@@ -42,3 +45,20 @@ class Serving(NamedTuple):
   system: System
   prepare: Callable
   finish: Callable
+
+
+def train_batches(config, maker: stream.Maker, start: int):
+  """`Task.stream` of a maker: this process's part of the batches from step `start` on."""
+  processes = jax.process_count()
+  return stream.train_stream(
+    maker, batch_size=config.batch_size // processes, start_step=start,
+    num_workers=config.data.num_workers, process=jax.process_index(), processes=processes,
+    max_unreadable=config.data.max_unreadable)
+
+
+def eval_batches(config, entry, maker: stream.Maker):
+  """`EvalSet.batches` of a maker; entry: of `config.evals`."""
+  local = max(1, entry.batch_size // jax.device_count()) * jax.local_device_count()
+  return stream.eval_stream(
+    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
+    processes=jax.process_count())

@@ -13,10 +13,10 @@ from dslope_jax.evaluation import drawing, pose_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
-from dslope_jax.tasks.base import Serving, Task
+from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import geometry, pairs, stream
+from input_pipeline import geometry, pairs
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
@@ -36,11 +36,14 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   bank = people.load_bank(config, workdir, source)
   system = systems.build(facts, **config.system.to_dict())
-  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits)
+  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits, training)
            for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
-  batches = functools.partial(_train_stream, config, source, bank, system.fields['loss'])
+  maker = PairMaker(source, size, bank, config.data.recipe, config.seed,
+                    geometry.Augmentation(**config.data.augmentation),
+                    people.unbiased_crops(config), system.fields['loss'])
+  batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet)
 
@@ -95,44 +98,32 @@ def example(facts: Facts) -> dict:
           'covered': shape((1, k), np.bool_)}
 
 
-def _train_stream(config, source, bank, fields, start):
-  data, processes = config.data, jax.process_count()
-  maker = PairMaker(source, tuple(data.size), bank, data.recipe, config.seed,
-                    geometry.Augmentation(**data.augmentation), people.unbiased_crops(config),
-                    fields)
-  return stream.train_stream(
-    maker, batch_size=config.batch_size // processes, start_step=start,
-    num_workers=data.num_workers, process=jax.process_index(), processes=processes,
-    max_unreadable=data.max_unreadable)
-
-
-def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
+def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training):
   entry = config.evals[name]
   source, boxes = _scored_people(config, name, entry)
   if source.skeleton.names != facts.skeleton.names:
     raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
+  if training:
+    people.check_pictures(source)
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)
   held_subjects = held_out and of_source(held_out)
   finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
   batches = functools.partial(_eval_batches, config, entry, bank)
-  fits = None if held_out else stored_fits
+  stored_fits = None if held_out else stored_fits
 
-  def score(outputs, held_out_outputs, full=True):
+  def score(outputs, held_out_outputs, full=True, fits=stored_fits):
     calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
-                                        covered_of(held_subjects, held_out_outputs))
+                                        held_out_outputs['batch']['covered'])
     return pose_scores.score(
-      subjects, finish(outputs, vars_of(source)), covered_of(subjects, outputs),
-      metric=entry.metric,
+      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
       oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
-  # Pictures of an exported benchmark are covered as their annotations say.
-  covered_of = lambda s, outputs: outputs['batch']['covered'] | s.people.covered[s.own]
-  calibrated_on = len(held_out) if held_out else fits['people'] if fits else 'nobody'
+  calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source) | _stamp(config, entry, bank) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
@@ -188,11 +179,8 @@ def _maker(config, source, bank, recipe, fields):
 def _eval_batches(config, entry, bank, source, recipe=None):
   """recipe: a variant, of which only the occluded pictures are made."""
   fields = ('occluded_image', 'covered') if recipe else ('image', 'occluded_image', 'covered')
-  maker = _maker(config, source, bank, recipe or entry.recipe, fields)
-  local = max(1, entry.batch_size // jax.device_count()) * jax.local_device_count()
-  return stream.eval_stream(
-    maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
-    processes=jax.process_count())
+  return eval_batches(
+    config, entry, _maker(config, source, bank, recipe or entry.recipe, fields))
 
 
 def _variants(skeleton):

@@ -20,6 +20,9 @@ def claim(workdir):
 
   Raises OSError if it cannot be written, ValueError if another run holds it.
   """
+  if '://' in str(workdir):
+    raise ValueError(f"workdir '{workdir}' is an address; a run writes to a folder that all its "
+                     'hosts share: mount the bucket, and name the folder')
   try:
     os.makedirs(workdir, exist_ok=True)
     lock = open(os.path.join(workdir, 'lock'), 'a')  # noqa: SIM115 - open as long as the run
