@@ -68,7 +68,7 @@ def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process:
 
 
 def in_order(count, work, num_workers=0):
-  """Iterator over work(0), work(1), ... work(count - 1), by num_workers processes; 0: in this one."""
+  """Iterator over work(0), work(1), ... work(count - 1), by data processes; 0: by none."""
   return _iterate(grain.MapDataset.range(count).map(work), num_workers)
 
 

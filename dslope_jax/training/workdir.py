@@ -44,7 +44,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
 
   free: beginnings of the task's fields that may differ. settled: {folder of the workdir: beginnings
   of the fields that it was made from}; before the first checkpoint only these must stay, so that a
-  run that stopped for a mistake in its config goes on when the mistake is mended.
+  run that stopped for a mistake in its config can be started again when the mistake is mended.
   Raises ValueError naming the fields that differ.
   """
   path = pathlib.Path(workdir) / 'config.json'
