@@ -163,7 +163,7 @@ def _compile(run, state, batch):
                          remat=config.remat, total=run.total)
   say(sharding.describe(state.params, config.batch_size, config.accumulate)
       + '\ncompiling the step, which takes a while the first time')
-  compiled, text = sharding.compile_step(step, run.mesh, state, batch)
+  compiled, text = sharding.compile_for(step, run.mesh, state, batch)
   say(text)
   return compiled
 

@@ -8,6 +8,8 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from orbax.checkpoint import multihost
 
+from dslope_jax.training.train_step import compile_step
+
 
 def start(coordinator: str = '', processes: int = 0, process: int = 0):
   """Joins this process to the others of a run on several hosts; a run on one host needs nothing.
@@ -53,11 +55,11 @@ def jit_step(step, mesh):
                  out_shardings=everywhere)
 
 
-def compile_step(step, mesh, state, batch):
+def compile_for(step, mesh, state, batch):
   """(the step compiled for these shapes, a line about it); see `jit_step`. Waits for all
   processes."""
   before = time.perf_counter()
-  compiled = jit_step(step, mesh).lower(state, batch).compile()
+  compiled = compile_step(jit_step(step, mesh).lower(state, batch), state.params)
   wait_for_all()
   found = compiled.memory_analysis()
   needed = (found.argument_size_in_bytes + found.temp_size_in_bytes) / 2**30 if found else 0

@@ -1,4 +1,5 @@
 """The one train step."""
+import math
 from collections.abc import Callable
 
 import jax
@@ -94,3 +95,21 @@ def _accumulate(grad_fn, learned, state, batch, parts):
     add, (state.batch_stats, zeros), (jnp.arange(parts), split))
   grads, terms = jax.tree.map(lambda x: x / parts, sums)
   return grads, terms, batch_stats
+
+
+def compile_step(lowered, params):
+  """A lowered step compiled; JAX's compilation cache does not keep a large one for CPU.
+
+  XLA takes a time that grows with the square of its size to load a program for CPU (jaxlib 0.10 to
+  0.12; it searches the whole program for each convolution): a pair of HRNet-W32 loads in 72 s and
+  compiles in 57, one of half its layers loads in 15 s and compiles in 19.
+  """
+  large = len(jax.tree.leaves(params)) > 1000
+  if not large or jax.devices()[0].platform != 'cpu':
+    return lowered.compile()
+  before = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', math.inf)
+  try:
+    return lowered.compile()
+  finally:
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', before)
