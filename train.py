@@ -132,7 +132,8 @@ def _to_look_at(run):
   folders = [os.path.join(run.folder, f'eval_{run.total}', name) for name in run.engines]
   files = [os.path.join(folder, file) for folder in folders
            for file in ('results.json', 'pictures.jpg')]
-  return [*files, os.path.join(run.folder, 'learning_curve.png'), *run.task.look_at]
+  files += [os.path.join(run.folder, 'learning_curve.png'), *run.task.look_at]
+  return [file for file in files if os.path.exists(file)]
 
 
 def _first_state(run, checkpoints):

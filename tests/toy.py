@@ -16,6 +16,6 @@ def get_config(kind='single'):
   config.evals = ConfigDict(dict(val=entry, other=entry | dict(data=other)))
   config.duration, config.batch_size = '12 steps', 8
   for spec in config.optim.values():
-    spec.schedule = 'constant'
+    spec.update(dict(schedule='constant', lr=0.02))
   config.log_every, config.save_every, config.eval_every = '4 steps', '4 steps', '12 steps'
   return config

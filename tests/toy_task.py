@@ -1,7 +1,6 @@
 """A second task, as small as one can be: rings of points, some of them hidden, are completed.
 
-A sample is a list of up to P points, padded; `points` shows all of them, `hidden_points` lacks
-some.
+A sample is a list of up to P points, padded; `points` shows all, `hidden_points` lacks some.
 """
 import dataclasses
 import functools

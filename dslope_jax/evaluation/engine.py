@@ -118,9 +118,7 @@ class Engine:
         else:
           curve['others'][variant] = value
     for curve in curves.values():
-      levels, values = zip(*curve['severity'], strict=True) if curve['severity'] else ((), ())
-      span = levels[-1] - levels[0] if len(levels) > 1 else 0
-      curve['area'] = float(np.trapezoid(values, levels) / span) if span else None
+      curve['area'] = _mean_height(curve['severity'])
     return curves
 
 
@@ -193,14 +191,26 @@ def table(results: dict, stamp: dict) -> str:
   return '\n'.join(lines)
 
 
+def _mean_height(curve):
+  """Of a curve of (level, value); None without points."""
+  if len(curve) < 2:
+    return curve[0][1] if curve else None
+  levels, values = zip(*curve, strict=True)
+  return float(np.trapezoid(values, levels) / (levels[-1] - levels[0]))
+
+
 def stress_text(curves: dict) -> str:
-  """The curves by severity as a table."""
+  """The curves by severity as a table; of a set without severities every variant."""
   metric = next(iter(curves.values()))['metric']
-  levels = [level for level, _ in next(iter(curves.values()))['severity']]
-  lines = [f'{metric} by severity' + ''.join(f'{level:>10}' for level in levels) + '      mean']
-  width = len(lines[0]) - 10 * (len(levels) + 1)
+  table = {row: {str(level): value for level, value in curve['severity']} for row, curve in
+           curves.items()}
+  by_severity = any(table.values())
   for row, curve in curves.items():
-    values = [value for _, value in curve['severity']]
-    area = values[0] if curve['area'] is None else curve['area']
-    lines.append(f'{row:<{width}}' + ''.join(f'{value:10.4g}' for value in [*values, area]))
-  return '\n'.join(lines)
+    table[row] |= {'mean': curve['area']} if by_severity else curve['others']
+  columns = list(next(iter(table.values())))
+  head = f'{metric} by {"severity" if by_severity else "variant"}'
+  width = max(map(len, [head, *table]))
+  return '\n'.join([
+    f'{head:<{width}}' + ''.join(f'{column:>10}' for column in columns),
+    *(f'{row:<{width}}' + ''.join(f'{values[column]:10.4g}' for column in columns)
+      for row, values in table.items())])
