@@ -8,34 +8,32 @@
                  --predictions RESULTS.json [--report]
 
 What to evaluate on comes from the config: `evals`, and `data.name`, `data.root`, `data.loader` for
-entries without data of their own. All else is the run's own. Prints one table per entry of
+entries without data of their own; without --config.data.root the data are where the run found them.
+All else is the run's own. Prints one table per entry of
 `config.evals` and writes it, the predictions and a sheet of pictures to WORKDIR/eval_STEP/<entry>.
 """
 import os
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from dslope_jax import tasks
 from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
 from dslope_jax.evaluation import engine
 from dslope_jax.training import checkpointing, sharding, train_state, workdir
 
-# What the command line decides; all else is as the run was trained.
-_OWN = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers')
-
 
 def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=None):
   """Evaluates a checkpoint of a run; returns {entry: {row: {metric: number}}}.
 
-  stress: also every variant of each set. report: write report.html. given: the fields that a
-  command line sets, {name: value}; it may not contradict the run.
+  stress: also every variant of each set. report: write report.html. given: see
+  `workdir.settings_to_evaluate`.
   """
   if not config.evals:
     raise ValueError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
   step = checkpointing.find_step(folder, checkpoint)  # before anything slow
-  config = with_settings_of_run(config, folder, given or {})
+  config = workdir.settings_to_evaluate(config, folder, given)
   task = tasks.build(config, folder, training=False)
   shapes = train_state.weight_shapes(task.system, task.example)
   weights, _ = checkpointing.restore_weights(folder, shapes, step, ema=config.ema_decay > 0)
@@ -46,46 +44,6 @@ def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=
       weights, step, folder, name, stress=stress, with_report=report)
     say(text)
   return out
-
-
-def with_settings_of_run(config, folder, given):
-  """The config of a run, with the sets that another config evaluates on.
-
-  Entries of `evals` without data of their own get `data.name`, `data.root` and `data.loader` of
-  that config. Raises ValueError where `given` contradicts the run.
-  """
-  run = workdir.read_config(folder)
-  for field, value in given.items():
-    if not field.startswith(_OWN):
-      trained = _field(run, field)
-      if trained != (list(value) if isinstance(value, tuple) else value):
-        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with "
-                         f'{trained}; leave the field away, it is known')
-  data, own = config.data, run['data']
-  evals = {}
-  for name, entry in config.evals.items():
-    entry = entry.to_dict()
-    if not entry['data']['name']:
-      entry['data'] |= {'name': data.name, 'root': entry['data']['root'] or data.get('root', ''),
-                        'loader': data.loader.to_dict() | entry['data']['loader']}
-    evals[name] = entry
-  if data.name == own['name'] and data.get('root'):
-    own['root'] = data.root  # it may have moved; the held-out people are there, too
-  own['num_workers'] = data.num_workers
-  return ConfigDict(_with_tuples(run | {'evals': evals}))
-
-
-def _with_tuples(value):
-  """JSON has lists for tuples."""
-  if isinstance(value, dict):
-    return {k: _with_tuples(v) for k, v in value.items()}
-  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
-
-
-def _field(tree, path):
-  for part in path.split('.'):
-    tree = tree.get(part) if isinstance(tree, dict) else None
-  return tree
 
 
 def evaluate_file(config, path, report=False, folder=None):

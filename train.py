@@ -6,8 +6,8 @@ The same command resumes an interrupted run, from its newest checkpoint. WORKDIR
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
 facts.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
+import contextlib
 import os
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,6 +40,8 @@ from dslope_jax.training import (
 from dslope_jax.training.metric_writer import MetricWriter
 from dslope_jax.training.train_step import make_train_step
 
+_EVERY = ('log_every', 'eval_every', 'save_every')
+
 
 def train(config, folder, allow_config_change=False, profile=False):
   """Trains until `config.duration`, from the newest checkpoint if there is one.
@@ -67,7 +69,7 @@ class _Run(NamedTuple):
 
 
 def _set_up(config, folder, allow_change):
-  _check_batch(config)
+  sharding.check_batch_size(config.batch_size, config.accumulate)
   mesh = sharding.make_mesh()
   task = tasks.build(config, folder)
   workdir.check_facts(folder, task.facts, task.digest, allow_change)
@@ -76,7 +78,7 @@ def _set_up(config, folder, allow_change):
   if total < 1:
     raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                      f'of {task.samples} samples')
-  due = _due_steps(config, per_epoch, total)
+  due = optimizers.due_steps({field: config[field] for field in _EVERY}, per_epoch, total)
   depths = {name: models.layer_counter(net) for name, net in task.system.networks.items()}
   optimizer, schedules = optimizers.build(config.optim.to_dict(), task.system.networks, total,
                                           per_epoch, depths)
@@ -92,7 +94,9 @@ def _train(run, profile):
   trace = profiling.Profile(os.path.join(run.folder, 'profile') if profile else '', waits, say)
   writer = MetricWriter(run.folder, run.total, first, run.config.batch_size, waits)
   step_fn, results = None, {}
-  try:
+  with contextlib.ExitStack() as closing:  # each of them closes whatever the others do
+    for part in (checkpoints, writer, stream, trace):
+      closing.callback(part.close)
     with StopSignal() as stopped:
       for step in trace.steps(range(first + 1, run.total + 1)):
         with waits.of('data'):
@@ -118,23 +122,9 @@ def _train(run, profile):
           checkpoints.wait()
           say(f'stopped by a signal; step {step} is saved, the same command resumes from there')
           break
-  finally:
-    _close_all(trace.close, stream.close, writer.close, checkpoints.close)
   if results:
     say('look at\n' + '\n'.join(_to_look_at(run)))
   return state, results
-
-
-def _close_all(*closers):
-  """Calls each of them, whatever the others do; raises the first error after the last."""
-  errors = []
-  for close in closers:
-    try:
-      close()
-    except Exception as error:
-      errors.append(error)
-  if errors:
-    raise errors[0]
 
 
 def _to_look_at(run):
@@ -144,13 +134,6 @@ def _to_look_at(run):
            for file in ('results.json', 'pictures.jpg')]
   files += [os.path.join(run.folder, 'learning_curve.png'), *run.task.look_at]
   return [file for file in files if os.path.exists(file)]
-
-
-def _check_batch(config):
-  size, accumulate, devices = config.batch_size, config.accumulate, jax.device_count()
-  if size < 1 or accumulate < 1 or size % (devices * accumulate):
-    raise ValueError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
-                     f'{accumulate}')
 
 
 def _first_state(run, checkpoints):
@@ -179,40 +162,11 @@ def _compile(run, state, batch):
   step = make_train_step(run.task.system, run.optimizer, trainable=run.schedules, seed=config.seed,
                          accumulate=config.accumulate, ema_decay=config.ema_decay,
                          remat=config.remat, total=run.total)
-  say(_describe(config, state) + '\ncompiling the step, which takes a while the first time')
-  before = time.perf_counter()
-  compiled = sharding.jit_step(step, run.mesh).lower(state, batch).compile()
-  sharding.wait_for_all()
-  found = compiled.memory_analysis()
-  needed = (found.argument_size_in_bytes + found.temp_size_in_bytes) / 2**30 if found else 0
-  seconds = time.perf_counter() - before
-  say(f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device')
+  say(sharding.describe(state.params, config.batch_size, config.accumulate)
+      + '\ncompiling the step, which takes a while the first time')
+  compiled, text = sharding.compile_for(step, run.mesh, state, batch)
+  say(text)
   return compiled
-
-
-def _describe(config, state):
-  devices = jax.devices()
-  counts = {n: f'{sum(x.size for x in jax.tree.leaves(p)) / 1e6:.2f} M'
-            for n, p in state.params.items()}
-  per_step = f'{config.batch_size // len(devices)} a device'
-  if config.accumulate > 1:
-    per_step += f' in {config.accumulate} micro-batches'
-  return (f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
-          f'{jax.process_count()} process(es)\n'
-          f'parameters: ' + ', '.join(f'{n} {c}' for n, c in counts.items()) + '\n'
-          f'global batch {config.batch_size}, {per_step}')
-
-
-def _due_steps(config, per_epoch, total):
-  """(step, field) -> whether a duration field such as 'save_every' falls due, also at the end."""
-  every = {f: optimizers.to_interval(config[f], per_epoch)
-           for f in ('log_every', 'eval_every', 'save_every')}
-  for field, interval in every.items():
-    if interval <= 0:
-      raise ValueError(f"{field} is '{config[field]}', must be longer than nothing; for never give "
-                       f"more than the run's duration, '{config.duration}'")
-  return lambda step, field: step == total or (step // max(1.0, every[field])
-                                               > (step - 1) // max(1.0, every[field]))
 
 
 def _evaluate(run, state, step, writer):

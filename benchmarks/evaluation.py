@@ -19,73 +19,68 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from ml_collections import ConfigDict
+
 from benchmarks import shared
-from dslope_jax.evaluation import engine as evaluation
-from dslope_jax.systems.base import Forward
+from configs import common
+from dslope_jax import tasks
+from dslope_jax.evaluation.engine import Engine
+from dslope_jax.systems.base import Forward, normalise
 from dslope_jax.training import sharding, train_state
-from input_pipeline import sources, stream
-from input_pipeline.occlusion import bank as patches
-from input_pipeline.pairs import PairMaker
 
 
 def rows(quick=False):
   """(what, value, unit, reference, target) of all that is measured here."""
-  config, batch_size, people, workers = _scale(quick)
-  batch_size *= jax.device_count()
-  system, size = shared.build_system(config), tuple(config.data.size)
+  config, batch_size, people = _scale(quick)
   mesh = sharding.make_mesh()
-  weights = sharding.replicate(train_state.init_weights(system, 0, size), mesh)
   with tempfile.TemporaryDirectory() as folder:
-    evaluator, batches = _evaluator(config, system, mesh, people, batch_size, workers, folder)
-    first_batches = batches('published')
+    task = tasks.build(_of_the_world(config, batch_size * jax.device_count(), people), folder)
+    entry, = task.evals.values()
+    engine = Engine(task.system, entry, mesh)
+    weights = sharding.replicate(train_state.init_weights(task.system, 0, task.example), mesh)
+    first_batches = entry.batches()
     first = next(first_batches)
-    first_batches.close()
-    alone = yield from _predict(evaluator, system, weights, first, 2 if quick else 9)
-    yield from _loop(evaluator, weights, batch_size, alone, 1 if quick else 3)
+    alone = yield from _predict(engine, task.system, weights, first, 2 if quick else 9)
+    yield from _loop(engine, weights, len(first['row']), alone, 1 if quick else 3)
 
 
 def _scale(quick):
-  """(config, batch of a device, people, data workers)."""
+  """(config, batch of a device, people)."""
   if quick:
-    name, *rest = 'tests/tiny.py:plain', 8, 10, 0
+    name, *rest = 'tests/tiny.py:plain', 8, 10
   elif jax.default_backend() == 'cpu':
-    name, *rest = 'configs/clspet_hrnet.py', 16, 200, 0
+    name, *rest = 'configs/clspet_hrnet.py', 16, 200
   else:
-    name, *rest = 'configs/ccoco_hrnet.py', 64, 3000, 8
+    name, *rest = 'configs/ccoco_hrnet.py', 64, 3000
   return shared.load_config(name), *rest
 
 
-def _evaluator(config, system, mesh, people, batch_size, workers, folder):
-  """An Evaluator of people of the embedded world, and its function recipe -> batches."""
-  size = tuple(config.data.size)
-  options = dict(size=(96, 128) if size[0] < 192 else (160, 192), aspect=size[0] / size[1])
-  bank = patches.load_or_build(
-    f'{folder}/bank', sources.load('synthetic', 'train', num_people=60, **options),
-    num_people=60, seed=0)
-  source = sources.load('synthetic', 'val', num_people=people, **options)
-
-  def batches(recipe):
-    maker = PairMaker(source, size, bank, recipe, seed=0)
-    return stream.eval_stream(maker, batch_size=batch_size, num_workers=workers)
-
-  return evaluation.Evaluator(
-    system, mesh, source, batches, size=size, metric='pck', flip=True, shift=True, stamp={},
-    recipe='published', sigma=config.system.sigma, codec=config.system.codec), batches
+def _of_the_world(config, batch_size, people):
+  """The config with people of the embedded world in place of its data."""
+  config = config.copy_and_resolve_references().unlock()
+  config.data.name, config.data.root = 'synthetic', ''
+  pictures = (96, 128) if config.data.size[0] < 192 else (160, 192)
+  config.data.loader = ConfigDict(dict(num_people=60, size=pictures))
+  config.data.bank.num_people, config.data.train_split = 60, 'train'
+  config.evals = ConfigDict(dict(val=common.evaluation('val', 'pck') | dict(
+    batch_size=batch_size, data=dict(name='', root='', loader=dict(num_people=people)))))
+  return config
 
 
-def _predict(evaluator, system, weights, batch, rounds):
+def _predict(engine, system, weights, batch, rounds):
   """Yields the prediction against its floor; returns its pictures per second."""
-  split, everywhere = sharding.by_sample(evaluator.mesh), sharding.replicated(evaluator.mesh)
+  split, everywhere = sharding.by_sample(engine.mesh), sharding.replicated(engine.mesh)
 
   def forward(weights, pictures):
     run = Forward(system.networks, weights['params'], weights['batch_stats'])
-    return [system.predict(run, each) for each in pictures]
+    names = list(system.networks)
+    return [run(name, normalise(each), train=False) for name in names for each in pictures]
 
   fields = [batch[name] for name in ('image', 'occluded_image')]
   mirrored = [np.ascontiguousarray(x[:, :, ::-1]) for x in fields]
   put = lambda x: jax.make_array_from_process_local_data(split, x)
-  pairs = sharding.to_global({k: batch[k] for k in ('image', 'occluded_image')}, evaluator.mesh)
-  work = {'predict': (evaluator._predict, pairs),
+  pairs = sharding.to_global({k: batch[k] for k in ('image', 'occluded_image')}, engine.mesh)
+  work = {'predict': (engine._predict, pairs),
           'forward': (jax.jit(forward, in_shardings=(everywhere, split), out_shardings=split),
                       [put(x) for x in fields + mirrored])}
   seconds = {name: [] for name in work}
@@ -122,28 +117,21 @@ class _Timed:
       self.seconds += time.perf_counter() - before
 
 
-def _loop(evaluator, weights, batch_size, alone, rounds):
+def _loop(engine, weights, batch_size, alone, rounds):
   """The whole prediction, start of the data included."""
-  people, batches, waits, seconds, timed = len(evaluator.source), evaluator.batches, [], [], []
-
-  def watched(recipe):
-    timed.append(_Timed(batches(recipe)))
-    return timed[-1]
-
-  evaluator.batches = watched
+  people, waits, seconds = engine.entry.rows, [], []
   for _ in range(rounds):
-    before = time.perf_counter()
-    evaluator.predict(weights)
+    batches, before = _Timed(engine.entry.batches()), time.perf_counter()
+    engine.predict(weights, people, batches)
     seconds.append(time.perf_counter() - before)
-    waits.append(timed[-1].seconds / seconds[-1])
-  evaluator.batches = batches
+    waits.append(batches.seconds / seconds[-1])
   speed = 2 * people / statistics.median(seconds)
   padding = -people % batch_size
-  # Padding is worked off, too: the least that the loop could take.
+  # Padding is predicted, too: the least that the loop could take.
   floor = alone * people / (people + padding)
-  yield (f'Evaluator.predict, {people} people', speed, 'pictures/s',
+  yield (f'Engine.predict, {people} people', speed, 'pictures/s',
          f'floor {floor:.1f}: predict, {padding} of padding', '')
-  yield 'Evaluator.predict', speed / floor, 'x floor', '', ''
+  yield 'Engine.predict', speed / floor, 'x floor', '', ''
   yield 'waiting for data', 100 * statistics.median(waits), '% of the loop', '', ''
 
 

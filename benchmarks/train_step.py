@@ -24,8 +24,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import shared
 from configs import common
-from dslope_jax import heatmaps, systems
-from dslope_jax.systems.base import Forward, normalise
+from dslope_jax import heatmaps, skeletons, systems
+from dslope_jax.systems.base import Facts, Forward, normalise
 from dslope_jax.training import optimizers, sharding, train_state
 from dslope_jax.training.train_step import make_train_step
 
@@ -69,12 +69,14 @@ class Ours:
 
   def __init__(self, width, data, dtype, smaller):
     model = dict(name='hrnet', width=width, dtype=dtype) | smaller
-    self.system = systems.build('dslope', model=model, mutual=MUTUAL, num_keypoints=KEYPOINTS)
+    facts = Facts(skeletons.COCO, SIZE)
+    self.system = systems.build(facts, 'dslope', model=model, mutual=MUTUAL)
     optimizer, _ = optimizers.build(
       {n: common.adam() for n in self.system.networks}, self.system.networks, 1000, 100.0)
     mesh = sharding.make_mesh()
     self.state = sharding.replicate(
-      train_state.create(self.system, optimizer, seed=0, size=SIZE), mesh)
+      train_state.create(self.system, optimizer, seed=0, example=shared.batch_shapes(SIZE, 1)),
+      mesh)
     self.batch = sharding.to_global({k: v for k, v in data.items() if k != 'target'}, mesh)
     step = make_train_step(self.system, optimizer, trainable=tuple(self.system.networks))
     self._step = sharding.jit_step(step, mesh).lower(self.state, self.batch).compile()

@@ -4,7 +4,7 @@ Paper: D-Slope / MoEPose; data: Johnson & Everingham, CVPR 2011.
 Command: python train.py --config configs/clspet_hrnet.py --config.data.root=LSPET
   arguments after a colon: kl / mse / distill / none
 LSPET holds lspet_train.json, lspet_val.json and images/.
-Expected and time: see the README.
+Expected and time: see docs/results.md.
 """
 from configs import common
 

@@ -14,7 +14,7 @@ def loop(networks):
     ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
     system=dict(name=''),
     optim={name: adam() for name in networks},
-    init_from={name: '' for name in networks},  # see README, "Weights in and out"
+    init_from={name: '' for name in networks},  # see docs/weights.md
     fresh_head=False,  # init_from takes all but the head, for other keypoints
     data=dict(
       num_workers=0,  # data processes; 0 works in threads of the training process
@@ -35,8 +35,8 @@ def top_down(networks=('net',)):
     name='coco', root='data/coco', train_split='train', size=(192, 256),
     loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
                 skip_invalid=False),
-    prepared='',  # folder of crops to train on: see README, "Prepared crops"
-    recipe='published',  # of the occluded partner while training: see README, "Occlusion"
+    prepared='',  # folder of crops to train on: see README, "Data too slow?"
+    recipe='published',  # of the occluded partner while training: see docs/occlusion.md
     bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
     augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,
                       half_body_prob=0.3, half_body_joints=8),

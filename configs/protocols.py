@@ -1,13 +1,13 @@
-"""The field's test protocols, one word each, to score a run or another program's result file by.
+"""Published test protocols, one word each, to score a run or another program's result file.
 
 Command: python train.py --config configs/protocols.py:crowdpose --config.data.root=CROWDPOSE
   python eval.py --config configs/protocols.py:ochuman --config.data.root=OCHUMAN \
     --predictions RESULTS.json
   arguments after the colon: coco, mpii, crowdpose, ochuman, ochuman_test, aic, jhmdb, 300w, cofw,
-  wflw, aflw; coco_test and mpii_test, whose poses are written to be sent in; then those of
+  wflw, aflw; coco_test and mpii_test, whose poses are written to be submitted; then those of
   ccoco_hrnet.py
 OCHuman is for testing: its protocols have no training split; evaluate a run of ccoco_hrnet.py.
-Expected: see the papers of each set; boxes are the annotated ones unless a detector's are named.
+Expected: see the papers of each set; boxes are the ground-truth ones unless a detector's are given.
 Time: not measured.
 """
 from typing import NamedTuple

@@ -5,7 +5,7 @@ It shows the whole path: people -> patch bank -> pairs -> GNet and ENet -> the t
 networks on clean and on occluded pictures. The numbers say nothing about real pictures.
 GNet trains on single people whom nobody hides, ENet on the same people heavily covered, and ENet
 also learns from GNet's heatmaps of the clean picture.
-Expected and time: see the README.
+Expected and time: see docs/results.md.
 """
 from ml_collections import ConfigDict
 

@@ -65,15 +65,12 @@ def start(main):
   """`app.run`, but what is wrong with the command line or the config file is one line too.
 
   Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
-  JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache. On CPU, jaxlib 0.10.2 takes time with
-  the square of the program's size to load one: a pair of HRNet-W32 loads in no less time than it
-  compiles in, small networks in a second.
+  JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
   """
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
-  # Small programs, too: the first weights are drawn by a hundred of them, each compiled in a tenth
-  # of a second.
+  # Small programs, too: there are fifty before the first step.
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   # Data workers would run the script again for its imports, of which they need none.
   script = sys.modules['__main__']

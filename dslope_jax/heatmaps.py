@@ -16,8 +16,9 @@ import numpy as np
 class Codec(NamedTuple):
   """One rule. encode: as `encode`. decode: (heatmaps, sigma) -> as `decode`.
 
-  unbiased: n pixels are n - 1 long, from the first centre to the last, in crops and in heatmaps;
-  mirrored maps then lie right without `flip_merge`'s shift. stamp: the decoder's word in stamps.
+  unbiased: UDP's convention in crops and in heatmaps: lengths are measured between pixel centres,
+  so n pixels span n - 1 units; mirrored maps then need no shift in `flip_merge`.
+  stamp: the decoder's word in stamps.
   """
   encode: Callable
   decode: Callable

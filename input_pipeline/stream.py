@@ -21,7 +21,7 @@ class Maker(Protocol):
   seed: int
 
   def __len__(self) -> int:
-    """How many rows there are; an epoch is so many samples."""
+    """Number of rows; each is seen once in an epoch."""
 
   def train(self, index: int, row: int) -> dict:
     """Sample number `index` of the endless stream, of this row; OSError if it cannot be read."""
@@ -68,7 +68,7 @@ def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process:
 
 
 def in_order(count, work, num_workers=0):
-  """Iterator over work(0), work(1), ... work(count - 1), done by so many processes; 0: here."""
+  """Iterator over work(0), work(1), ... work(count - 1), by data processes; 0: by none."""
   return _iterate(grain.MapDataset.range(count).map(work), num_workers)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 import eval as evaluation_script
 import train
 from configs import common
+from dslope_jax.tasks import top_down
 from dslope_jax.training import checkpointing, init_from, optimizers
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.training.train_state import TrainState
@@ -334,6 +335,14 @@ def test_unreadable_pictures_in_evaluation(broken_pictures):
       list(stream.eval_stream(maker, batch_size=2, num_workers=num_workers))
 
 
+def test_broken_evaluation_pictures_are_told_before_training(broken_pictures, tmp_path):
+  config = _config(broken_pictures, evals=dict(val=common.evaluation('val', 'coco_ap')))
+  config.data.max_unreadable = 9
+  fails(lambda: train.train(config, str(tmp_path / 'run')), 'val/000102.jpg', 'ends too early',
+        kind=OSError)
+  assert not (tmp_path / 'run/checkpoints').exists()
+
+
 def test_patch_bank(tmp_path):
   source = coco.load('train', root=write_coco(tmp_path / 'coco'))
   build = functools.partial(patches.load_or_build, source=source, num_people=9, seed=0)
@@ -380,7 +389,7 @@ _BAD_CONFIG = {
   'duration': ({'duration': '3 weeks'}, "not '3 weeks'", "'210 epochs' or '1000 steps'"),
   'no steps': ({'duration': '0.1 steps'}, "duration '0.1 steps'", 'less than one step'),
   'save_every': ({'save_every': '1'}, "not '1'", "'210 epochs'"),
-  'schedule': ({'optim.net.schedule': 'linear'}, "'multistep' or 'cosine', not 'linear'"),
+  'schedule': ({'optim.net.schedule': 'step'}, "not 'step'", 'cosine'),
   'warmup': ({'optim.net.warmup': 'short'}, "not 'short'"),
   'recipe': ({'data.recipe': 'blobs'}, 'a recipe is one of none, published, ', "not 'blobs'"),
   'data': ({'data.name': 'cocoo'}, "data.name 'cocoo'", 'sources/cocoo.py'),
@@ -411,14 +420,16 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   """What stopped before its first checkpoint does not pin its config, a patch bank does."""
   mended = _config(data)
   with pytest.raises(ValueError, match='schedule'):
-    train.train(_config(data, **{'optim.net.schedule': 'linear'}), str(tmp_path))
-  workdirs.check_config(mended, tmp_path, allow_change=False)
+    train.train(_config(data, **{'optim.net.schedule': 'step'}), str(tmp_path))
+  check = functools.partial(workdirs.check_config, workdir=tmp_path, allow_change=False,
+                            free=top_down.FREE, settled=top_down.SETTLED)
+  check(mended)
   (tmp_path / 'patches').mkdir()
-  fails(lambda: workdirs.check_config(_config(data, **{'data.bank.seed': 5}), tmp_path, False),
-         'data.bank.seed: 0 -> 5', '--allow_config_change')
-  workdirs.check_config(_config(data, batch_size=64), tmp_path, allow_change=False)
+  fails(lambda: check(_config(data, **{'data.bank.seed': 5})), 'data.bank.seed: 0 -> 5',
+        '--allow_config_change')
+  check(_config(data, batch_size=64))
   (tmp_path / 'config.json').write_text('{"seed": ')
-  fails(lambda: workdirs.check_config(mended, tmp_path, False), tmp_path / 'config.json', 'broken')
+  fails(lambda: check(mended), tmp_path / 'config.json', 'broken')
 
 
 def test_workdir_that_cannot_be_written(data, tmp_path):
@@ -426,6 +437,13 @@ def test_workdir_that_cannot_be_written(data, tmp_path):
   workdir = str(tmp_path / 'file' / 'run')
   fails(lambda: train.train(_config(data), workdir), f"cannot write to workdir '{workdir}'",
          'choose another with --workdir', kind=OSError)
+
+
+def test_a_bucket_is_no_workdir(data, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  fails(lambda: train.train(_config(data), 'gs://bucket/run'), 'gs://bucket/run',
+        'mount the bucket')
+  assert not list(tmp_path.iterdir())
 
 
 def test_two_runs_in_one_workdir(data, tmp_path):
@@ -470,11 +488,10 @@ def test_evaluation_of_a_run_that_is_not_there(data, trained, tmp_path):
   fails(lambda: evaluate(str(trained), 7), trained, 'steps [1, 2, 3], not of 7',
          kind=FileNotFoundError)
   fails(lambda: evaluation_script.evaluate(_config(data), str(trained)), 'config.evals')
-  config.ema_decay = 0.9
-  fails(lambda: evaluate(str(trained)), trained, 'ema/', 'absent', 'use the config')
-  config.ema_decay = 0.0
-  config.system.model.width = 16
-  fails(lambda: evaluate(str(trained)), trained, 'are not this config', 'is needed')
+  for given in ({'ema_decay': 0.9}, {'system.model.width': 16}, {'data.size': (64, 64)}):
+    fails(lambda given=given: evaluate(str(trained), given=given), trained, *given,
+          'was trained with', 'leave the field away')
+  fails(lambda: evaluate(str(trained), given={'system.codec': 'udp'}), "with hrnet")
 
 
 def test_init_from_a_network_that_is_not_there(data, trained, tmp_path):
@@ -487,7 +504,7 @@ def test_init_from_a_network_of_other_keypoints(trained):
   other = {kind: dict(tree) for kind, tree in wanted.items()}
   other['params']['final_layer'] = {k: np.full((*v.shape[:-1], 5), 7, np.float32)
                                     for k, v in wanted['params']['final_layer'].items()}
-  load = functools.partial(init_from.load, str(trained), 'net', other, {}, (64, 96))
+  load = functools.partial(init_from.load, str(trained), 'net', other, None, (64, 96))
   fails(load, trained, 'final_layer', 'fresh_head=True')
   weights, text = load(fresh_head=True)
   assert 'stays fresh: final_layer' in text

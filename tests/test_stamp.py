@@ -158,9 +158,19 @@ def test_what_answers_are_compared_with_is_in_the_stamp(root, before, tmp_path, 
     k: v for k, v in other_stamp.items() if k not in ignored}
 
 
+def test_other_boxes_of_a_detector_change_the_stamp(root, before, tmp_path):
+  boxes, stamps = json.loads((root / 'detections.json').read_text()), []
+  for field, value in (('score', 0.9), ('score', 0.8), ('bbox', [1, 1, 30, 90])):
+    (tmp_path / 'boxes.json').write_text(json.dumps([b | {field: value} for b in boxes]))
+    config = config_of(root, **{'evals.val.boxes': str(tmp_path / 'boxes.json')})
+    stamps.append(json.dumps(evaluate(config, before[0])[0]))
+  assert len(set(stamps)) == 3
+
+
 def test_a_moved_set_has_the_same_stamp(root, before, tmp_path):
   workdir, stamp, numbers = before
   shutil.copytree(root, tmp_path / 'moved')
-  config = config_of(root, **{'evals.val.data.root': str(tmp_path / 'moved')})
+  config = config_of(root, **{'evals.val.data.root': str(tmp_path / 'moved'),
+                              'data.num_workers': 1})
   moved, other = evaluate(config, workdir)
   assert moved == stamp and same(numbers, other)

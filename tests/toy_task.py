@@ -192,15 +192,16 @@ def _eval_set(config, entry, held_out):
     score_file=functools.partial(_score_file, rings))
 
 
-def _score(rings, held_out, outputs, held_out_outputs, full=True):
+def _score(rings, held_out, outputs, held_out_outputs, full=True, fits=None):
   """The mean distance; what held-out rings are off by, on average, is taken away first."""
-  truth, fits = rings.points + rings.center[:, None], {}
+  truth, fits = rings.points + rings.center[:, None], dict(fits or {})
   results, samples, files = {}, {}, {}
   for row, found in _finish(outputs, {'center': rings.center}).items():
     points = found['points']
     if held_out_outputs:
       off = held_out_outputs[row]['points'] - held_out.points
       fits[row] = off[held_out.valid].mean(0).tolist()
+    if row in fits:
       points = points - np.array(fits[row])
     distance = 100 * np.linalg.norm(points - truth, axis=-1) * rings.valid
     hidden = rings.valid & ~outputs['batch']['seen']

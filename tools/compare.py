@@ -3,12 +3,12 @@
   python tools/compare.py A B ... [--metric NAME] [--resamples 1000] [--seed 0] [--force]
 
 A, B: folders WORKDIR/eval_STEP/ENTRY, or the results.json in them; one alone compares its networks.
-Metrics that are ratios over samples (samples.npz in the folder) have intervals of 95 % from
+Metrics that are ratios over samples (samples.npz in the folder) have 95 % intervals from
 resampling whole groups (the people of a picture, the clips of a subject): on clean views, on
-occluded ones, and on both mixed, as when nobody says which is which. Differences, on the same
-resampled groups, are those of a row of B from the same row of A; within A from its best single
-network. Refuses evaluations whose stamps differ in more than the network, its weights and the
-people calibrated on, as they measure different things; --force compares them all the same.
+occluded ones, and on the union of both. Differences, on the same resampled groups, are those of a
+row of B from the same row of A, and within A from its best single network. Evaluations whose stamps
+differ in more than the network, its weights and the people calibrated on measure different things
+and are refused; --force compares them all the same.
 """
 import argparse
 import pathlib

@@ -1,4 +1,4 @@
-"""Cuts person crops once, so that training reads small records in place of whole pictures.
+"""Cuts person crops once, so that training reads small records instead of whole pictures.
 
   python tools/prepare_crops.py --config configs/ccoco_hrnet.py --config.data.root=COCO \\
     --out DIR [--split train2017] [--num_workers 4] [--quality 95] [--detail 2]

@@ -14,8 +14,9 @@ class EvalSet(NamedTuple):
   rows: N, how many samples are scored.
   batches: (**variant) -> iterator over padded batches of this process, with 'row' and 'mask'.
   test: options of `System.predict`.
-  score: (outputs, held-out outputs or None, full=True) -> Scores. Outputs are those of all rows,
-    the batch fields `keep` under 'batch'. Not full: results alone.
+  score: (outputs, held-out outputs or None, full=True, fits=None) -> Scores. Outputs are those of
+    all rows, the batch fields `keep` under 'batch'. Not full: results alone. fits: the
+    'calibration.json' of an earlier score, in place of held-out outputs.
   keep: fields of the batches that the score needs.
   held_out: (rows, batches) of people kept from training, to calibrate on; or None.
   variants: {name: arguments of batches}; each is predicted and scored by --stress.

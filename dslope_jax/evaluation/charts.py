@@ -89,7 +89,7 @@ def svg(figure) -> str:
 
 
 def _grid(count, columns, size):
-  """(figure, its axes) in rows of so many columns; figures of pyplot would never be freed."""
+  """(figure, its axes), `columns` in a row; figures of pyplot would never be freed."""
   from matplotlib.figure import Figure
   columns = max(1, min(columns, count))
   rows = -(-count // columns)

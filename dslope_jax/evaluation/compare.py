@@ -21,7 +21,7 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
   """The comparison as text.
 
   paths: evaluation folders or results.json files. metric: name of the only number shown.
-  What depends on the people calibrated on (ECE and mixtures) is left out where these differ.
+  What depends on the people calibrated on (ECE, Brier and mixtures) is left out where these differ.
   Raises FileNotFoundError, or ValueError naming the stamp fields that differ; not if `force`.
   """
   if resamples < 1:
@@ -32,7 +32,7 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
   lines = _stamp_lines(stamps, labels, force)
   calibrated_alike = len({str(stamp.get('calibrated_on')) for stamp in stamps}) == 1
   if not calibrated_alike and not force:
-    lines.append('calibrated_on differs: ECE and the mixtures of networks are left out')
+    lines.append('calibrated_on differs: ECE, Brier and the mixtures of networks are left out')
   rows, tables = {}, {}  # tables: {(view, metric): {(label, network): table}}
   for label, run in zip(labels, runs, strict=True):
     for name, numbers in run['results'].items():
@@ -40,7 +40,7 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
       if not calibrated_alike and not force:
         if _is_mixture(network):
           continue
-        numbers = {k: v for k, v in numbers.items() if not k.startswith('ECE')}
+        numbers = {k: v for k, v in numbers.items() if not k.startswith(('ECE', 'Brier'))}
       rows[f'{label} {name}'] = numbers
       for key, table in run['samples'].get(name, {}).items():
         if metric in (None, key):

@@ -15,7 +15,7 @@ def calibrate(subjects, poses, covered, mixes=()):
   """Fits on people that no network was trained on; None where nobody has a labelled joint.
 
   right: a joint's own OKS reaching one half; visible: labelled visible and not covered. All views
-  together, since at test time nobody says which it is.
+  together, since the view is not known at test time.
   """
   answers = {name: Answers(subjects, name, pose, covered) for name, pose in poses.items()}
   of_output = {}

@@ -84,7 +84,8 @@ class Engine:
         drawing.save(os.path.join(folder, 'pictures.jpg'), self.picture)
     text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'
     if stress:
-      curves = self._stress(weights, held_out)
+      fits = {k: v for k, v in {'fits': scores.files.get('calibration.json')}.items() if v}
+      curves = self._stress(weights, fits)
       if jax.process_index() == 0:
         write_json(os.path.join(folder, 'stress.json'), {'stamp': stamp, 'stress': curves})
       text += '\n' + stress_text(curves)
@@ -99,7 +100,7 @@ class Engine:
     rows, batches = self.entry.held_out
     return self.predict(weights, rows, batches())
 
-  def _stress(self, weights, held_out):
+  def _stress(self, weights, fits):
     """{row without its view: {'metric', 'severity': [[level, value], ...], 'area': mean height of
     the curve, 'others': {variant: value}}}, by the first metric of each row."""
     if not self.entry.variants:
@@ -107,7 +108,7 @@ class Engine:
     curves = {}
     for variant, arguments in self.entry.variants.items():
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))
-      for row, numbers in self.entry.score(outputs, held_out, full=False).results.items():
+      for row, numbers in self.entry.score(outputs, None, full=False, **fits).results.items():
         metric, value = next(iter(numbers.items()))
         curve = curves.setdefault(row.rsplit('/', 1)[0],
                                   {'metric': metric, 'severity': [], 'others': {}})

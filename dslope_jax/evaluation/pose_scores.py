@@ -78,7 +78,8 @@ def score(subjects, poses, covered, *, metric, oks_nms=0.9, mixes=(), fits=None,
   poses: {'gnet/clean': poses}; names are NETWORK/VIEW or NETWORK/READOUT/VIEW. Poses may hold
     'detections', a result file's poses as they are: dict(image_id (M,), keypoints (M,K,2),
     keypoint_scores (M,K), score (M,)). AP is of these; rows of missed people are NaN then.
-  covered: (N,K) bool, joints of a row's person under a patch in the occluded view.
+  covered: (N,K) bool, joints of a row's person under a patch in the occluded view. What the
+    annotations say is covered, as those of an exported benchmark do, is so in every view.
   metric: of `named_metrics.METRICS`. oks_nms: threshold of the suppression of double poses; 0 for
     none; only for metrics of detections.
   mixes: pairs of outputs, without view, that answer together: their mixtures follow as rows such as

@@ -29,11 +29,11 @@ def crowdpose_ap(ground_truth, results, image_ids=None, levels=CROWD_LEVELS):
   Raises ValueError as `keypoint_ap.coco_ap` does, and for a picture without a crowdIndex.
   """
   people = [{k: v for k, v in a.items() if k != 'area'} for a in ground_truth['annotations']]
-  truth, found = keypoint_ap.indexed(ground_truth | {'annotations': people}, results,
+  truth, poses = keypoint_ap.indexed(ground_truth | {'annotations': people}, results,
                                      CROWDPOSE.num_keypoints, image_ids)
   crowding = _crowding(ground_truth, truth.getImgIds())
   with contextlib.redirect_stdout(io.StringIO()):
-    evaluation = _CrowdPoseEval(truth, found)
+    evaluation = _CrowdPoseEval(truth, poses)
     evaluation.evaluate()
     precision, recall = evaluation.tables(list(crowding))
     table = _summary(precision, recall)
@@ -48,8 +48,8 @@ def crowdpose_ap(ground_truth, results, image_ids=None, levels=CROWD_LEVELS):
 class _CrowdPoseEval(COCOeval):
   """COCO's evaluation with CrowdPose's sigmas, over all sizes at once; matched once, read often."""
 
-  def __init__(self, truth, found):
-    super().__init__(truth, found, 'keypoints')
+  def __init__(self, truth, poses):
+    super().__init__(truth, poses, 'keypoints')
     self.params.kpt_oks_sigmas = np.array(CROWDPOSE.sigmas)
     self.params.areaRng, self.params.areaRngLbl = [[0, 1e10]], ['all']
 
@@ -83,5 +83,5 @@ def _summary(precision, recall):
 
 def _mean(values):
   """Mean of a table, in which pycocotools marks by -1 that nobody was to be found."""
-  there = values[values > -1]
-  return float(there.mean()) if there.size else float('nan')
+  known = values[values > -1]
+  return float(known.mean()) if known.size else float('nan')

@@ -1,7 +1,7 @@
 """COCO keypoint evaluation: rescoring, OKS suppression of double poses, AP and AR.
 
 NumPy in double precision throughout: sums in float32 differ in the seventh digit, which is enough
-to exchange poses of nearly equal score.
+to change the order of poses with nearly equal scores.
 """
 import contextlib
 import io

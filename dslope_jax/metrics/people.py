@@ -108,9 +108,9 @@ def from_coco(ground_truth, num_keypoints):
   crowd = column('iscrowd', 0).astype(bool)
   labels = np.where(labels < 0, (joints[..., 2] > 0).sum(1), labels)
   pictures = {entry['id']: entry for entry in ground_truth['images']}
-  own = [pictures[p['image_id']] for p in people]
-  index = [p.get('crowdIndex') for p in own]
-  sizes = [(p.get('width'), p.get('height')) for p in own]
+  of_people = [pictures[p['image_id']] for p in people]
+  index = [p.get('crowdIndex') for p in of_people]
+  sizes = [(p.get('width'), p.get('height')) for p in of_people]
   covered = np.array([p.get('covered', none) for p in people], bool).reshape(-1, num_keypoints)
   return People(
     image_id=column('image_id', None), keypoints=joints, visibility=joints[..., 2].astype(np.uint8),
@@ -120,23 +120,20 @@ def from_coco(ground_truth, num_keypoints):
     crowd_index=None if None in index else np.array(index, np.float64))
 
 
-def pairs(image_id, other_image_id=None):
-  """Every row with every row of the same picture.
+def pairs(image_id):
+  """Every row with every other row of the same picture.
 
-  image_id: (N,); other_image_id: (M,), of a second set; without it the rows are paired with those
-  of their own set but for themselves. Returns i, j: (P,) int64 rows of the first and the second
-  set; all pairs of one i are side by side, their j ascending.
+  image_id: (N,). Returns i, j: (P,) int64 rows; all pairs of one i are side by side, their j
+  ascending.
   """
   image_id = np.asarray(image_id)
-  others = image_id if other_image_id is None else np.asarray(other_image_id)
-  order = np.argsort(others, kind='stable')
-  first = np.searchsorted(others, image_id, 'left', sorter=order)
-  count = np.searchsorted(others, image_id, 'right', sorter=order) - first
+  order = np.argsort(image_id, kind='stable')
+  first = np.searchsorted(image_id, image_id, 'left', sorter=order)
+  count = np.searchsorted(image_id, image_id, 'right', sorter=order) - first
   i = np.repeat(np.arange(len(image_id)), count)
   within = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
   j = order[np.repeat(first, count) + within] if len(i) else i
-  keep = slice(None) if other_image_id is not None else i != j
-  return i[keep], j[keep]
+  return i[i != j], j[i != j]
 
 
 def largest(rows, values, out):

@@ -68,10 +68,10 @@ def classify(predictions, people, skeleton, of_pairs=None):
       ks = similarity(predictions[one], people.keypoints[two][:, order], people.areas[two], sigmas)
       people_lib.largest(one, np.where(labelled[two][:, order], ks, -1), others)
   best = np.maximum(np.maximum(own, inverted), others)
-  kinds = [best < _NEAR, (own >= best) & (own >= _GOOD), own >= best, inverted >= best]
+  cases = [best < _NEAR, (own >= best) & (own >= _GOOD), own >= best, inverted >= best]
   numbers = [KINDS.index(k) for k in ('miss', 'good', 'jitter', 'inversion')]
-  found = np.select(kinds, numbers, KINDS.index('swap'))
-  return np.where(labelled, found, NOT_LABELLED).astype(np.int8)
+  kinds = np.select(cases, numbers, KINDS.index('swap'))
+  return np.where(labelled, kinds, NOT_LABELLED).astype(np.int8)
 
 
 def collapsed(predictions, people, skeleton, of_pairs=None, threshold=0.7):

@@ -1,6 +1,9 @@
 """The people that a config names: to train on, held out, to evaluate; and their patch bank."""
+import concurrent.futures
 import json
 import os
+
+import numpy as np
 
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
@@ -18,11 +21,15 @@ def load_source(config, split, data=None) -> Source:
   data: section `evals.NAME.data`; its empty fields are those of `config.data`.
   """
   name, root, loader = _where(config, data)
+  return sources.load(name, split, aspect=_aspect(config), **({'root': root} if root else {}),
+                      **loader)
+
+
+def _aspect(config):
   size = config.data.size
   if len(size) != 2 or min(size) < 1:
     raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
-  return sources.load(name, split, aspect=size[0] / size[1],
-                      **({'root': root} if root else {}), **loader)
+  return size[0] / size[1]
 
 
 def _where(config, data):
@@ -73,6 +80,19 @@ def without(source: Source | None, scored: Source) -> Source | None:
   return source.subset(rows) if rows else None
 
 
+def check_pictures(source: Source):
+  """Reads every picture file of a set once: a broken one would end a run at its first evaluation.
+
+  Raises OSError naming the first file that cannot be read.
+  """
+  files, rows = np.unique(source.file, return_index=True)
+  rows = [row for file, row in zip(files.tolist(), rows.tolist(), strict=True)
+          if os.path.isfile(file)]
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    for _ in pool.map(source.read, rows, chunksize=1):
+      pass
+
+
 def _training_people(config):
   """Everybody in the training split: the originals, or the crops that `data.prepared` names."""
   data = config.data
@@ -85,9 +105,9 @@ def _training_people(config):
                      'evaluate that run with this one and --workdir')
   if not data.prepared:
     return load_source(config, data.train_split)
-  meta = prepared.read_meta(data.prepared, data.train_split)
+  aspect, meta = _aspect(config), prepared.read_meta(data.prepared, data.train_split)
   prepared.check_fit(meta, crops_asked(config), data.prepared)
-  return prepared.load(data.train_split, root=data.prepared, aspect=data.size[0] / data.size[1],
+  return prepared.load(data.train_split, root=data.prepared, aspect=aspect,
                        ground_truth=data.holdout > 0)
 
 

@@ -36,7 +36,7 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   bank = people.load_bank(config, workdir, source)
   system = systems.build(facts, **config.system.to_dict())
-  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits)
+  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits, training)
            for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
@@ -98,33 +98,32 @@ def example(facts: Facts) -> dict:
           'covered': shape((1, k), np.bool_)}
 
 
-def _eval_set(config, name, system, facts, bank, held_out, stored_fits):
+def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training):
   entry = config.evals[name]
   source, boxes = _scored_people(config, name, entry)
   if source.skeleton.names != facts.skeleton.names:
     raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
+  if training:
+    people.check_pictures(source)
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)
   held_subjects = held_out and of_source(held_out)
   finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
   batches = functools.partial(_eval_batches, config, entry, bank)
-  fits = None if held_out else stored_fits
+  stored_fits = None if held_out else stored_fits
 
-  def score(outputs, held_out_outputs, full=True):
+  def score(outputs, held_out_outputs, full=True, fits=stored_fits):
     calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
-                                        covered_of(held_subjects, held_out_outputs))
+                                        held_out_outputs['batch']['covered'])
     return pose_scores.score(
-      subjects, finish(outputs, vars_of(source)), covered_of(subjects, outputs),
-      metric=entry.metric, oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits,
-      held_out=calibration, full=full)
+      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
+      oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
-  # Pictures of an exported benchmark are covered as their annotations say.
-  covered_of = lambda s, outputs: outputs['batch']['covered'] | s.covered
-  calibrated_on = len(held_out) if held_out else fits['people'] if fits else 'nobody'
+  calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(config, entry, bank) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},

@@ -22,6 +22,21 @@ def to_interval(duration: str, steps_per_epoch: float) -> float:
   return number * (steps_per_epoch if unit == 'epoch' else 1)
 
 
+def due_steps(every: dict, steps_per_epoch: float, total: int):
+  """(step, field) -> whether that field falls due, always at the last step.
+
+  every: {field: duration}, such as {'save_every': '1 epoch'}. Raises ValueError for one of zero.
+  """
+  intervals = {field: to_interval(text, steps_per_epoch) for field, text in every.items()}
+  for field, interval in intervals.items():
+    if interval <= 0:
+      raise ValueError(f"{field} is '{every[field]}', must be longer than nothing; for never give "
+                       'more than the duration of the run')
+  intervals = {field: max(1.0, interval) for field, interval in intervals.items()}
+  return lambda step, field: (step // intervals[field] > (step - 1) // intervals[field]
+                              or step == total)
+
+
 def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1, epoch=1.0,
                   warmup_from=0.01):
   """Learning rate by step.

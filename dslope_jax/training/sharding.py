@@ -1,18 +1,21 @@
 """Devices: one mesh axis, the batch split over it, everything else on every device."""
 import itertools
 import os
+import time
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from orbax.checkpoint import multihost
 
+from dslope_jax.training.train_step import compile_step
+
 
 def start(coordinator: str = '', processes: int = 0, process: int = 0):
   """Joins this process to the others of a run on several hosts; a run on one host needs nothing.
 
   Called before any other use of JAX. With a coordinator address the three values are taken as
-  given; on Cloud TPU pods, Slurm and Open MPI they are found by JAX itself.
+  given; JAX itself detects Cloud TPU pods, Slurm and Open MPI.
   """
   if coordinator:
     jax.distributed.initialize(coordinator, processes, process)
@@ -22,8 +25,10 @@ def start(coordinator: str = '', processes: int = 0, process: int = 0):
 
 def _on_cluster():
   workers = os.environ.get('TPU_WORKER_HOSTNAMES', '').count(',') + 1
-  tasks = int(os.environ.get('SLURM_NTASKS', os.environ.get('OMPI_COMM_WORLD_SIZE', 1)))
-  return workers > 1 or tasks > 1
+  # Not SLURM_NTASKS, which salloc sets although nobody starts so many processes; srun does.
+  tasks = [int(os.environ.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS',
+                                                     'OMPI_COMM_WORLD_SIZE')]
+  return max(workers, *tasks) > 1
 
 
 def make_mesh():
@@ -43,11 +48,44 @@ def by_sample(mesh):
 
 
 def jit_step(step, mesh):
-  """A training step (state, batch) -> (state, terms), jitted: the batch split, the state on every
-  device and given up for the new one."""
+  """A training step (state, batch) -> (state, terms), jitted: the batch is sharded, the state
+  replicated and donated."""
   everywhere = replicated(mesh)
   return jax.jit(step, donate_argnums=0, in_shardings=(everywhere, by_sample(mesh)),
                  out_shardings=everywhere)
+
+
+def compile_for(step, mesh, state, batch):
+  """(the step compiled for these shapes, a line about it); see `jit_step`. Waits for all
+  processes."""
+  before = time.perf_counter()
+  compiled = compile_step(jit_step(step, mesh).lower(state, batch), state.params)
+  wait_for_all()
+  found = compiled.memory_analysis()
+  needed = (found.argument_size_in_bytes + found.temp_size_in_bytes) / 2**30 if found else 0
+  seconds = time.perf_counter() - before
+  return compiled, f'compiled in {seconds:.0f} s; the step needs {needed:.2f} GiB a device'
+
+
+def check_batch_size(size: int, accumulate: int):
+  """Raises ValueError unless all devices get equal micro-batches."""
+  devices = jax.device_count()
+  if size < 1 or accumulate < 1 or size % (devices * accumulate):
+    raise ValueError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
+                     f'{accumulate}')
+
+
+def describe(params: dict, batch_size: int, accumulate: int) -> str:
+  """What a run trains, and on which devices; params: {network: tree}."""
+  devices = jax.devices()
+  counts = {n: f'{sum(x.size for x in jax.tree.leaves(p)) / 1e6:.2f} M' for n, p in params.items()}
+  per_step = f'{batch_size // len(devices)} a device'
+  if accumulate > 1:
+    per_step += f' in {accumulate} micro-batches'
+  return (f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
+          f'{jax.process_count()} process(es)\n'
+          'parameters: ' + ', '.join(f'{n} {c}' for n, c in counts.items()) + '\n'
+          f'global batch {batch_size}, {per_step}')
 
 
 def to_global(batch: dict, mesh) -> dict:

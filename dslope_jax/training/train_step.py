@@ -1,4 +1,5 @@
 """The one train step."""
+import math
 from collections.abc import Callable
 
 import jax
@@ -16,8 +17,8 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
   total: steps of the run.
   part: index of the micro-batch; random keys depend on it. batch['whole'] is then the whole batch,
     for terms that divide by a count: they must divide by the mean count of the whole.
-  remat: the backward pass finds the results of convolutions and matrix products kept, and the sums
-    that end residual blocks; other elementwise ones (batch norm, ReLU) it computes again.
+  remat: gradient checkpointing. Results of convolutions and matrix products and the sums that end
+    residual blocks are kept; the backward pass recomputes the rest (batch norm, ReLU).
   """
   def loss_fn(learned, state, batch_stats, batch, part):
     rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), part)
@@ -41,7 +42,7 @@ def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accu
 
   trainable: names of the networks that learn; the others run in evaluation mode. A dict says by
     what schedule each learns; the rates are terms then.
-  accumulate: splits the batch into this many equal micro-batches, worked off one after the other
+  accumulate: splits the batch into this many equal micro-batches, processed in turn
     (gradient accumulation). Gradients and terms are means over them, and equal those of the whole
     batch but for batch norm: each micro-batch is normalised by its own statistics, and the running
     ones are updated by one after the other.
@@ -94,3 +95,21 @@ def _accumulate(grad_fn, learned, state, batch, parts):
     add, (state.batch_stats, zeros), (jnp.arange(parts), split))
   grads, terms = jax.tree.map(lambda x: x / parts, sums)
   return grads, terms, batch_stats
+
+
+def compile_step(lowered, params):
+  """A lowered step compiled; JAX's compilation cache does not keep a large one for CPU.
+
+  XLA takes a time that grows with the square of its size to load a program for CPU (jaxlib 0.10 to
+  0.12; it searches the whole program for each convolution): a pair of HRNet-W32 loads in 72 s and
+  compiles in 57, one of half its layers loads in 15 s and compiles in 19.
+  """
+  large = len(jax.tree.leaves(params)) > 1000
+  if not large or jax.devices()[0].platform != 'cpu':
+    return lowered.compile()
+  before = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', math.inf)
+  try:
+    return lowered.compile()
+  finally:
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', before)

@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import jax
+from ml_collections import ConfigDict
 
 from dslope_jax.skeletons import Skeleton
 from dslope_jax.systems.base import Facts
@@ -13,6 +14,8 @@ from dslope_jax.systems.base import Facts
 # Fields of every run that may differ between its sessions: they change what is reported, never the
 # parameters; remat only their rounding.
 _FREE = ('log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
+# What the command line decides; all else is as the run was trained.
+_OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers')
 
 
 def claim(workdir):
@@ -20,6 +23,9 @@ def claim(workdir):
 
   Raises OSError if it cannot be written, ValueError if another run holds it.
   """
+  if '://' in str(workdir):
+    raise ValueError(f"workdir '{workdir}' is an address; a run writes to a folder that all its "
+                     'hosts share: mount the bucket, and name the folder')
   try:
     os.makedirs(workdir, exist_ok=True)
     lock = open(os.path.join(workdir, 'lock'), 'a')  # noqa: SIM115 - open as long as the run
@@ -41,7 +47,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
 
   free: beginnings of the task's fields that may differ. settled: {folder of the workdir: beginnings
   of the fields that it was made from}; before the first checkpoint only these must stay, so that a
-  run that stopped for a mistake in its config goes on when the mistake is mended.
+  run that stopped for a mistake in its config can be started again when the mistake is mended.
   Raises ValueError naming the fields that differ.
   """
   path = pathlib.Path(workdir) / 'config.json'
@@ -98,6 +104,52 @@ def read_facts(workdir) -> Facts:
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
                      'again') from None
+
+
+def settings_to_evaluate(config, folder, given=None):
+  """The config of a run, with the sets that another config evaluates on.
+
+  given: the fields that a command line sets; None where all of `config` is meant. Without a
+  data.root among them, and with the run's own data set, root and loader are the run's, too.
+  Raises ValueError where `given` contradicts the run.
+  """
+  run = read_config(folder)
+  for field, value in (given or {}).items():
+    if not field.startswith(_OF_EVALUATION):
+      trained = _field(run, field)
+      if trained != (list(value) if isinstance(value, tuple) else value):
+        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with "
+                         f'{trained}; leave the field away, it is known')
+  data, own = config.data, run['data']
+  section = {'name': data.name, 'root': data.get('root', ''), 'loader': data.loader.to_dict()}
+  if given is not None and 'data.root' not in given and data.name == own['name']:
+    options = {field.rpartition('.')[2]: value for field, value in given.items()
+               if field.startswith('data.loader.')}
+    section |= {'root': own.get('root', ''), 'loader': own['loader'] | options}
+  elif data.name == own['name'] and section['root']:
+    own['root'] = section['root']  # it may have moved; the held-out people are there, too
+  own['num_workers'] = data.num_workers
+  evals = {}
+  for name, entry in config.evals.items():
+    entry = entry.to_dict()
+    if not entry['data']['name']:
+      entry['data'] = {'name': section['name'], 'root': entry['data']['root'] or section['root'],
+                       'loader': section['loader'] | entry['data']['loader']}
+    evals[name] = entry
+  return ConfigDict(_with_tuples(run | {'evals': evals}))
+
+
+def _with_tuples(value):
+  """JSON has lists for tuples."""
+  if isinstance(value, dict):
+    return {k: _with_tuples(v) for k, v in value.items()}
+  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _field(tree, path):
+  for part in path.split('.'):
+    tree = tree.get(part) if isinstance(tree, dict) else None
+  return tree
 
 
 def _fields_of(facts):

@@ -143,7 +143,7 @@ def _wrong_keypoints(values, length):
 
 
 def numbers(lists, length):
-  """(N,length) float64 of N lists of so many numbers; a row of NaN for what is none."""
+  """(N,length) float64 of N lists of `length` numbers; NaN in the rows of anything else."""
   pack = struct.Struct(f'{length}d').pack
   nothing = pack(*[np.nan] * length)
 

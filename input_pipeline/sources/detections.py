@@ -1,4 +1,4 @@
-"""A detector's boxes in place of the annotated ones."""
+"""A detector's boxes instead of the ground-truth ones."""
 import dataclasses
 import functools
 import os
@@ -15,7 +15,7 @@ _OF_BOX = ('image_id', 'file', 'box', 'center', 'scale', 'box_score')
 
 
 def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
-  """The same pictures with a detector's boxes (COCO result file) in place of the annotated ones.
+  """The same pictures with a detector's boxes (COCO result file) instead of the ground-truth ones.
 
   aspect, padding: those of the annotated boxes, so that a box has one crop, whoever found it.
 

@@ -1,6 +1,7 @@
 """Numbers of poses that are drawn by hand: whose pose is whose, what divides, what is mixed."""
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.refusals import fails
 
 COCO, COFW, K = skeletons.COCO, skeletons.COFW, 17
 MIX = (('gnet', 'enet'),)
+_DATA = os.environ.get('DSLOPE_DATA')
 
 
 def subjects(images=(1, 1, 2), visibility=2, skeleton=COCO, seed=0, **fields) -> Subjects:
@@ -96,6 +98,32 @@ def test_nme_of_faces_with_a_stated_side_divides_by_it():
   found = score(s, poses, nothing(s), metric='nme_box').results['net/clean']
   side = np.sqrt(source.box[:, 2:].prod(1))
   assert found['NME'] == pytest.approx(100 * np.mean(4 / side), rel=1e-5)
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+def test_real_aflw_is_divided_by_the_side_that_it_states():
+  source = sources.load('faces', 'test', faces_of='aflw', images='.', annotations='test_aflw.json',
+                        root=os.path.join(_DATA, 'mmpose_tests/aflw'))
+  s = of_source(source)
+  poses = {'net/clean': poses_of(s, 8)}
+  row = score(s, poses, nothing(s), metric='nme_box').results['net/clean']
+  assert row['NME'] == pytest.approx(100 * (8 / 362 + 8 / 128) / 2, rel=1e-5)
+
+
+@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
+@pytest.mark.parametrize('name', ['wflw', '300w', 'cofw'])
+def test_real_faces_have_the_same_error_in_a_file(tmp_path, name):
+  source = sources.load('faces', 'test', faces_of=name, images='.', annotations=f'test_{name}.json',
+                        root=os.path.join(_DATA, 'mmpose_tests', name))
+  s = of_source(source)
+  check_fit('nme', s)
+  ours = score(s, {'net/clean': noisy(s, 0, 30)}, nothing(s), metric='nme')
+  path = tmp_path / 'ours.json'
+  path.write_text(json.dumps(ours.files['predictions_net_clean.json']))
+  poses, covered, missed = read_file(s, str(path))
+  theirs = score(s, poses, covered, metric='nme').results['file/clean']
+  assert not missed and theirs == pytest.approx(ours.results['net/clean'], nan_ok=True)
+  assert 5 < theirs['NME'] < 100
 
 
 def test_a_face_far_off_is_not_a_missed_one(tmp_path):

@@ -1,6 +1,4 @@
 """Face landmark errors by hand, and properties; JHMDB's table."""
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +8,6 @@ from hypothesis.extra import numpy as hnp
 from dslope_jax import skeletons
 from dslope_jax.metrics import nme, pck
 from dslope_jax.skeletons import COFW, FACE_300W, JHMDB, WFLW
-from input_pipeline import sources
-
-_DATA = os.environ.get('DSLOPE_DATA')
 
 
 def faces(n=4, skeleton=FACE_300W, seed=0):
@@ -141,12 +136,3 @@ def test_jhmdb():
                          ('Ankle', [13, 14])):
       assert table[name] == pytest.approx(share[joints].mean()), name
   assert pck.box_length([[9, 9, 4, 7]]).tolist() == [7]
-
-
-@pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
-def test_real_aflw_states_the_side_of_its_box():
-  source = sources.load('faces', 'test', faces_of='aflw', images='.',
-                               root=os.path.join(_DATA, 'mmpose_tests/aflw'),
-                               annotations='test_aflw.json')
-  stated = [a['box_size'] for a in source.ground_truth['annotations']]
-  np.testing.assert_allclose(source.scale[:, 0] * 200 / 1.25, stated, rtol=1e-5)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from benchmarks import memory
-from dslope_jax import systems
+from dslope_jax import cli, systems
 from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 from dslope_jax.training import train_state, workdir
 from dslope_jax.training.train_step import make_loss, make_train_step
@@ -119,3 +119,12 @@ def test_remat_may_change_in_a_run(tmp_path):
   config.accumulate = 2
   with pytest.raises(ValueError, match='accumulate'):
     workdir.check_config(config, str(tmp_path), False)
+
+
+def test_a_full_device_gets_a_hint(capsys):
+  with pytest.raises(SystemExit), cli.checked():
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 3 GiB more\nwere asked for')
+  told = capsys.readouterr().err
+  assert all(word in told for word in ('accumulate', 'remat=True', 'batch_size', '3 GiB more'))
+  with pytest.raises(jax.errors.JaxRuntimeError), cli.checked():
+    raise jax.errors.JaxRuntimeError('INTERNAL: a bug')

@@ -78,5 +78,5 @@ def test_evaluation_of_a_run(whole):
   predictions = json.loads((workdir / 'eval_24/val/predictions_enet_occluded.json').read_text())
   assert len(predictions) == 10 and len(predictions[0]['keypoints']) == 51
   code, output = runs.finish(runs.start(workdir, '--config.evals.val.flip=False', script='eval.py'))
-  flipless = json.loads((workdir / 'eval_24/val_published/results.json').read_text())
+  flipless = json.loads((workdir / 'eval_24/val_flip-False/results.json').read_text())
   assert code == 0 and flipless['stamp']['flip'] is False

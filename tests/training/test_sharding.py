@@ -4,7 +4,9 @@ import re
 import socket
 
 import jax
+import pytest
 
+from dslope_jax.training import sharding
 from tests import runs, tiny
 
 # In float64: Adam turns rounding noise in a small gradient into a step of the learning rate's size,
@@ -69,3 +71,20 @@ def test_two_processes_train_save_and_resume(tmp_path):
   _, one = run_alone(tmp_path / 'one', **PLAIN)
   two = runs.weights(tmp_path / 'two', tiny.get_config('exact,plain'))
   assert runs.largest_difference(one, two) < 1e-5
+
+
+@pytest.mark.parametrize('variables, cluster', [
+  ({}, False), ({'SLURM_NTASKS': '8'}, False),  # inside salloc, without srun
+  ({'SLURM_NTASKS': '8', 'SLURM_STEP_NUM_TASKS': '8'}, True),
+  ({'SLURM_NTASKS': '8', 'SLURM_STEP_NUM_TASKS': '1'}, False),
+  ({'OMPI_COMM_WORLD_SIZE': '2'}, True), ({'TPU_WORKER_HOSTNAMES': 'a,b'}, True)])
+def test_only_started_processes_are_waited_for(monkeypatch, variables, cluster):
+  joined = []
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda *a: joined.append(a))
+  for name in ('SLURM_NTASKS', 'SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE',
+               'TPU_WORKER_HOSTNAMES'):
+    monkeypatch.delenv(name, raising=False)
+  for name, value in variables.items():
+    monkeypatch.setenv(name, value)
+  sharding.start()
+  assert bool(joined) == cluster

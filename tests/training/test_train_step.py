@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from dslope_jax import systems
 from dslope_jax.systems.base import Forward, System, normalise
 from dslope_jax.training import optimizers, train_state
-from dslope_jax.training.train_step import make_train_step
+from dslope_jax.training.train_step import compile_step, make_train_step
 from tests import tiny
 
 TINY = dict(name='hrnet', width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1))
@@ -146,6 +147,22 @@ def test_dropout_differs_by_network_and_step_but_not_by_run():
   out = [Forward(system.networks, params, {'a': {}, 'b': {}}, ('a', 'b'), k) for k in keys]
   a0, b0, a1 = out[0]('a', x), out[0]('b', x), out[1]('a', x)
   assert not np.allclose(a0, b0) and not np.allclose(a0, a1)
+
+
+@pytest.mark.parametrize('arrays,kept', [(3, True), (1001, False)])
+def test_large_programs_for_cpu_are_not_kept(arrays, kept, tmp_path):
+  """Loading one takes longer than compiling it."""
+  before = jax.config.jax_compilation_cache_dir
+  compilation_cache.reset_cache()
+  jax.config.update('jax_compilation_cache_dir', str(tmp_path))
+  try:
+    lowered = jax.jit(lambda x: x * arrays).lower(jnp.zeros(()))
+    assert compile_step(lowered, [0] * arrays)(jnp.ones(())) == arrays
+  finally:
+    compilation_cache.reset_cache()
+    jax.config.update('jax_compilation_cache_dir', before)
+  assert any(tmp_path.glob('*lambda*')) == kept
+  assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
 
 
 def test_networks_start_different_and_seeds_matter():

@@ -78,8 +78,8 @@ def test_classification_weights_give_the_backbone_and_say_what_stays_fresh(tmp_p
   file = write(tmp_path / 'r.safetensors', tensors)
   fresh = random_variables('simple_baseline', num_keypoints=5)
   marked = jax.tree.map(lambda x: x + 100, fresh)
-  weights, text = init_from.load(file, 'gnet', marked, {'name': 'simple_baseline'} |
-                                 TINY['simple_baseline'], SIZE)
+  network = models.build('simple_baseline', **TINY['simple_baseline'], num_keypoints=5)
+  weights, text = init_from.load(file, 'gnet', marked, network, SIZE)
   assert 'stays fresh: deconv_layers_0, deconv_layers_1' in text and 'final_layer' in text
   np.testing.assert_array_equal(weights['params']['conv1']['kernel'],
                                 fresh['params']['conv1']['kernel'])
