@@ -1,9 +1,11 @@
 """What the scripts share: flags, messages, errors as one line, and the signals that end a run."""
 import contextlib
+import dis
 import os
 import pathlib
 import signal
 import sys
+import sysconfig
 import traceback
 
 import jax
@@ -11,7 +13,7 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-_LIBRARIES = ('jax', 'jaxlib', 'flax', 'optax')  # a ValueError of theirs is a mistake of ours
+_OF_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ('stdlib', 'purelib', 'platlib'))
 
 
 @contextlib.contextmanager
@@ -23,12 +25,13 @@ def checked():
   try:
     yield
   except (OSError, ValueError, FloatingPointError) as error:
-    if not isinstance(error, OSError) and _raised_in(error).split('.')[0] in _LIBRARIES:
+    if not isinstance(error, OSError) and not _is_told(error):
       _leave_others()
       raise
     _stop(error)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
+      _leave_others()
       raise
     _stop('the device is out of memory: raise accumulate, set remat=True or lower batch_size; in '
           f'evaluation, lower evals.*.batch_size ({str(error).splitlines()[0]})')
@@ -37,12 +40,18 @@ def checked():
     raise
 
 
-def _raised_in(error) -> str:
-  """The module that raised an error."""
+def _is_told(error) -> bool:
+  """Whether a `raise` outside of Python's and the installed libraries made the error.
+
+  JAX takes its own frames out of tracebacks, and NumPy has none: their errors end in a line of ours
+  that raises nothing.
+  """
   last = error.__traceback__
   while last.tb_next:
     last = last.tb_next
-  return last.tb_frame.f_globals.get('__name__', '')
+  code = last.tb_frame.f_code
+  raises = code.co_code[last.tb_lasti] == dis.opmap['RAISE_VARARGS']
+  return raises and not code.co_filename.startswith(_OF_LIBRARIES)
 
 
 def _leave_others():

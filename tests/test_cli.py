@@ -1,25 +1,58 @@
-"""Errors of users are one line, mistakes of this code keep their traceback."""
+"""Errors of users are one line, mistakes of this code keep their traceback; what is open is closed."""
+import pathlib
+
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dslope_jax import cli
-from dslope_jax.training import optimizers
+from dslope_jax.training import optimizers, profiling
+from dslope_jax.training.checkpointing import Checkpoints, find_step
+from dslope_jax.training.metric_writer import MetricWriter
+from tests import toy
 from tests.refusals import fails
+from train import train
 
 
-def test_a_mistake_of_the_user_is_one_line(capsys):
+def _told():
+  raise ValueError('data.size is 3')
+
+
+def _of_a_cause():
+  try:
+    int('x')
+  except ValueError as error:
+    raise ValueError(f'data.size: {error}') from None
+
+
+@pytest.mark.parametrize('mistake, line', [
+  (_told, 'data.size is 3'), (_of_a_cause, 'data.size: invalid literal'),
+  (lambda: pathlib.Path('/no/file').read_text(), 'No such file')], ids=['told', 'of a cause', 'of the system'])
+def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   with pytest.raises(SystemExit) as stopped, cli.checked():
-    raise ValueError('data.size is 3')
+    mistake()
   assert stopped.value.code == 1
-  assert capsys.readouterr().err.splitlines()[0] == 'error: data.size is 3'
+  first, second, *rest = capsys.readouterr().err.splitlines()
+  assert first.startswith('error: ') and line in first and 'DSLOPE_TRACEBACK' in second
+  assert not rest
 
 
-def test_a_mistake_of_this_code_keeps_its_traceback():
-  with pytest.raises(ValueError, match='axis'), cli.checked():
-    jnp.stack([jnp.zeros(3)], axis=7)
-  with pytest.raises(TypeError), cli.checked():
-    jnp.zeros((2, 3)) @ jnp.zeros((2, 3))
-    raise AssertionError('the product above fails')
+MISTAKES = {
+  'jax': lambda: jnp.stack([jnp.zeros(3)], axis=7),
+  'jax, compiled': lambda: jax.jit(lambda x: jnp.stack([x], axis=7))(jnp.zeros(3)),
+  'jax, its frames taken out': lambda: jax.vmap(lambda x, y: x)(jnp.zeros(3), jnp.zeros(4)),
+  'opt_einsum': lambda: jnp.einsum('ij,jk->ik', jnp.zeros((2, 3)), jnp.zeros((2, 3))),
+  'flax': lambda: nn.Conv(3, (3, 3)).init(jax.random.key(0), jnp.zeros(())),
+  'numpy': lambda: np.zeros(3).reshape(7),
+  'python': lambda: int('x')}
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_a_mistake_of_this_code_keeps_its_traceback(name):
+  with pytest.raises(ValueError), cli.checked():
+    MISTAKES[name]()
 
 
 def test_never_is_not_an_interval_of_nothing():
@@ -28,3 +61,18 @@ def test_never_is_not_an_interval_of_nothing():
   due = optimizers.due_steps({'save_every': '0.25 epochs', 'log_every': '0.1 steps'}, 10, 9)
   assert [step for step in range(1, 10) if due(step, 'save_every')] == [3, 5, 8, 9]
   assert all(due(step, 'log_every') for step in range(1, 10))
+
+
+@pytest.mark.parametrize('part', [profiling.Profile, MetricWriter], ids=lambda x: x.__name__)
+def test_checkpoints_are_closed_whatever_else_fails(part, tmp_path, monkeypatch):
+  def fail(self):
+    raise OSError('the disk is full')
+
+  closed, close = [], Checkpoints.close
+  monkeypatch.setattr(part, 'close', fail)
+  monkeypatch.setattr(Checkpoints, 'close', lambda self: (close(self), closed.append(self)))
+  config = toy.get_config()
+  config.update(dict(duration='1 steps', evals={}))
+  with pytest.raises(OSError, match='the disk is full'):
+    train(config, str(tmp_path))
+  assert len(closed) == 1 and find_step(str(tmp_path)) == 1
