@@ -77,7 +77,7 @@ def file_evals(config) -> dict[str, EvalSet]:
     subjects = of_source(source)
     pose_scores.check_fit(entry.metric, subjects)
     score_file = functools.partial(_score_file, subjects, entry.metric)
-    stamp = _stamp_of_people(config, entry, source) | {'metric': entry.metric}
+    stamp = _stamp_of_people(config, entry, source, subjects) | {'metric': entry.metric}
     evals[name] = EvalSet(stamp, len(source), None, {}, None, score_file=score_file)
   return evals
 
@@ -125,7 +125,7 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
   calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
-    stamp=_stamp_of_people(config, entry, source) | _stamp(config, entry, bank) | {
+    stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(config, entry, bank) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
@@ -153,13 +153,22 @@ def _scored_people(config, name, entry):
   return source, boxes
 
 
-def _stamp_of_people(config, entry, source):
-  crops = hashlib.sha256()
-  for column in (source.center, source.scale, source.box_score):
-    crops.update(np.ascontiguousarray(column).tobytes())
+def _stamp_of_people(config, entry, source, subjects):
+  """truth: of what answers are compared with; crops: of where the networks look."""
+  found, skeleton = subjects.people, source.skeleton
+  truth = (found.image_id, found.keypoints, found.visibility, found.areas, found.boxes, found.crowd,
+           found.ignored, found.covered, subjects.head_size, subjects.reference, skeleton.sigmas)
   return {'data': source.name, 'split': entry.split, 'people': len(source),
-          'digest': source.digest, 'crops': crops.hexdigest()[:12],
+          'digest': source.digest, 'truth': _hash(truth),
+          'crops': _hash((source.center, source.scale, source.box_score)),
           'loader': people.describe_loader(config, entry.data)}
+
+
+def _hash(columns):
+  found = hashlib.sha256()
+  for column in columns:
+    found.update(b'' if column is None else np.ascontiguousarray(column).tobytes())
+  return found.hexdigest()[:12]
 
 
 def _stamp(config, entry, bank):
