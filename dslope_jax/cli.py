@@ -14,6 +14,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 _OF_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ('stdlib', 'purelib', 'platlib'))
+_OWN = tuple(str(pathlib.Path(__file__).resolve().parent.parent / name)
+             for name in ('dslope_jax', 'input_pipeline'))  # may be installed among the libraries
 
 
 @contextlib.contextmanager
@@ -51,7 +53,8 @@ def _is_told(error) -> bool:
     last = last.tb_next
   code = last.tb_frame.f_code
   raises = code.co_code[last.tb_lasti] == dis.opmap['RAISE_VARARGS']
-  return raises and not code.co_filename.startswith(_OF_LIBRARIES)
+  file = code.co_filename
+  return raises and (file.startswith(_OWN) or not file.startswith(_OF_LIBRARIES))
 
 
 def _leave_others():
