@@ -1,4 +1,4 @@
-"""Errors of users are one line, mistakes of this code keep their traceback; what is open is closed."""
+"""Errors of users are one line, mistakes of this code keep their traceback; all is closed."""
 import pathlib
 
 import flax.linen as nn
@@ -29,7 +29,7 @@ def _of_a_cause():
 
 @pytest.mark.parametrize('mistake, line', [
   (_told, 'data.size is 3'), (_of_a_cause, 'data.size: invalid literal'),
-  (lambda: pathlib.Path('/no/file').read_text(), 'No such file')], ids=['told', 'of a cause', 'of the system'])
+  (lambda: pathlib.Path('/no/file').read_text(), 'No such file')])
 def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   with pytest.raises(SystemExit) as stopped, cli.checked():
     mistake()

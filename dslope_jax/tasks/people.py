@@ -72,11 +72,17 @@ def load_held_out(config):
 
 
 def without(source: Source | None, scored: Source) -> Source | None:
-  """People who are not on any picture of another set: nobody who is scored is calibrated on."""
+  """People who are not on any picture of another set: nobody who is scored is calibrated on.
+
+  Picture files of one number and name are the same, in whatever folder.
+  """
   if source is None:
     return None
-  paths = {os.path.abspath(file) for file in scored.file.tolist()}
-  rows = [i for i, file in enumerate(source.file.tolist()) if os.path.abspath(file) not in paths]
+  name = lambda file: os.path.basename(file) if os.path.splitext(file)[1] else file
+  pictures = lambda people: zip(people.image_id.tolist(), map(name, people.file.tolist()),
+                                strict=True)
+  seen = set(pictures(scored))
+  rows = [i for i, picture in enumerate(pictures(source)) if picture not in seen]
   return source.subset(rows) if rows else None
 
 

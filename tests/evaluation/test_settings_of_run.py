@@ -81,11 +81,10 @@ def test_nobody_who_is_scored_is_calibrated_on(run):
   assert fits['people'] == found['half']
 
 
-def test_a_command_line_that_contradicts_the_run_is_one_line(run, root):
+def test_a_command_line_that_contradicts_the_run_is_one_line(run):
   folder, _, _ = run
   code, output = runs.finish(runs.start(
-    folder, '--config.system.codec=hrnet', f'--config.data.root={root}',
-    config='tests/tiny.py:plain', script='eval.py'))
+    folder, '--config.system.codec=hrnet', config='tests/tiny.py:plain', script='eval.py'))
   line = next(x for x in output.splitlines() if x.startswith('error: '))
   assert code == 1 and 'Traceback' not in output
   assert "system.codec is hrnet, but the run in" in line and "trained with udp" in line
@@ -103,7 +102,7 @@ def test_what_agrees_with_the_run_may_be_said(run, root):
   folder, config, _ = run
   given = {'data.size': (64, 64), 'system.codec': 'udp', 'evals.val.flip': False,
            'data.loader.padding': 1.5, 'data.num_workers': 0}
-  found = evaluation_script.with_settings_of_run(plain_config(root), str(folder), given)
+  found = workdirs.settings_to_evaluate(plain_config(root), str(folder), given)
   assert found.data.size == (64, 64) and found.system.to_dict() == config.system.to_dict()
   assert found.optim.to_dict() == config.optim.to_dict()
 
@@ -112,7 +111,7 @@ def test_the_evaluated_loader_is_not_that_of_the_held_out_people(run, root):
   folder, _, _ = run
   config = plain_config(root)
   config.data.loader.padding = 1.5
-  found = evaluation_script.with_settings_of_run(config, str(folder), {})
+  found = workdirs.settings_to_evaluate(config, str(folder), {'data.root': str(root)})
   assert people.padding_of(found, found.evals.val.data) == 1.5
   assert people.padding_of(found, None) == 1.25
 
