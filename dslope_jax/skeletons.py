@@ -237,3 +237,10 @@ def from_category(category: dict) -> Skeleton:
   pairs = category.get('flip_pairs')
   return Skeleton(names, limbs, sigmas, name=label,
                   flip_pairs=None if pairs is None else tuple(tuple(p) for p in pairs))
+
+
+def from_fields(fields: dict) -> Skeleton:
+  """The skeleton of its fields as JSON has them, with lists for tuples."""
+  pairs = {name: tuple(map(tuple, fields[name])) for name in ('limbs', 'flip_pairs')}
+  return Skeleton(tuple(fields['names']), sigmas=tuple(fields['sigmas']), name=fields['name'],
+                  **pairs)

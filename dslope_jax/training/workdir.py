@@ -8,7 +8,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from dslope_jax.skeletons import Skeleton
+from dslope_jax import skeletons
 from dslope_jax.systems.base import Facts
 
 # Fields of every run that may differ between its sessions: they change what is reported, never the
@@ -95,11 +95,7 @@ def read_facts(workdir) -> Facts:
   path = os.path.join(workdir, 'facts.json')
   fields = _read(path, 'give the workdir of a training run')
   try:
-    skeleton = fields['skeleton']
-    if skeleton is not None:
-      pairs = {name: tuple(map(tuple, skeleton[name])) for name in ('limbs', 'flip_pairs')}
-      skeleton = Skeleton(tuple(skeleton['names']), sigmas=tuple(skeleton['sigmas']),
-                          name=skeleton['name'], **pairs)
+    skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
     return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
   except (KeyError, TypeError, ValueError) as error:
     raise ValueError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from dslope_jax.skeletons import Skeleton
+from dslope_jax import skeletons
 from input_pipeline.sources.source import Source
 
 VERSION = '2.0.0'  # of the folder; the first number is raised when its files change
@@ -43,7 +43,7 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
     truth = folder / 'ground_truth.json'
     truth = json.loads(truth.read_text()) if ground_truth and meta['ground_truth'] else None
     return Source(name=f"{meta['source']} (prepared)", split=split, ground_truth=truth,
-                  skeleton=skeleton_from(meta['skeleton']), read=_Records(folder).read,
+                  skeleton=skeletons.from_fields(meta['skeleton']), read=_Records(folder).read,
                   file=columns.pop('names'), **columns)
   except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
     raise ValueError(f"'{folder}' is broken ({error}); {_AGAIN}") from None
@@ -141,13 +141,6 @@ def _too_strong(limit, asked):
     if asked['half_body_joints'] < limit['half_body_joints']:
       return 'half_body_joints'
   return ''
-
-
-def skeleton_from(fields) -> Skeleton:
-  """The skeleton of its fields as JSON has them: lists for tuples."""
-  pairs = {name: tuple(map(tuple, fields[name])) for name in ('limbs', 'flip_pairs')}
-  return Skeleton(tuple(fields['names']), sigmas=tuple(fields['sigmas']), name=fields['name'],
-                  **pairs)
 
 
 class _Records:
