@@ -99,6 +99,12 @@ def test_the_gradient_of_batch_norm_takes_two_sums():
   assert sums(textbook_norm) > 4
 
 
+def test_the_gradient_of_batch_norm_keeps_one_map():
+  x = jnp.ones((3, 5, 4, 6))
+  _, gradient = jax.vjp(lambda *a: layers.normalise(*a)[0], x, jnp.ones(6), jnp.zeros(6))
+  assert sum(kept.shape == x.shape for kept in jax.tree.leaves(gradient)) == 1
+
+
 def test_batch_norm_passes_statistics_on():
   x = jnp.asarray(3 + 2 * _DRAWN(size=(3, 5, 4, 6)), jnp.float32)
   out, mean, var = layers.normalise(x.astype(jnp.bfloat16), jnp.ones(6), jnp.zeros(6))

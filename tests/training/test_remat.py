@@ -12,7 +12,7 @@ from benchmarks import memory
 from dslope_jax import cli, systems
 from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 from dslope_jax.training import train_state, workdir
-from dslope_jax.training.train_step import make_loss, make_train_step
+from dslope_jax.training.train_step import make_train_step
 from tests import tiny
 
 MODELS = {
@@ -40,8 +40,8 @@ def built(name, pairs=8):
 def estimated(name):
   """{remat: estimate}"""
   system, _, state, batch = built(name)
-  return {remat: memory.estimate(make_loss(system, ('net',), remat=remat), state, batch, ('net',))
-          for remat in (False, True)}
+  losses = {remat: memory.as_compiled(system, ('net',), remat) for remat in (False, True)}
+  return {remat: memory.estimate(loss, state, batch, ('net',)) for remat, loss in losses.items()}
 
 
 def hand_made(learned, state, batch_stats, batch, part):
