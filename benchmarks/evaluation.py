@@ -5,7 +5,7 @@
 Both networks see the clean and the occluded picture of a person, each mirrored, too; the maps are
 merged and decoded on the device. The floor is the forward passes alone: the same networks, the same
 number of pictures, in batches of the same size, mirrored beforehand. Both take turns, medians. Then
-`Evaluator.predict` over people of the embedded world, whose number is no multiple of the batch. On
+`Engine.predict` over people of the embedded world, whose number is no multiple of the batch. On
 a CPU the network is the small HRNet of configs/clspet_hrnet.py, on an accelerator the HRNet-W32 of
 configs/ccoco_hrnet.py. A picture is one of those that are scored: two a person.
 """

@@ -90,6 +90,11 @@ def udp_affine(center, scale, rotation, size):
   return np.column_stack([linear, last / 2 - linear @ np.asarray(center, np.float64)])
 
 
+def crop_affine(center, scale, rotation, size, unbiased):
+  """(2,3) map, picture -> crop, by the rule that the codec asks for: `udp_affine` or `affine`."""
+  return (udp_affine if unbiased else affine)(center, scale, rotation, size)
+
+
 def transform(points, matrix):
   """(...,2) points through a (2,3) affine map."""
   return points @ matrix[:, :2].T + matrix[:, 2]
@@ -132,10 +137,10 @@ def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_bod
 
 def crop_matrix(center, scale, rotation, mirror, width, size, unbiased=False):
   """(2,3) map from the picture to the crop; a mirrored picture is mirrored before it is cropped."""
-  cut = udp_affine if unbiased else affine
   if not mirror:
-    return cut(center, scale, rotation, size)
-  matrix = cut((width - center[0] - 1, center[1]), scale, rotation, size)
+    return crop_affine(center, scale, rotation, size, unbiased)
+  mirrored = width - center[0] - 1, center[1]
+  matrix = crop_affine(mirrored, scale, rotation, size, unbiased)
   return matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float64)
 
 

@@ -63,8 +63,8 @@ class PairMaker:
 
   def upright(self, row):
     """(2,3) map from the picture of a row to its crop for evaluation."""
-    cut = geometry.udp_affine if self.unbiased else geometry.affine
-    return cut(self.source.center[row], self.source.scale[row], 0, self.size)
+    return geometry.crop_affine(self.source.center[row], self.source.scale[row], 0, self.size,
+                                self.unbiased)
 
   def person(self, row, matrix, visibility) -> recipes.Person:
     """The person of a row as recipes see it."""

@@ -12,6 +12,7 @@ from dslope_jax.evaluation.base import EvalSet, save_samples, write_json
 from dslope_jax.metrics import result_files
 from dslope_jax.systems.base import Forward, System
 from dslope_jax.training import sharding
+from dslope_jax.weights import files as weight_files
 
 _SHOWN, _WORST = 12, 50  # samples in pictures.jpg, and in a report
 
@@ -84,8 +85,7 @@ class Engine:
         drawing.save(os.path.join(folder, 'pictures.jpg'), self.picture)
     text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'
     if stress:
-      fits = {k: v for k, v in {'fits': scores.files.get('calibration.json')}.items() if v}
-      curves = self._stress(weights, fits)
+      curves = self._stress(weights, scores.files.get('calibration.json'))
       if jax.process_index() == 0:
         write_json(os.path.join(folder, 'stress.json'), {'stamp': stamp, 'stress': curves})
       text += '\n' + stress_text(curves)
@@ -108,7 +108,7 @@ class Engine:
     curves = {}
     for variant, arguments in self.entry.variants.items():
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))
-      for row, numbers in self.entry.score(outputs, None, full=False, **fits).results.items():
+      for row, numbers in self.entry.score(outputs, None, full=False, fits=fits).results.items():
         metric, value = next(iter(numbers.items()))
         curve = curves.setdefault(row.rsplit('/', 1)[0],
                                   {'metric': metric, 'severity': [], 'others': {}})
@@ -128,7 +128,8 @@ def score_file(entry: EvalSet, path, folder, name: str, *, with_report=False):
   Returns (results, text to print).
   """
   scores, message = entry.score_file(path)
-  stamp = entry.stamp | {'predictions': os.path.basename(path)} | result_files.checksum(path)
+  stamp = entry.stamp | {'predictions': os.path.basename(path),
+                         'sha256': weight_files.sha256(path)[:12]}
   folder = own_folder(folder, stamp)
   write(folder, scores, stamp)
   text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'

@@ -1,5 +1,4 @@
 """Result files: reads COCO's, whichever program wrote them, and writes MPII's."""
-import hashlib
 import json
 import os
 from typing import NamedTuple
@@ -46,15 +45,6 @@ def read_results(path, truth, num_keypoints) -> Results:
   _refuse_doubles(results, path)
   _refuse_corners(entries, pictures, path)
   return results
-
-
-def checksum(path) -> dict:
-  """{'sha256': first digits of a file's hash}, for stamps. Raises OSError naming the file."""
-  try:
-    with open(path, 'rb') as f:
-      return {'sha256': hashlib.file_digest(f, 'sha256').hexdigest()[:12]}
-  except OSError as error:
-    raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
 
 
 def write_mpii(path, keypoints):

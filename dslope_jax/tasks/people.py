@@ -94,9 +94,12 @@ def check_pictures(source: Source):
   files, rows = np.unique(source.file, return_index=True)
   rows = [row for file, row in zip(files.tolist(), rows.tolist(), strict=True)
           if os.path.isfile(file)]
+
+  def check(row):  # returns nothing: pictures that wait for their turn would fill the memory
+    source.read(row)
+
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    for _ in pool.map(source.read, rows, chunksize=1):
-      pass
+    list(pool.map(check, rows))
 
 
 def _training_people(config):

@@ -51,13 +51,12 @@ def build(config, workdir, training=True) -> Task:
 def serve(config, facts: Facts) -> Serving:
   """Prediction on pictures with boxes x, y, width, height."""
   unbiased, size = people.unbiased_crops(config), facts.size
-  cut = geometry.udp_affine if unbiased else geometry.affine
 
   def prepare(picture, boxes, camera=None):
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     center, scale = geometry.box_to_center_scale(boxes.T, size[0] / size[1],
                                                  people.padding_of(config, None))
-    crops = [geometry.warp(picture, cut(c, s, 0, size), size)
+    crops = [geometry.warp(picture, geometry.crop_affine(c, s, 0, size, unbiased), size)
              for c, s in zip(center, scale, strict=True)]
     return {'image': np.array(crops, np.uint8).reshape(-1, size[1], size[0], 3), 'center': center,
             'scale': scale}
@@ -228,10 +227,8 @@ def _pictures(config, source, maker, outputs, rows):
 
 
 def _held_out_of_run(config, workdir):
-  """(people that a run held out, None), or (None, its stored calibration) where they are not
-  there."""
-  if not config.data.holdout:
-    return None, None
+  """(people that a run held out or None, None), or (None, its stored calibration) where they are
+  not there."""
   try:
     return people.load_held_out(config), None
   except (OSError, ValueError) as error:
