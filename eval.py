@@ -19,6 +19,7 @@ from ml_collections import config_flags
 
 from dslope_jax import tasks
 from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import engine
 from dslope_jax.training import checkpointing, sharding, train_state, workdir
 
@@ -30,7 +31,7 @@ def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=
   `workdir.settings_to_evaluate`.
   """
   if not config.evals:
-    raise ValueError('config.evals has no entry; there is nothing to evaluate')
+    raise UserError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
   step = checkpointing.find_step(folder, checkpoint)  # before anything slow
   config = workdir.settings_to_evaluate(config, folder, given)
@@ -66,7 +67,7 @@ def main(_):
     if flag.predictions:
       for name in ('stress', 'checkpoint'):
         if getattr(flag, name) not in (None, False):
-          raise ValueError(f'--{name} is of a run; with --predictions there is none')
+          raise UserError(f'--{name} is of a run; with --predictions there is none')
       evaluate_file(flag.config, flag.predictions, flag.report, flag.workdir)
       return
     evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,

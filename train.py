@@ -26,6 +26,7 @@ from dslope_jax.cli import (
   say,
   start,
 )
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.tasks.base import Task
 from dslope_jax.training import (
@@ -76,7 +77,7 @@ def _set_up(config, folder, allow_change):
   per_epoch = task.samples / config.batch_size
   total = optimizers.to_steps(config.duration, per_epoch)
   if total < 1:
-    raise ValueError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
+    raise UserError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                      f'of {task.samples} samples')
   due = optimizers.due_steps({field: config[field] for field in _EVERY}, per_epoch, total)
   depths = {name: models.layer_counter(net) for name, net in task.system.networks.items()}

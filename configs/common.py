@@ -1,6 +1,8 @@
 """Sections and defaults of every config; durations read '10 epochs' or '500 steps'."""
 from ml_collections import ConfigDict
 
+from dslope_jax.errors import UserError
+
 
 def loop(networks):
   """The fields that every run has, for a system with these networks."""
@@ -120,7 +122,7 @@ def use_arguments(config, argument, models=None):
   """Applies the comma-separated words after the config file's name: one of `models`,
   {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
   sigma that was published for it; for pairs a kind of mutual term, for plain networks the view
-  they train on, 'clean' or 'occluded'. Raises ValueError."""
+  they train on, 'clean' or 'occluded'. Raises UserError."""
   models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
@@ -136,5 +138,5 @@ def use_arguments(config, argument, models=None):
       config.system.view = word
     else:
       known = [*models, *sizes, *(kinds if 'mutual' in config.system else views)]
-      raise ValueError(f"config argument '{word}' is none of {', '.join(known)}")
+      raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return config

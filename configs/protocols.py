@@ -13,6 +13,7 @@ Time: not measured.
 from typing import NamedTuple
 
 from configs import common
+from dslope_jax.errors import UserError
 
 _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
 
@@ -71,7 +72,7 @@ _PROTOCOLS = {
 def get_config(argument='coco'):
   word, _, rest = argument.partition(',')
   if word not in _PROTOCOLS:
-    raise ValueError(f"config argument '{word}' is none of {', '.join(_PROTOCOLS)}")
+    raise UserError(f"config argument '{word}' is none of {', '.join(_PROTOCOLS)}")
   protocol, config = _PROTOCOLS[word], common.dslope()
   config.system.model.dtype = 'bfloat16'
   config.data.update(dict(name=protocol.name, root=f'data/{word}', train_split=protocol.train,

@@ -1,11 +1,10 @@
 """What the scripts share: flags, messages, errors as one line, and the signals that end a run."""
 import contextlib
-import dis
 import os
 import pathlib
+import re
 import signal
 import sys
-import sysconfig
 import traceback
 
 import jax
@@ -13,9 +12,7 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-_OF_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ('stdlib', 'purelib', 'platlib'))
-_OWN = tuple(str(pathlib.Path(__file__).resolve().parent.parent / name)
-             for name in ('dslope_jax', 'input_pipeline'))  # may be installed among the libraries
+from dslope_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -26,10 +23,7 @@ def checked():
   """
   try:
     yield
-  except (OSError, ValueError, FloatingPointError) as error:
-    if not isinstance(error, OSError) and not _is_told(error):
-      _leave_others()
-      raise
+  except (OSError, UserError, FloatingPointError) as error:
     _stop(error)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
@@ -40,21 +34,6 @@ def checked():
   except BaseException:
     _leave_others()
     raise
-
-
-def _is_told(error) -> bool:
-  """Whether a `raise` outside of Python's and the installed libraries made the error.
-
-  JAX takes its own frames out of tracebacks, and NumPy has none: their errors end in a line of ours
-  that raises nothing.
-  """
-  last = error.__traceback__
-  while last.tb_next:
-    last = last.tb_next
-  code = last.tb_frame.f_code
-  raises = code.co_code[last.tb_lasti] == dis.opmap['RAISE_VARARGS']
-  file = code.co_filename
-  return raises and (file.startswith(_OWN) or not file.startswith(_OF_LIBRARIES))
 
 
 def _leave_others():
@@ -96,7 +75,7 @@ def _parse(argv):
     if flags.FLAGS.config is not None:
       flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
     if len(rest) > 1:
-      raise ValueError(f"'{rest[1]}' is no --flag")
+      raise UserError(f"'{rest[1]}' is no --flag")
   except Exception as error:  # ml_collections passes on what the file raises
     while error.args and isinstance(error.args[0], Exception):  # as it wraps them
       error = error.args[0]
@@ -106,7 +85,7 @@ def _parse(argv):
     if unknown:
       _stop('the config has no field ' + '. '.join(lines))
     # The last line is the cause; what comes before it is a traceback.
-    cause = lines[-1].removeprefix('ValueError: ') if lines else repr(error)
+    cause = re.sub(r'^[\w.]*Error: ', '', lines[-1]) if lines else repr(error)
     asks = 'No such file' in cause or '--config=None' in cause
     _stop(cause + ('; give --config one of ' + ', '.join(_configs()) if asks else ''))
   return rest

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 
 class Codec(NamedTuple):
   """One rule. encode: as `encode`. decode: (heatmaps, sigma) -> as `decode`.
@@ -27,9 +29,9 @@ class Codec(NamedTuple):
 
 
 def codec(name: str) -> Codec:
-  """The rule of this name; ValueError if there is none."""
+  """The rule of this name; UserError if there is none."""
   if name not in _CODECS:
-    raise ValueError(f"system.codec is one of {sorted(_CODECS)}, not '{name}'")
+    raise UserError(f"system.codec is one of {sorted(_CODECS)}, not '{name}'")
   return _CODECS[name]
 
 

@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 # Standard deviations of human annotators per keypoint, relative to the square root of the person's
 # area. COCO: pycocotools. CrowdPose, AIC: the official evaluators. JHMDB: COCO's, as MMPose sets
 # them. Nothing is published for faces, where every point gets 1/K.
@@ -32,7 +34,7 @@ class Skeleton:
   name: how the set is called in messages.
   flip_pairs: pairs of joint indices exchanged by a mirror; found from the names when not given.
 
-  Raises ValueError where the parts contradict each other.
+  Raises UserError where the parts contradict each other.
   """
   names: tuple[str, ...]
   limbs: tuple[tuple[int, int], ...]
@@ -42,19 +44,19 @@ class Skeleton:
 
   def __post_init__(self):
     if len(set(self.names)) != len(self.names):
-      raise ValueError(f'skeleton {self.name}: keypoint names repeat: {self.names}')
+      raise UserError(f'skeleton {self.name}: keypoint names repeat: {self.names}')
     if len(self.sigmas) != self.num_keypoints or not all(s > 0 for s in self.sigmas):
-      raise ValueError(f'skeleton {self.name}: needs {self.num_keypoints} positive sigmas, '
+      raise UserError(f'skeleton {self.name}: needs {self.num_keypoints} positive sigmas, '
                        f'has {self.sigmas}')
     if self.flip_pairs is None:
       object.__setattr__(self, 'flip_pairs', _pairs_from_names(self.names, self.name))
     joints = [j for pair in self.flip_pairs + self.limbs for j in pair]
     if any(not 0 <= j < self.num_keypoints for j in joints):
-      raise ValueError(f'skeleton {self.name}: a flip pair or limb names joint {max(joints)}, '
+      raise UserError(f'skeleton {self.name}: a flip pair or limb names joint {max(joints)}, '
                        f'but there are {self.num_keypoints} keypoints (0-based)')
     paired = [j for pair in self.flip_pairs for j in pair]
     if len(set(paired)) != len(paired):
-      raise ValueError(f'skeleton {self.name}: a joint is in two flip pairs, or paired with '
+      raise UserError(f'skeleton {self.name}: a joint is in two flip pairs, or paired with '
                        f'itself: {self.flip_pairs}')
 
   @property
@@ -97,7 +99,7 @@ def _pairs_from_names(names, skeleton_name):
       partner = left.sub(right, name)
       if partner != name:
         if partner not in names:
-          raise ValueError(f"skeleton {skeleton_name}: keypoint '{name}' has no mirror partner "
+          raise UserError(f"skeleton {skeleton_name}: keypoint '{name}' has no mirror partner "
                            f"'{partner}'; give the category 'flip_pairs' or mend the names")
         pairs.append((i, names.index(partner)))
         break
@@ -223,12 +225,12 @@ def from_category(category: dict) -> Skeleton:
   does not have are read where present: `sigmas` (K numbers) and `flip_pairs` (0-based index
   pairs). Without `sigmas` every joint gets 1/K, the convention of users of custom sets.
 
-  Raises ValueError naming what the entry lacks.
+  Raises UserError naming what the entry lacks.
   """
   names = tuple(category.get('keypoints') or ())
   label = category.get('name', 'without a name')
   if not names or not all(isinstance(n, str) for n in names):
-    raise ValueError(f"category '{label}' has no list of keypoint names under 'keypoints'")
+    raise UserError(f"category '{label}' has no list of keypoint names under 'keypoints'")
   for known in _KNOWN:
     if names == known.names:
       return known

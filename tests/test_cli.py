@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dslope_jax import cli
+from dslope_jax.errors import UserError, quoted
 from dslope_jax.training import optimizers, profiling
 from dslope_jax.training.checkpointing import Checkpoints, find_step
 from dslope_jax.training.metric_writer import MetricWriter
@@ -17,14 +18,14 @@ from train import train
 
 
 def _told():
-  raise ValueError('data.size is 3')
+  raise UserError('data.size is 3')
 
 
 def _of_a_cause():
   try:
     int('x')
   except ValueError as error:
-    raise ValueError(f'data.size: {error}') from None
+    raise UserError(f'data.size: {error}') from None
 
 
 @pytest.mark.parametrize('mistake, line', [
@@ -37,6 +38,12 @@ def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   first, second, *rest = capsys.readouterr().err.splitlines()
   assert first.startswith('error: ') and line in first and 'DSLOPE_TRACEBACK' in second
   assert not rest
+
+
+def test_texts_from_files_cannot_leave_their_quotes():
+  assert quoted('a.jpg') == "'a.jpg'" and quoted('é.jpg') == "'é.jpg'"
+  assert quoted('\x1b[2J\n') == "'\\x1b[2J\\n'" and quoted('caf\udce9') == "'caf\\udce9'"
+  assert len(quoted('x' * 10**6)) < 125 and quoted(3) == '3'
 
 
 MISTAKES = {

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import EvalSet, SampleTable, Scores
 from dslope_jax.systems.base import Facts, Learner, pair, single
 from dslope_jax.tasks import base
@@ -219,6 +220,6 @@ def _score_file(rings, path):
     lists = json.load(f)
   found = Rings.of_lists([np.array(points) for points in lists])
   if not np.array_equal(found.valid, rings.valid):
-    raise ValueError(f"'{path}' has other rings than this set; give the file of this split")
+    raise UserError(f"'{path}' has other rings than this set; give the file of this split")
   return _score(rings, None, {'file/clean': {'points': found.points + (
     found.center - rings.center)[:, None]}, 'batch': {'seen': rings.valid}}, None), ''

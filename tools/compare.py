@@ -15,6 +15,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.compare import compare
 
 
@@ -31,7 +32,7 @@ def main():
   try:
     print(compare(given.evaluations, metric=given.metric, force=given.force,
                   resamples=given.resamples, seed=given.seed))
-  except (OSError, ValueError) as error:
+  except (OSError, UserError) as error:
     sys.exit(str(error))
 
 

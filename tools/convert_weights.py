@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from dslope_jax.errors import UserError
 from dslope_jax.weights.pytorch import export, load_file, save
 
 
@@ -41,7 +42,7 @@ def main():
       print(f"{given.network} of '{given.workdir}' is in {given.out}/model.safetensors")
       return
     if not given.file or not given.model:
-      raise ValueError('give a weight file and --model, or --workdir')
+      raise UserError('give a weight file and --model, or --workdir')
     path, _, network = given.file.partition(':')
     kwargs = dict(_setting(text) for text in given.set)
     converted, certificate = load_file(path, given.model, kwargs, given.image_size, network,
@@ -50,7 +51,7 @@ def main():
          given.mmpose or None, certificate)
     print(f"{len(converted.used)} keys taken; dropped: {len(converted.dropped)}; stays fresh: "
           f"{', '.join(converted.fresh) or 'nothing'}; see {given.out}/certificate.json")
-  except (OSError, ValueError) as error:
+  except (OSError, UserError) as error:
     sys.exit(f'error: {error}')
 
 

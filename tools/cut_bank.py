@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from dslope_jax.errors import UserError
 from input_pipeline import sources
 from input_pipeline.occlusion.bank import PARTS, PatchBank, build
 from input_pipeline.sources.source import Source
@@ -42,11 +43,11 @@ def main():
   given = parser.parse_args()
   try:
     if os.path.exists(given.out):
-      raise ValueError(f"'{given.out}' exists; remove it or choose another --out")
+      raise UserError(f"'{given.out}' exists; remove it or choose another --out")
     rejected = build(given.out, [parse_source(text) for text in given.data],
                      num_people=given.num_people, seed=given.seed, progress=True)
     bank = PatchBank(given.out)
-  except (OSError, ValueError) as error:
+  except (OSError, UserError) as error:
     sys.exit(f'error: {error}')
   counts = {part: int((bank.part == part).sum()) for part in PARTS if part in bank.parts}
   print(f'{len(bank)} patches: ' + ', '.join(f'{n} {part}' for part, n in counts.items()))

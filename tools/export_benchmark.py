@@ -18,6 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax.cli import checked, default_workdir, start
+from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import load_bank, load_source, unbiased_crops
 from input_pipeline.occlusion.benchmark import FORMATS, export, verify
 
@@ -31,10 +32,10 @@ def main(_):
           'their annotations are as exported')
     return
   if not flag.config or not flag.out:
-    raise ValueError('give --config and --out to write a benchmark, or --verify to check one')
+    raise UserError('give --config and --out to write a benchmark, or --verify to check one')
   config, name = flag.config, flag.entry or next(iter(flag.config.evals), '')
   if name not in config.evals:
-    raise ValueError(f"--entry '{name}' is none of the config's evals: {list(config.evals)}")
+    raise UserError(f"--entry '{name}' is none of the config's evals: {list(config.evals)}")
   entry = config.evals[name]
   source = load_source(config, entry.split, entry.data)
   _report(export(source, load_bank(config, flag.workdir or default_workdir(),

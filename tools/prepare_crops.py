@@ -21,6 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax.cli import checked, start
+from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import prepare
 from input_pipeline.prepared import reading
 
@@ -31,7 +32,7 @@ def main(_):
     print('\n'.join(reading.verify(flag.verify)))
     return
   if not flag.config or not flag.out:
-    raise ValueError('give --config and --out to prepare crops, or --verify to check some')
+    raise UserError('give --config and --out to prepare crops, or --verify to check some')
   try:
     prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
             quality=flag.quality, detail=flag.detail)

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.metrics import keypoint_ap, pose_errors
 
 
@@ -13,7 +14,7 @@ class Answers:
   subjects: `pose_scores.Subjects`, of P people and N rows. name: of the output, with its view.
   pose: {'keypoints' (N,K,2), 'scores' (N,K)}, see `pose_scores.score`. covered: (N,K) bool or None.
   oks_nms: threshold of the suppression of double poses, 0 for none.
-  Raises ValueError for a keypoint that is not finite.
+  Raises UserError for a keypoint that is not finite.
   """
 
   def __init__(self, subjects, name, pose, covered=None, oks_nms=0):
@@ -22,7 +23,7 @@ class Answers:
     if not self._of_file:
       wrong = ~np.isfinite(pose['keypoints']).all((1, 2))
       if wrong.any():
-        raise ValueError(f'{name}: {wrong.sum()} of {len(wrong)} poses hold NaN or infinite '
+        raise UserError(f'{name}: {wrong.sum()} of {len(wrong)} poses hold NaN or infinite '
                          'numbers')
 
   @property

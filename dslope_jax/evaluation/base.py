@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 
 class EvalSet(NamedTuple):
   """An entry of `config.evals`, bound to its data by a task.
@@ -70,20 +72,20 @@ def save_samples(path, samples):
 
 
 def load_samples(path) -> dict:
-  """The tables that `save_samples` wrote. Raises ValueError naming the file if it is another."""
+  """The tables that `save_samples` wrote. Raises UserError naming the file if it is another."""
   try:
     with np.load(path, allow_pickle=False) as columns:
       out = {}
       for i, (row, metric) in enumerate(columns['names'].tolist()):
         table = SampleTable(*(columns[f'{field}_{i}'] for field in SampleTable._fields))
         if len({len(column) for column in table}) != 1:
-          raise ValueError(f'the columns of {row}, {metric} differ in length')
+          raise UserError(f'the columns of {row}, {metric} differ in length')
         out.setdefault(row, {})[metric] = table
       return out
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error})") from None
   except Exception as error:  # of zipfile, zlib or NumPy, by where the file is broken
-    raise ValueError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
+    raise UserError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
                      'again') from None
 
 

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import SampleTable, load_samples
 from dslope_jax.metrics import mixture
 
@@ -22,10 +23,10 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
 
   paths: evaluation folders or results.json files. metric: name of the only number shown.
   What depends on the people calibrated on (ECE, Brier and mixtures) is left out where these differ.
-  Raises FileNotFoundError, or ValueError naming the stamp fields that differ; not if `force`.
+  Raises FileNotFoundError, or UserError naming the stamp fields that differ; not if `force`.
   """
   if resamples < 1:
-    raise ValueError(f'resamples must be at least 1, not {resamples}')
+    raise UserError(f'resamples must be at least 1, not {resamples}')
   runs = [_load(path) for path in paths]
   stamps = [run['stamp'] for run in runs]
   labels = _labels([run['folder'] for run in runs])
@@ -71,11 +72,11 @@ def bootstrap(tables, resamples=1000, seed=0):
   samples of one picture or person are not independent.
   Returns (E, resamples) float64, NaN for a resample whose denominators sum to 0.
   Method: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13 (percentiles).
-  Raises ValueError for no samples, or samples that differ from table to table.
+  Raises UserError for no samples, or samples that differ from table to table.
   """
   group = tables[0].group
   if not len(group) or not all(np.array_equal(table.group, group) for table in tables):
-    raise ValueError('the tables need at least one sample, and the same samples')
+    raise UserError('the tables need at least one sample, and the same samples')
   _, place = np.unique(group, return_inverse=True)
   columns = np.stack([np.bincount(place, column) for table in tables for column in table[1:]], 1)
   rng, count = np.random.default_rng(seed), len(columns)
@@ -96,11 +97,11 @@ def _load(path):
     raise FileNotFoundError(f"no '{file}'; give a folder WORKDIR/eval_STEP/ENTRY that an "
                             'evaluation wrote') from None
   except ValueError as error:
-    raise ValueError(f"'{file}' is not json: {error}") from None
+    raise UserError(f"'{file}' is not json: {error}") from None
   parts = [content.get(k) for k in ('stamp', 'results')] if isinstance(content, dict) else [None]
   if not all(isinstance(p, dict) for p in parts) or not all(
       isinstance(row, dict) for row in parts[1].values()):
-    raise ValueError(f"'{file}' has no stamp with results; an evaluation writes both")
+    raise UserError(f"'{file}' has no stamp with results; an evaluation writes both")
   return {'folder': folder, 'stamp': parts[0], 'results': parts[1],
           'samples': load_samples(samples) if os.path.exists(samples) else {}}
 
@@ -117,7 +118,7 @@ def _stamp_lines(stamps, labels, force):
   fields = differing_fields(stamps)
   if fields and not force:
     shown = '; '.join(f'{f}: ' + ' / '.join(str(s.get(f)) for s in stamps) for f in fields)
-    raise ValueError(f'the evaluations measure different things: {shown}. Pass --force to compare '
+    raise UserError(f'the evaluations measure different things: {shown}. Pass --force to compare '
                      'them all the same')
   shared = {k for k, v in stamps[0].items() if all(s.get(k) == v for s in stamps)
             and k not in _MAY_DIFFER}
@@ -138,7 +139,7 @@ def _numbers(rows, metric):
   names = dict.fromkeys(k for row in rows.values() for k, v in row.items()
                         if isinstance(v, (int, float)) and not isinstance(v, bool))
   if metric is not None and metric not in names:
-    raise ValueError(f"no evaluation has the metric '{metric}'; there are {', '.join(names)}")
+    raise UserError(f"no evaluation has the metric '{metric}'; there are {', '.join(names)}")
   names = list(names) if metric is None else [metric]
   cell = lambda v, n: f'{v:>{max(8, len(n))}.4g}' if isinstance(v, (int, float)) else (
     '-'.rjust(max(8, len(n))))
@@ -166,7 +167,7 @@ def _intervals(tables, view, metric, resamples, seed):
   first = next(iter(tables.values()))
   for name, table in zip(names, tables.values(), strict=True):
     if not np.array_equal(table.group, first.group):
-      raise ValueError(f'{name}: its samples are of other pictures than those of {names[0]}')
+      raise UserError(f'{name}: its samples are of other pictures than those of {names[0]}')
   whole = np.array([t.numerator.sum() / (t.denominator.sum() or np.nan) for t in tables.values()])
   if np.isnan(whole).all():
     return []

@@ -7,6 +7,7 @@ import re
 import jax
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, report
 from dslope_jax.evaluation.base import EvalSet, save_samples, write_json
 from dslope_jax.metrics import result_files
@@ -104,7 +105,7 @@ class Engine:
     """{row without its view: {'metric', 'severity': [[level, value], ...], 'area': mean height of
     the curve, 'others': {variant: value}}}, by the first metric of each row."""
     if not self.entry.variants:
-      raise ValueError('this set has no variants to score with --stress')
+      raise UserError('this set has no variants to score with --stress')
     curves = {}
     for variant, arguments in self.entry.variants.items():
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))

@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.metrics import crowdpose_ap, keypoint_ap, nme, pck
 from dslope_jax.skeletons import JHMDB
 
@@ -120,19 +121,19 @@ _NEEDS = {
 
 
 def check_fit(metric, subjects):
-  """Raises ValueError, before anything is trained, where a metric lacks what it needs."""
+  """Raises UserError, before anything is trained, where a metric lacks what it needs."""
   if metric not in METRICS:
-    raise ValueError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
+    raise UserError(f"an eval's metric is one of {sorted(METRICS)}, not '{metric}'")
   where, counted = f'{subjects.name} {subjects.split}', subjects.counted
   if metric != 'none' and not counted.any():
-    raise ValueError(f"metric '{metric}' needs annotated joints, which {where} lacks; choose "
+    raise UserError(f"metric '{metric}' needs annotated joints, which {where} lacks; choose "
                      "'none', which only writes the poses")
   lengths, needed, mend = _NEEDS.get(metric, (None, '', ''))
   if lengths and not (lengths(subjects)[counted] > 0).any():
-    raise ValueError(f"metric '{metric}' needs {needed}, which {where} lacks; {mend}")
+    raise UserError(f"metric '{metric}' needs {needed}, which {where} lacks; {mend}")
   if metric == 'jhmdb_pck' and subjects.skeleton.names != JHMDB.names:
-    raise ValueError(f"metric 'jhmdb_pck' is for the keypoints of JHMDB, which {where} has not; "
+    raise UserError(f"metric 'jhmdb_pck' is for the keypoints of JHMDB, which {where} has not; "
                      "choose 'pck'")
   if metric == 'crowdpose_ap' and any('crowdIndex' not in e for e in subjects.truth['images']):
-    raise ValueError(f"metric 'crowdpose_ap' needs a crowdIndex for every picture, which {where} "
+    raise UserError(f"metric 'crowdpose_ap' needs a crowdIndex for every picture, which {where} "
                      "lacks; choose 'coco_ap'")

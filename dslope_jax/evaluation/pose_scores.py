@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import confidences, named_metrics
 from dslope_jax.evaluation.answers import Answers
 from dslope_jax.evaluation.base import SampleTable, Scores
@@ -121,10 +122,10 @@ def read_file(subjects, path):
   poses: {'file/clean' or, where the annotations say what is covered, 'file/occluded': poses}, for
   `score`. Every person gets a pose of their picture by `pose_errors.match`; only those of pictures
   with fewer poses than people are missed.
-  Raises OSError or ValueError naming the entry that is wrong.
+  Raises OSError or UserError naming the entry that is wrong.
   """
   if subjects.detections:
-    raise ValueError("a result file is scored by annotated people: leave evals.NAME.boxes at 'gt'")
+    raise UserError("a result file is scored by annotated people: leave evals.NAME.boxes at 'gt'")
   people, count = subjects.people, subjects.skeleton.num_keypoints
   entries = result_files.read_results(path, subjects.truth, count)
   match = pose_errors.match(people, entries.image_id, entries.keypoints, subjects.skeleton.sigmas)

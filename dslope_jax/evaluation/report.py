@@ -8,6 +8,7 @@ import cv2
 import jinja2
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import charts
 from dslope_jax.evaluation.compare import less_is_better
 
@@ -29,7 +30,7 @@ def write(folder, cases=()) -> str:
   Reads results.json and, where they exist, report.json and stress.json; one of another evaluation
   than results.json is left out, and the page says so.
   cases: the worst ones, [{'caption': text, 'pictures': {title: (H,W,3) uint8 RGB}}].
-  Raises OSError, or ValueError naming a file that is no json.
+  Raises OSError, or UserError naming a file that is no json.
   """
   files = {name: _read(os.path.join(folder, f'{name}.json'))
            for name in ('results', 'report', 'stress')}
@@ -59,7 +60,7 @@ def _read(path):
   except FileNotFoundError:
     return {}
   except ValueError as error:
-    raise ValueError(f"'{path}' is no json ({error}); evaluate again") from None
+    raise UserError(f"'{path}' is no json ({error}); evaluate again") from None
 
 
 def _template():

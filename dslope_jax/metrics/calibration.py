@@ -7,6 +7,8 @@ that it was fitted to. Fit on pictures that no number is reported on.
 import numpy as np
 from scipy import special
 
+from dslope_jax.errors import UserError
+
 
 def fit_isotonic(scores, right):
   """Fit of the rising curve nearest to the outcomes, in least squares.
@@ -14,7 +16,7 @@ def fit_isotonic(scores, right):
   scores: any shape, finite; right: as scores, bool.
   Returns {'kind': 'isotonic', 'x', 'y'}: lists of the ends of the level pieces and their heights;
   `apply` goes straight between them. Pool adjacent violators: Zadrozny and Elkan, KDD 2002.
-  Raises ValueError if there is no score, one is not finite, or shapes disagree.
+  Raises UserError if there is no score, one is not finite, or shapes disagree.
   """
   scores, right = _checked(scores, right)
   x, place, count = np.unique(scores, return_inverse=True, return_counts=True)
@@ -51,13 +53,13 @@ def fit_logistic(features, right, ridge=1e-3, steps=50):
   features: (..., F), such as the logit of the peak, the box score, the person's size; right: (...)
   bool. ridge: pull of the weights to 0, per sample, which keeps separable data finite.
   Returns {'kind': 'logistic', 'mean', 'deviation', 'weights': lists of F, 'bias'}.
-  Raises ValueError as `fit_isotonic`.
+  Raises UserError as `fit_isotonic`.
   """
   features = np.asarray(features, np.float64)
   width = features.shape[-1]
   features, right = features.reshape(-1, width), np.asarray(right, bool).ravel()
   if not len(right) or len(features) != len(right) or not np.isfinite(features).all():
-    raise ValueError(f'needs finite features of at least one joint, and as many labels: '
+    raise UserError(f'needs finite features of at least one joint, and as many labels: '
                      f'{len(features)} and {len(right)}')
   mean, deviation = features.mean(0), features.std(0)
   deviation = np.where(deviation > 0, deviation, 1)
@@ -81,7 +83,7 @@ def apply(fit, scores):
 
   fit: from a `fit_*` function, or read from json; None gives the scores back, cut to 0..1.
   scores: any shape; (..., F) features for a logistic fit. Returns float64 of that shape, (...)
-  for a logistic fit. Raises ValueError for an unknown kind or another number of features.
+  for a logistic fit. Raises UserError for an unknown kind or another number of features.
   """
   scores = np.asarray(scores, np.float64)
   if fit is None:
@@ -89,9 +91,9 @@ def apply(fit, scores):
   if fit['kind'] == 'isotonic':
     return np.interp(scores, fit['x'], fit['y'])
   if fit['kind'] != 'logistic':
-    raise ValueError(f"no kind of fit is called '{fit['kind']}'")
+    raise UserError(f"no kind of fit is called '{fit['kind']}'")
   if scores.shape[-1:] != (len(fit['weights']),):
-    raise ValueError(f'the fit has {len(fit["weights"])} features, the data {scores.shape[-1:]}')
+    raise UserError(f'the fit has {len(fit["weights"])} features, the data {scores.shape[-1:]}')
   x = (scores - np.array(fit['mean'])) / np.array(fit['deviation'])
   return special.expit(x @ np.array(fit['weights']) + fit['bias'])
 
@@ -101,7 +103,7 @@ def reliability(probabilities, right, bins=15):
 
   probabilities: any shape, 0..1; right: as it, bool. Equal probabilities share a bin, so that bins
   can be fewer and uneven. Returns a list, lowest first, of {'bin': number, 'confidence': mean
-  probability, 'accuracy': share right 0..1, 'count'}. Raises ValueError as `fit_isotonic`.
+  probability, 'accuracy': share right 0..1, 'count'}. Raises UserError as `fit_isotonic`.
   """
   p, right = _checked(probabilities, right)
   ordered = np.sort(p)
@@ -136,6 +138,6 @@ def brier(probabilities, right):
 def _checked(scores, right):
   scores, right = np.asarray(scores, np.float64), np.asarray(right, bool)
   if not scores.size or scores.shape != right.shape or not np.isfinite(scores).all():
-    raise ValueError(f'needs at least one score, all finite, and as many labels: {scores.shape} '
+    raise UserError(f'needs at least one score, all finite, and as many labels: {scores.shape} '
                      f'and {right.shape}')
   return scores.ravel(), right.ravel()

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
+from dslope_jax.errors import UserError
 from dslope_jax.metrics import keypoint_ap
 from dslope_jax.skeletons import CROWDPOSE
 
@@ -26,7 +27,7 @@ def crowdpose_ap(ground_truth, results, image_ids=None, levels=CROWD_LEVELS):
   easy from medium from hard.
   Returns a dict of floats 0..1 under `STATISTICS`, not rounded (the official evaluator rounds the
   levels to 4 decimals); nan for a level without people.
-  Raises ValueError as `keypoint_ap.coco_ap` does, and for a picture without a crowdIndex.
+  Raises UserError as `keypoint_ap.coco_ap` does, and for a picture without a crowdIndex.
   """
   people = [{k: v for k, v in a.items() if k != 'area'} for a in ground_truth['annotations']]
   truth, poses = keypoint_ap.indexed(ground_truth | {'annotations': people}, results,
@@ -70,7 +71,7 @@ def _crowding(ground_truth, image_ids):
   given = {image['id']: image.get('crowdIndex') for image in ground_truth['images']}
   for number in image_ids:
     if not isinstance(given[number], (int, float)) or not np.isfinite(given[number]):
-      raise ValueError(f'picture {number} has the crowdIndex {given[number]!r}, not a number; give '
+      raise UserError(f'picture {number} has the crowdIndex {given[number]!r}, not a number; give '
                        "CrowdPose's own annotations, or evaluate by keypoint_ap.coco_ap")
   return {number: given[number] for number in image_ids}
 

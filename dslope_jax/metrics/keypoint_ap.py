@@ -10,6 +10,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from dslope_jax.errors import UserError
+
 STATISTICS = ('AP', 'AP50', 'AP75', 'AP(M)', 'AP(L)', 'AR', 'AR50', 'AR75', 'AR(M)', 'AR(L)')
 
 # CrowdPose has no person areas; its official evaluator takes this share of the box for them.
@@ -52,7 +54,7 @@ def oks_nms(keypoints, scores, areas, sigmas, threshold=0.9):
   keypoints: (N,K,2 or more) pixels of one picture; scores: (N,); areas: (N,) square pixels, of
   the padded box: product(scale * 200); sigmas: (K,). A pose goes if its OKS with a better one is
   above `threshold`. Returns the kept indices, best first; equal scores keep their order.
-  Raises ValueError if shapes disagree or a number is not finite.
+  Raises UserError if shapes disagree or a number is not finite.
   """
   keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
   order = np.argsort(-scores, kind='stable')
@@ -69,12 +71,12 @@ def select(image_ids, keypoints, scores, areas, sigmas, threshold=0.9):
 
   image_ids: (N,); the rest as for `oks_nms`. Returns the kept indices into the N poses: pictures in
   order of their first pose, within a picture in the order kept.
-  Raises ValueError if shapes disagree or a number is not finite.
+  Raises UserError if shapes disagree or a number is not finite.
   """
   keypoints, scores, areas = _poses(keypoints, scores, areas, sigmas)
   image_ids = np.asarray(image_ids)
   if image_ids.shape != scores.shape:
-    raise ValueError(f'{len(scores)} poses, but image_ids has shape {image_ids.shape}')
+    raise UserError(f'{len(scores)} poses, but image_ids has shape {image_ids.shape}')
   _, first, counts = np.unique(image_ids, return_index=True, return_counts=True)
   groups = np.split(np.argsort(image_ids, kind='stable'), np.cumsum(counts)[:-1])
   kept = [np.zeros(0, np.int64)]
@@ -108,7 +110,7 @@ def coco_ap(ground_truth, results, sigmas, image_ids=None):
   evaluate, all if None; results of the others are not looked at.
   Returns a dict of floats 0..1 under `STATISTICS`: at most 20 poses per picture; M and L by area,
   32^2 and 96^2 square pixels. nan where nobody has that size.
-  Raises ValueError if nothing is annotated in these pictures, if a picture or category is unknown,
+  Raises UserError if nothing is annotated in these pictures, if a picture or category is unknown,
   the number of joints is wrong, or a result holds a number that is not finite.
   """
   truth, detections = indexed(ground_truth, results, len(sigmas), image_ids)
@@ -126,7 +128,7 @@ def indexed(ground_truth, results, num_keypoints, image_ids=None):
   people = [a for a in ground_truth['annotations']
             if a['image_id'] in chosen and a['category_id'] in categories]
   if not people:
-    raise ValueError(f'nothing to evaluate: no annotation of the categories {sorted(categories)} '
+    raise UserError(f'nothing to evaluate: no annotation of the categories {sorted(categories)} '
                      f'in the {len(chosen)} pictures chosen')
   _require_known('results', {r['image_id'] for r in results}, known, 'pictures')
   _require_known('results', {r['category_id'] for r in results}, categories, 'categories')
@@ -142,11 +144,11 @@ def _poses(keypoints, scores, areas, sigmas):
   keypoints, scores, areas = (np.asarray(a, np.float64) for a in (keypoints, scores, areas))
   n = len(scores)
   if keypoints.ndim != 3 or keypoints.shape[:2] != (n, len(sigmas)) or areas.shape != (n,):
-    raise ValueError(f'{n} scores and {len(sigmas)} sigmas, but keypoints {keypoints.shape} and '
+    raise UserError(f'{n} scores and {len(sigmas)} sigmas, but keypoints {keypoints.shape} and '
                      f'areas {areas.shape}')
   finite = np.isfinite(keypoints[..., :2]).all((1, 2)) & np.isfinite(scores) & np.isfinite(areas)
   if not finite.all():
-    raise ValueError(f'{n - finite.sum()} of {n} poses hold NaN or infinite numbers')
+    raise UserError(f'{n - finite.sum()} of {n} poses hold NaN or infinite numbers')
   return keypoints, scores, areas
 
 
@@ -160,14 +162,14 @@ def _known_ids(ground_truth):
   """Picture ids and category ids of a COCO dict."""
   missing = {'images', 'annotations', 'categories'} - set(ground_truth)
   if missing:
-    raise ValueError(f'the ground truth has no {sorted(missing)}')
+    raise UserError(f'the ground truth has no {sorted(missing)}')
   return tuple({entry['id'] for entry in ground_truth[k]} for k in ('images', 'categories'))
 
 
 def _require_known(what, ids, known, of):
   unknown = sorted(ids - known)
   if unknown:
-    raise ValueError(f'{what}: {len(unknown)} {of} that the ground truth does not have, '
+    raise UserError(f'{what}: {len(unknown)} {of} that the ground truth does not have, '
                      f'such as {unknown[0]}')
 
 
@@ -178,7 +180,7 @@ def _annotations(people, num_keypoints):
   for number, person in enumerate(people, 1):
     joints, box = person.get('keypoints', ()), person.get('bbox', ())
     if len(joints) != 3 * num_keypoints or len(box) != 4:
-      raise ValueError(f'annotation {person.get("id")} has {len(joints)} numbers as keypoints and '
+      raise UserError(f'annotation {person.get("id")} has {len(joints)} numbers as keypoints and '
                        f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
     out.append({
       'id': number, 'image_id': person['image_id'], 'category_id': person['category_id'],
@@ -192,13 +194,13 @@ def _detections(results, num_keypoints):
   """Results with the extent of their joints as area; COCO's own loader fails on an empty list."""
   wrong = [len(r['keypoints']) for r in results if len(r['keypoints']) != 3 * num_keypoints]
   if wrong:
-    raise ValueError(f'{len(wrong)} results have not 3 * {num_keypoints} numbers as keypoints, '
+    raise UserError(f'{len(wrong)} results have not 3 * {num_keypoints} numbers as keypoints, '
                      f'but for example {wrong[0]}')
   joints = np.array([r['keypoints'] for r in results], np.float64).reshape(-1, num_keypoints, 3)
   scores = np.array([r['score'] for r in results], np.float64)
   bad = ~(np.isfinite(joints).all((1, 2)) & np.isfinite(scores))
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(results)} results hold NaN or infinite numbers')
+    raise UserError(f'{bad.sum()} of {len(results)} results hold NaN or infinite numbers')
   areas = np.ptp(joints[..., :2], axis=1).prod(-1)
   return [{'id': number, 'image_id': r['image_id'], 'category_id': r['category_id'],
            'keypoints': r['keypoints'], 'score': r['score'], 'area': float(area)}

@@ -1,11 +1,12 @@
 """One pose of several networks' poses, joint by joint.
 
 Every rule takes keypoints (M,N,K,2) in pixels, confidences (M,N,K) of M networks and what was
-fitted, and returns keypoints (N,K,2) and confidences (N,K), float64. All raise ValueError if
+fitted, and returns keypoints (N,K,2) and confidences (N,K), float64. All raise UserError if
 shapes disagree or a number is not finite.
 """
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.metrics import calibration
 
 _REACHES = (0.0, 0.02, 0.05, 0.1, 0.2, np.inf)
@@ -64,7 +65,7 @@ def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
   is, of a few, the one with the most right joints.
   Returns {'gate': a logistic fit, 'reach': share of the pose's extent, None for no limit, 'fits'},
   ready for json; None if no labelled joint is nearer in one network than in the other.
-  Raises ValueError also unless there are two networks.
+  Raises UserError also unless there are two networks.
   """
   raw = np.asarray(keypoints, np.float64)
   calibrated = _calibrated(keypoints, confidences, fits)
@@ -91,7 +92,7 @@ RULES = {'average': average, 'confidence': confidence, 'pick': pick, 'gate': gat
 def _features(keypoints, confidences):
   """(N,K,4) of two networks: both logits, distance, and distance times difference; distance."""
   if len(keypoints) != 2:
-    raise ValueError(f'the gate is for two networks, not {len(keypoints)}')
+    raise UserError(f'the gate is for two networks, not {len(keypoints)}')
   extent = np.ptp(keypoints, axis=2).max(-1).mean(0)  # (N,) pixels
   gap = np.linalg.norm(keypoints[1] - keypoints[0], axis=-1)
   distance = gap / np.where(extent > 0, extent, 1)[:, None]
@@ -106,12 +107,12 @@ def _calibrated(keypoints, confidences, fits):
   keypoints = np.asarray(keypoints, np.float64)
   confidences = np.asarray(confidences, np.float64)
   if keypoints.ndim != 4 or keypoints.shape != (*confidences.shape, 2) or not len(keypoints):
-    raise ValueError(f'keypoints have shape {keypoints.shape}, confidences {confidences.shape}; '
+    raise UserError(f'keypoints have shape {keypoints.shape}, confidences {confidences.shape}; '
                      'needed are (M,N,K,2) and (M,N,K)')
   if not (np.isfinite(keypoints).all() and np.isfinite(confidences).all()):
-    raise ValueError('a keypoint or confidence is NaN or infinite')
+    raise UserError('a keypoint or confidence is NaN or infinite')
   fits = [None] * len(confidences) if fits is None else fits
   if len(fits) != len(confidences):
-    raise ValueError(f'{len(confidences)} networks, but {len(fits)} fits')
+    raise UserError(f'{len(confidences)} networks, but {len(fits)} fits')
   return keypoints, np.stack([calibration.apply(f, c)
                               for f, c in zip(fits, confidences, strict=True)])

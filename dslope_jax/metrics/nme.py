@@ -1,13 +1,15 @@
 """Face landmarks: normalised mean error, failure rate, area under the curve of errors."""
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 
 def inter_ocular(keypoints, labelled, skeleton):
   """Distance of the outer corners of the eyes, the usual reference on 300W, COFW and WFLW.
 
   keypoints: (N,K,2 or more) pixels; labelled: (N,K) bool; skeleton: the K points. Returns (N,)
   float64 pixels, nan for a face of which such a point is not labelled.
-  Raises ValueError if the set has no such points.
+  Raises UserError if the set has no such points.
   """
   return _distance(keypoints, labelled, skeleton, lambda side: [f'{side}_eye_outer'])
 
@@ -40,20 +42,20 @@ def face_errors(predictions, ground_truth, visible, reference, missed=None):
   (N,K) bool; reference: (N,) pixels, such as from `inter_ocular`; missed: (N,) bool, faces that
   were not found, whose predictions are not looked at. Returns (N,) float64, nan for a face without
   labelled points or without a positive reference, inf for another one that was missed.
-  Raises ValueError if shapes disagree or a prediction of a labelled point is not finite.
+  Raises UserError if shapes disagree or a prediction of a labelled point is not finite.
   Formula: Sagonas et al., 300 Faces in-the-Wild Challenge, IMAVIS 2016.
   """
   a, b = (np.asarray(p, np.float64)[..., :2] for p in (predictions, ground_truth))
   visible, reference = np.asarray(visible, bool), np.asarray(reference, np.float64)
   if a.ndim != 3 or not a.shape == b.shape == (*visible.shape, 2) or (
       reference.shape != a.shape[:1]):
-    raise ValueError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, visible '
+    raise UserError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, visible '
                      f'{visible.shape}, reference {reference.shape}')
   missed = np.zeros(len(a), bool) if missed is None else np.asarray(missed, bool)
   distances = np.where(missed[:, None], np.inf, np.linalg.norm(a - b, axis=-1))
   bad = (visible & ~np.isfinite(distances)).any(1) & ~missed
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(bad)} faces hold NaN or infinite numbers')
+    raise UserError(f'{bad.sum()} of {len(bad)} faces hold NaN or infinite numbers')
   counts = visible.sum(1)
   usable = (counts > 0) & (reference > 0) & np.isfinite(reference)
   total = np.where(visible, distances, 0).sum(1)
@@ -105,7 +107,7 @@ def _distance(keypoints, labelled, skeleton, names):
   not labelled."""
   sides = [[skeleton.index(n) for n in names(side)] for side in ('left', 'right')]
   if not all(sides) or any(None in side for side in sides):
-    raise ValueError(f'the points of {skeleton.name} do not mark both eyes; divide by the side of '
+    raise UserError(f'the points of {skeleton.name} do not mark both eyes; divide by the side of '
                      "the box: metric 'nme_box'")
   points = np.asarray(keypoints, np.float64)[..., :2]
   left, right = (points[:, side].mean(1) for side in sides)

@@ -20,7 +20,7 @@ def report(people, predictions, right, skeleton, crowd_edges=CROWD_EDGES):
   'rates': ...}, see `splits` and `rates`. A row is {'people', 'joints', 'right', 'share' (percent
   of the joints)}, share None where there is no joint. Rows of split 'joint' are of joints and have
   no 'people'; in every other split people and joints add up to the overall ones.
-  Raises ValueError if shapes disagree.
+  Raises UserError if shapes disagree.
   """
   of_pairs = people_lib.pairs(people.image_id)
   kinds = pose_errors.classify(predictions, people, skeleton, of_pairs)

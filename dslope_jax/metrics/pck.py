@@ -1,6 +1,7 @@
 """Percentage of correct keypoints: PCKh of MPII, and PCK by any reference length."""
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import JHMDB, MPII
 
 _GROUPS = {
@@ -33,13 +34,13 @@ def pckh(predictions, ground_truth, visible, head_sizes, threshold=0.5):
   predictions: (N,K,2 or more) and ground_truth: (N,K,2 or more), x and y in pixels of one frame;
   MPII's files are 1-based, so the caller moves one of the two. visible: (N,K) bool; head_sizes:
   (N,) pixels. Returns (K,) float64, nan for a joint that nobody has visible.
-  Raises ValueError if shapes disagree, if a head size is not positive, or if a prediction of a
+  Raises UserError if shapes disagree, if a head size is not positive, or if a prediction of a
   visible joint is not finite. Formula: MPII evaluation kit.
   """
   right, counted = within(predictions, ground_truth, visible, head_sizes, threshold)
   bad = (np.asarray(visible, bool) & ~counted).any(1)
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(bad)} people have no positive head size')
+    raise UserError(f'{bad.sum()} of {len(bad)} people have no positive head size')
   return _percent(right.sum(0), counted.sum(0))
 
 
@@ -55,7 +56,7 @@ def mpii_table(predictions, ground_truth, visible, head_sizes):
   """
   visible = np.asarray(visible, bool)
   if visible.shape[1:] != (MPII.num_keypoints,):
-    raise ValueError(f"the table is for MPII's {MPII.num_keypoints} joints, but visible has shape "
+    raise UserError(f"the table is for MPII's {MPII.num_keypoints} joints, but visible has shape "
                      f'{visible.shape}')
   half, as_printed, tenth = (pckh(predictions, ground_truth, visible, head_sizes, t)
                              for t in (0.5, 0.11, 0.1))
@@ -70,19 +71,19 @@ def within(predictions, ground_truth, visible, reference, threshold):
   """Which joints lie within `threshold` times the person's reference length, and which count.
 
   Arguments as for `pck`. Returns two (N,K) bool: right ones, and visible ones of people with a
-  positive reference. Raises ValueError if shapes disagree or a prediction of a visible joint is not
+  positive reference. Raises UserError if shapes disagree or a prediction of a visible joint is not
   finite.
   """
   predictions, truth = (np.asarray(a, np.float64)[..., :2] for a in (predictions, ground_truth))
   visible, reference = np.asarray(visible, bool), np.asarray(reference, np.float64)
   if predictions.ndim != 3 or not predictions.shape == truth.shape == (*visible.shape, 2) or (
       reference.shape != visible.shape[:1]):
-    raise ValueError(f'shapes disagree: predictions {predictions.shape}, ground truth '
+    raise UserError(f'shapes disagree: predictions {predictions.shape}, ground truth '
                      f'{truth.shape}, visible {visible.shape}, reference {reference.shape}')
   distances = np.linalg.norm(predictions - truth, axis=-1)
   bad = (visible & ~np.isfinite(distances)).any(1)
   if bad.any():
-    raise ValueError(f'{bad.sum()} of {len(bad)} people hold NaN or infinite numbers')
+    raise UserError(f'{bad.sum()} of {len(bad)} people hold NaN or infinite numbers')
   measured = (reference > 0) & np.isfinite(reference)
   counted = visible & measured[:, None]
   return counted & (distances / np.where(measured, reference, 1)[:, None] <= threshold), counted
@@ -96,13 +97,13 @@ def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None
   positive are left out. names: K joint names, their numbers if None.
   Returns {'PCK': percent over all joints together, 'per_joint': {name: percent},
   'people_without_reference': count}; nan where there is no joint.
-  Raises ValueError if shapes disagree or a prediction of a visible joint is not finite.
+  Raises UserError if shapes disagree or a prediction of a visible joint is not finite.
   Formula: Yang and Ramanan, PAMI 2013.
   """
   right, counted = within(predictions, ground_truth, visible, reference, threshold)
   names = range(right.shape[1]) if names is None else names
   if len(names) != right.shape[1]:
-    raise ValueError(f'{right.shape[1]} joints, but {len(names)} names')
+    raise UserError(f'{right.shape[1]} joints, but {len(names)} names')
   right, counts = right.sum(0), counted.sum(0)
   reference = np.asarray(reference, np.float64)
   measured = (reference > 0) & np.isfinite(reference)

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 # CrowdPose has no person areas; its official evaluator takes this share of the box for them.
 _AREA_OF_BOX = 0.53
 
@@ -22,7 +24,7 @@ class People:
   image_size: (N,2) width, height of the picture, None if unknown. crowd_index: (N,) of the
   picture, computed by `crowd_index` if None. annotation_id: (N,), the row numbers if None.
 
-  Raises ValueError where shapes disagree or a visibility is none of 0, 1, 2.
+  Raises UserError where shapes disagree or a visibility is none of 0, 1, 2.
   """
   image_id: np.ndarray
   keypoints: np.ndarray
@@ -57,9 +59,9 @@ class People:
     for field, shape in shapes.items():
       value = getattr(self, field)
       if value is not None and value.shape != shape:
-        raise ValueError(f'visibility has shape {(n, k)}, but {field} {value.shape}')
+        raise UserError(f'visibility has shape {(n, k)}, but {field} {value.shape}')
     if not np.isin(self.visibility, (0, 1, 2)).all():
-      raise ValueError('a visibility is none of 0, 1, 2')
+      raise UserError('a visibility is none of 0, 1, 2')
 
   def __len__(self):
     return len(self.areas)
@@ -75,14 +77,14 @@ class People:
     return ~self.ignored & self.labelled.any(1)
 
   def rows(self, annotation_ids):
-    """(M,) rows of the annotations with these ids; raises ValueError if one is unknown."""
+    """(M,) rows of the annotations with these ids; raises UserError if one is unknown."""
     order = np.argsort(self.annotation_id, kind='stable')
     wanted = np.asarray(annotation_ids)
     places = np.searchsorted(self.annotation_id, wanted, sorter=order)
     rows = order[np.minimum(places, len(order) - 1)] if len(order) else np.zeros(0, np.int64)
     unknown = self.annotation_id[rows] != wanted if len(order) else np.ones(len(wanted), bool)
     if unknown.any():
-      raise ValueError(f'{unknown.sum()} annotation ids are unknown, such as {wanted[unknown][0]}')
+      raise UserError(f'{unknown.sum()} annotation ids are unknown, such as {wanted[unknown][0]}')
     return rows
 
 
@@ -92,14 +94,14 @@ def from_coco(ground_truth, num_keypoints):
   Defaults of missing fields are those of `keypoint_ap.coco_ap`. A picture's `crowdIndex`, as in
   CrowdPose's files, becomes crowd_index, its width and height image_size; each only if all
   pictures have it. `covered` is read where an annotation has it, as in exported benchmarks.
-  Raises ValueError if an annotation has another number of joints or no box.
+  Raises UserError if an annotation has another number of joints or no box.
   """
   people, none = ground_truth['annotations'], [0] * num_keypoints
   for person in people:
     if len(person.get('keypoints', ())) != 3 * num_keypoints or len(person.get('bbox', ())) != 4:
-      raise ValueError(f'annotation {person.get("id")} has no box or not {num_keypoints} joints')
+      raise UserError(f'annotation {person.get("id")} has no box or not {num_keypoints} joints')
     if len(person.get('covered', none)) != num_keypoints:
-      raise ValueError(f'annotation {person.get("id")} has not {num_keypoints} flags as covered')
+      raise UserError(f'annotation {person.get("id")} has not {num_keypoints} flags as covered')
   column = lambda key, default: np.array([p.get(key, default) for p in people])
   joints = np.array([p['keypoints'] for p in people], np.float64).reshape(-1, num_keypoints, 3)
   boxes = np.array([p['bbox'] for p in people], np.float64).reshape(-1, 4)

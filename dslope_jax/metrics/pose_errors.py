@@ -6,6 +6,7 @@ Estimation, ICCV 2017.
 import numpy as np
 from scipy import optimize
 
+from dslope_jax.errors import UserError
 from dslope_jax.metrics import people as people_lib
 
 KINDS = ('good', 'jitter', 'inversion', 'swap', 'miss')
@@ -31,11 +32,11 @@ def right_joints(predictions, ground_truth, areas, sigmas, threshold=0.5):
 
   predictions: (N,K,2 or more) and ground_truth: (N,K,2 or more), pixels of one frame; areas: (N,)
   annotated areas in square pixels; sigmas: (K,). Returns (N,K) bool; a prediction that is not
-  finite is wrong. Raises ValueError if shapes disagree.
+  finite is wrong. Raises UserError if shapes disagree.
   """
   a, b = (np.asarray(p, np.float64)[..., :2] for p in (predictions, ground_truth))
   if a.ndim != 3 or not a.shape == b.shape == (len(areas), len(sigmas), 2):
-    raise ValueError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, '
+    raise UserError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, '
                      f'{len(areas)} areas, {len(sigmas)} sigmas')
   return similarity(a, b, areas, sigmas) >= threshold
 
@@ -50,7 +51,7 @@ def classify(predictions, people, skeleton, of_pairs=None):
   good from 0.85, else jitter; own other side: inversion; of somebody else: swap. Equal similarity
   speaks for the own joint, then for inversion.
   Source: Ronchi and Perona, section 3.1. of_pairs: `pairs(people.image_id)` where at hand.
-  Raises ValueError if shapes disagree.
+  Raises UserError if shapes disagree.
   """
   predictions = _checked(predictions, people)
   mirror, sigmas = skeleton.flip_order, np.asarray(skeleton.sigmas)
@@ -138,6 +139,6 @@ def _likeness(people, persons, keypoints, sigmas):
 def _checked(predictions, people):
   predictions = np.asarray(predictions, np.float64)[..., :2]
   if predictions.shape != people.keypoints.shape:
-    raise ValueError(f'predictions have shape {predictions.shape}, the people '
+    raise UserError(f'predictions have shape {predictions.shape}, the people '
                      f'{people.keypoints.shape}')
   return predictions

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.io
 
+from dslope_jax.errors import UserError
+
 _MEND = 'mend or remove it'
 _BEYOND = 0.05  # of the picture's side: further than a detector's box reaches over the border
 
@@ -29,7 +31,7 @@ def read_results(path, truth, num_keypoints) -> Results:
   with image_id, category_id, keypoints (x, y, score for each joint) and score; an empty list is
   valid, other fields are not read but for `bbox`, which must be x, y, width, height.
 
-  Raises OSError or ValueError, one line naming the file, the entry, what is wrong and the mend.
+  Raises OSError or UserError, one line naming the file, the entry, what is wrong and the mend.
   """
   entries = _parse(path)
   pictures = {image['id']: image for image in truth['images']}
@@ -38,7 +40,7 @@ def read_results(path, truth, num_keypoints) -> Results:
     problem = (_problem(entry, pictures, categories, num_keypoints) if isinstance(entry, dict)
                else f'is {_shown(entry)}, not a dict; get or make the file again')
     if problem:
-      raise ValueError(f'{path}: entry {i} {problem}')
+      raise UserError(f'{path}: entry {i} {problem}')
   joints = np.array([e['keypoints'] for e in entries], np.float64).reshape(-1, num_keypoints, 3)
   results = Results(np.array([e['image_id'] for e in entries], np.int64), joints[..., :2],
                     joints[..., 2], np.array([e['score'] for e in entries], np.float64))
@@ -62,14 +64,14 @@ def _parse(path):
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
-    raise ValueError(f'{path}: not a readable json file ({error}); was it written to its end? '
+    raise UserError(f'{path}: not a readable json file ({error}); was it written to its end? '
                      'Write it again') from None
   if isinstance(entries, list):
     return entries
   hint = ''
   if isinstance(entries, dict) and 'annotations' in entries:
     hint = '; this looks like an annotation file'
-  raise ValueError(f'{path}: holds {_shown(entries)}, not a list of results{hint}; give the path '
+  raise UserError(f'{path}: holds {_shown(entries)}, not a list of results{hint}; give the path '
                    'of the result file, or write its list alone')
 
 
@@ -116,25 +118,25 @@ def _joint_problem(joints, num_keypoints):
 
 
 def _refuse_doubles(results, path):
-  """ValueError if one picture has the same pose twice, as when parts of a run were joined."""
+  """UserError if one picture has the same pose twice, as when parts of a run were joined."""
   seen = {}
   for i, (number, pose) in enumerate(zip(results.image_id.tolist(), results.keypoints,
                                          strict=True)):
     first = seen.setdefault((number, pose.tobytes()), i)
     if first != i:
-      raise ValueError(f'{path}: entries {first} and {i} are the same pose of picture {number}; '
+      raise UserError(f'{path}: entries {first} and {i} are the same pose of picture {number}; '
                        'were the parts of a run joined twice? Keep one of them')
 
 
 def _refuse_corners(entries, pictures, path):
-  """ValueError if the boxes must be two corners: most reach far out of pictures that they fit."""
+  """UserError if the boxes must be two corners: most reach far out of pictures that they fit."""
   told = out = 0
   for i, entry in enumerate(entries):
     box, image = entry.get('bbox'), pictures[entry['image_id']]
     if box is None:
       continue
     if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
-      raise ValueError(f'{path}: entry {i} has the bbox {_shown(box)}, not four finite numbers x, '
+      raise UserError(f'{path}: entry {i} has the bbox {_shown(box)}, not four finite numbers x, '
                        f'y, width, height; {_MEND}')
     x, y, a, b = box
     w, h = image.get('width'), image.get('height')
@@ -146,7 +148,7 @@ def _refuse_corners(entries, pictures, path):
     reach_w, reach_h = (1 + _BEYOND) * w, (1 + _BEYOND) * h
     out += (x + a > reach_w or y + b > reach_h) and a <= reach_w and b <= reach_h
   if out > told / 2:
-    raise ValueError(f'{path}: {out} of {told} boxes leave their picture as x, y, width, height '
+    raise UserError(f'{path}: {out} of {told} boxes leave their picture as x, y, width, height '
                      'and fit it as corners x1, y1, x2, y2; write width and height as bbox[2:]')
 
 

@@ -3,24 +3,26 @@ import dataclasses
 import importlib
 import inspect
 
+from dslope_jax.errors import UserError
+
 
 def module(name: str):
-  """The file dslope_jax/models/<name>.py; ValueError without such a file."""
+  """The file dslope_jax/models/<name>.py; UserError without such a file."""
   try:
     found = importlib.import_module(f'{__name__}.{name}')
     found.Model  # noqa: B018 - layers.py and its like are no networks
   except (AttributeError, ImportError) as error:
-    raise ValueError(f"model.name '{name}': no dslope_jax/models/{name}.py ({error})") from None
+    raise UserError(f"model.name '{name}': no dslope_jax/models/{name}.py ({error})") from None
   return found
 
 
 def build(name: str, **kwargs):
-  """The Linen module `Model` of that file; ValueError for an argument that it does not take."""
+  """The Linen module `Model` of that file; UserError for an argument that it does not take."""
   model = module(name).Model
   known = [k for k in inspect.signature(model).parameters if k not in ('parent', 'name')]
   unknown = sorted(set(kwargs) - set(known))
   if unknown:
-    raise ValueError(f"system.model: '{name}' takes {', '.join(known)}, not {', '.join(unknown)}")
+    raise UserError(f"system.model: '{name}' takes {', '.join(known)}, not {', '.join(unknown)}")
   return model(**kwargs)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.models import initializers
 from dslope_jax.models.layers import (
   BatchNorm,
@@ -195,7 +196,7 @@ class Model(nn.Module):
   @nn.compact
   def __call__(self, images, *, train: bool = False):
     if images.shape[1] % 32 or images.shape[2] % 32:
-      raise ValueError(f'HRFormer needs image sides that are multiples of 32, not '
+      raise UserError(f'HRFormer needs image sides that are multiples of 32, not '
                        f'{images.shape[1]}x{images.shape[2]} (height x width)')
     x = images if self.dtype is None else images.astype(self.dtype)
     for i in (1, 2):
@@ -220,7 +221,7 @@ class Model(nn.Module):
   def _numbers(self):
     """Width, heads and drop path rate: the given ones, or those of the size."""
     if self.size not in SIZES:
-      raise ValueError(f"HRFormer has sizes {', '.join(SIZES)}, not '{self.size}'")
+      raise UserError(f"HRFormer has sizes {', '.join(SIZES)}, not '{self.size}'")
     given = dict(width=self.width, heads=self.heads, drop_path=self.drop_path)
     return [SIZES[self.size][key] if value is None else value for key, value in given.items()]
 

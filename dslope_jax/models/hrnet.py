@@ -8,6 +8,7 @@ from functools import partial
 
 import flax.linen as nn
 
+from dslope_jax.errors import UserError
 from dslope_jax.models.layers import (
   BatchNorm,
   Conv,
@@ -64,7 +65,7 @@ class Model(nn.Module):
   @nn.compact
   def __call__(self, images, *, train: bool = False):
     if images.shape[1] % 32 or images.shape[2] % 32:
-      raise ValueError(f'HRNet needs image sides that are multiples of 32, not '
+      raise UserError(f'HRNet needs image sides that are multiples of 32, not '
                        f'{images.shape[1]}x{images.shape[2]} (height x width)')
     x = images if self.dtype is None else images.astype(self.dtype)
     for i in (1, 2):

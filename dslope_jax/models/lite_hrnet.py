@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.models.layers import (
   BatchNorm,
   Conv,
@@ -211,10 +212,10 @@ class Model(nn.Module):
   @nn.compact
   def __call__(self, images, *, train: bool = False):
     if images.shape[1] % 32 or images.shape[2] % 32:
-      raise ValueError(f'Lite-HRNet needs image sides that are multiples of 32, not '
+      raise UserError(f'Lite-HRNet needs image sides that are multiples of 32, not '
                        f'{images.shape[1]}x{images.shape[2]} (height x width)')
     if self.modules is None and self.depth not in MODULES:
-      raise ValueError(f'Lite-HRNet has depths {", ".join(map(str, MODULES))}, not {self.depth}')
+      raise UserError(f'Lite-HRNet has depths {", ".join(map(str, MODULES))}, not {self.depth}')
     x = images if self.dtype is None else images.astype(self.dtype)
     branches, features = [Stem(self.stem_width, name='stem')(x, train=train)], []
     # The published numbers of the stages start at 0.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
+from dslope_jax.errors import UserError
 from dslope_jax.models.layers import BatchNorm, Conv, deconv_layers, final_layer
 from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
@@ -52,9 +53,9 @@ class Model(nn.Module):
 
   def _check(self, shape):
     if self.depth not in DEPTHS:
-      raise ValueError(f'ResNet depth must be one of {sorted(DEPTHS)}, not {self.depth}')
+      raise UserError(f'ResNet depth must be one of {sorted(DEPTHS)}, not {self.depth}')
     if len(self.filters) != 3:
-      raise ValueError(f'heatmaps of a quarter of the image need 3 filters, not {self.filters}')
+      raise UserError(f'heatmaps of a quarter of the image need 3 filters, not {self.filters}')
     if shape[1] % 32 or shape[2] % 32:
-      raise ValueError(f'ResNet needs image sides that are multiples of 32, not '
+      raise UserError(f'ResNet needs image sides that are multiples of 32, not '
                        f'{shape[1]}x{shape[2]} (height x width)')

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.models import initializers
 from dslope_jax.models.layers import DropPath, deconv_layers, final_layer
 
@@ -145,13 +146,13 @@ class Model(nn.Module):
 
   def _check(self, shape):
     if self.size not in SIZES:
-      raise ValueError(f"ViTPose size must be one of {list(SIZES)}, not '{self.size}'")
+      raise UserError(f"ViTPose size must be one of {list(SIZES)}, not '{self.size}'")
     if self.decoder not in ('classic', 'simple'):
-      raise ValueError(f"ViTPose decoder must be 'classic' or 'simple', not '{self.decoder}'")
+      raise UserError(f"ViTPose decoder must be 'classic' or 'simple', not '{self.decoder}'")
     if len(self.filters) != 2:
-      raise ValueError(f'heatmaps of a quarter of the image need 2 filters, not {self.filters}')
+      raise UserError(f'heatmaps of a quarter of the image need 2 filters, not {self.filters}')
     if shape[1] % PATCH or shape[2] % PATCH:
-      raise ValueError(f'ViTPose needs image sides that are multiples of {PATCH}, not '
+      raise UserError(f'ViTPose needs image sides that are multiples of {PATCH}, not '
                        f'{shape[1]}x{shape[2]} (height x width)')
 
 

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
 
 Batch = dict[str, jax.Array]  # B first
@@ -98,7 +99,7 @@ class Forward:
   def __call__(self, name, *inputs, train=True, average=False):
     """Outputs of a network; average: of its moving average, which never learns."""
     if average and not self._average:
-      raise ValueError(f"the loss asks for the moving average of '{name}': set ema_decay above 0")
+      raise UserError(f"the loss asks for the moving average of '{name}': set ema_decay above 0")
     weights = self._average if average else {'params': self.params,
                                              'batch_stats': self.batch_stats}
     variables = {kind: weights[kind][name] for kind in ('params', 'batch_stats')}
@@ -141,7 +142,7 @@ class Renamed:
 def single(learner: Learner, view: str) -> System:
   """A system that trains one learner on one view, and predicts on all views."""
   if view not in learner.views:
-    raise ValueError(f"system.view is one of {', '.join(learner.views)}, not '{view}'")
+    raise UserError(f"system.view is one of {', '.join(learner.views)}, not '{view}'")
 
   def loss(forward, batch):
     terms = learner.fit(learner.run(forward, _inputs(learner, batch, view)), batch)
@@ -172,7 +173,7 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
   def loss(forward, batch):
     for half in learners:
       if half not in taught and set(names[half].values()) & set(forward.trainable):
-        raise ValueError(f"'{half}' teaches and does not learn: set optim.{half}.frozen=True and "
+        raise UserError(f"'{half}' teaches and does not learn: set optim.{half}.frozen=True and "
                          f'init_from.{half}')
     outputs = {half: learner.run(Renamed(forward, names[half]), inputs(half, batch))
                for half, learner in learners.items()}

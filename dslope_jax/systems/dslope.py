@@ -1,5 +1,6 @@
 """D-Slope / MoEPose: GNet sees the crop, ENet its occluded partner; they teach each other."""
 from dslope_jax import models, systems
+from dslope_jax.errors import UserError
 from dslope_jax.systems import heatmap
 from dslope_jax.systems.base import Facts, System, pair
 
@@ -20,7 +21,7 @@ def build(facts: Facts, model, mutual, learner='heatmap', **kwargs) -> System:
   heatmap.check_mutual(mutual)
   each = {half: models.of_network(model, half) for half in ('gnet', 'enet')}
   if each['gnet'] != each['enet'] and heatmap.compares_features(mutual):
-    raise ValueError(f"system.mutual.kind '{mutual['kind']}' compares the features of two networks "
+    raise UserError(f"system.mutual.kind '{mutual['kind']}' compares the features of two networks "
                      "of one architecture; for gnet and enet of different ones choose 'kl' without "
                      "features, or 'none'")
   make = systems.module(learner).learner

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from dslope_jax import heatmaps, losses, models
+from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 
 _LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse}
@@ -23,7 +24,7 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
   codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
   """
   if loss not in _LOSSES:
-    raise ValueError(f"system.loss is one of {sorted(_LOSSES)}, not '{loss}'")
+    raise UserError(f"system.loss is one of {sorted(_LOSSES)}, not '{loss}'")
   rule = heatmaps.codec(codec)
   network = models.build(**model, num_keypoints=facts.skeleton.num_keypoints)
   run = lambda forward, images: forward('net', normalise(images[0]))
@@ -67,9 +68,9 @@ def draw_targets(batch, size, heatmap_width, sigma, joint_weights=None, codec='h
 
 
 def check_mutual(mutual):
-  """Raises ValueError for a mutual term that there is not."""
+  """Raises UserError for a mutual term that there is not."""
   if mutual['kind'] not in _MUTUAL:
-    raise ValueError(f"system.mutual.kind is one of {_MUTUAL}, not '{mutual['kind']}'")
+    raise UserError(f"system.mutual.kind is one of {_MUTUAL}, not '{mutual['kind']}'")
 
 
 def compares_features(mutual) -> bool:

@@ -1,14 +1,16 @@
 """Tasks by name: the places where data, systems and a config meet; one kind of problem a file."""
 import importlib
 
+from dslope_jax.errors import UserError
+
 
 def module(name: str):
-  """The file dslope_jax/tasks/<name>.py, or the module of that dotted name; ValueError without."""
+  """The file dslope_jax/tasks/<name>.py, or the module of that dotted name; UserError without."""
   try:
     found = importlib.import_module(name if '.' in name else f'{__name__}.{name}')
     found.build  # noqa: B018 - base.py and its like are no tasks
   except (AttributeError, ImportError) as error:
-    raise ValueError(f"config.task '{name}': no dslope_jax/tasks/{name}.py with a function build "
+    raise UserError(f"config.task '{name}': no dslope_jax/tasks/{name}.py with a function build "
                      f'({error})') from None
   return found
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patch_bank
@@ -28,7 +29,7 @@ def load_source(config, split, data=None) -> Source:
 def _aspect(config):
   size = config.data.size
   if len(size) != 2 or min(size) < 1:
-    raise ValueError(f'data.size is {size}, must be (width, height) in pixels')
+    raise UserError(f'data.size is {size}, must be (width, height) in pixels')
   return size[0] / size[1]
 
 
@@ -106,10 +107,10 @@ def _training_people(config):
   """Everybody in the training split: the originals, or the crops that `data.prepared` names."""
   data = config.data
   if data.name == 'prepared':
-    raise ValueError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
+    raise UserError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
                      'data set they are from and pass --config.data.prepared=DIR')
   if not data.train_split:
-    raise ValueError(f'this config has no training split (data.train_split): {data.name} is for '
+    raise UserError(f'this config has no training split (data.train_split): {data.name} is for '
                      'testing; train with another config, such as configs/ccoco_hrnet.py, and '
                      'evaluate that run with this one and --workdir')
   if not data.prepared:
@@ -132,7 +133,7 @@ def crops_asked(config) -> dict:
 
 def load_bank(config, workdir, train_source=None, recipe_names=()):
   """The patch bank of a run, cut from the training people if it is not there yet; None where no
-  recipe needs one. Raises ValueError for an unknown recipe.
+  recipe needs one. Raises UserError for an unknown recipe.
 
   recipe_names: of what will be drawn; default all of the config.
   """
@@ -158,7 +159,7 @@ def _prepared_bank(config):
     return ''
   folder = os.path.join(root, 'patches')
   if not os.path.exists(folder):
-    raise ValueError(f"'{root}' has no patch bank, which a recipe of this config needs; "
+    raise UserError(f"'{root}' has no patch bank, which a recipe of this config needs; "
                      'prepare again with this config, which adds it, or pass '
                      '--config.data.bank.folder=BANK')
   prepared.check_bank(prepared.read_meta(root, config.data.train_split), crops_asked(config),
@@ -180,7 +181,7 @@ def prepare(config, out, split=None, *, num_workers=0, quality=95, detail=2.0):
   """Prepares a split of a config (that for training unless said), and the patch bank if the
   config needs one and names none."""
   if config.data.prepared:
-    raise ValueError('data.prepared is set; crops are prepared from the originals, leave it empty')
+    raise UserError('data.prepared is set; crops are prepared from the originals, leave it empty')
   split = split or config.data.train_split
   source, asked = load_source(config, split), crops_asked(config)
   settings = area.Settings(

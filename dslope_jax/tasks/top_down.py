@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dslope_jax import heatmaps, systems
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, pose_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
@@ -70,7 +71,7 @@ def file_evals(config) -> dict[str, EvalSet]:
   evals = {}
   for name, entry in config.evals.items():
     if entry.metric == 'none':
-      raise ValueError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
+      raise UserError(f"evals.{name}.metric is 'none': nothing can be scored without annotations")
     with checks.without_pictures():
       source = people.load_source(config, entry.split, entry.data)
     subjects = of_source(source)
@@ -101,7 +102,7 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training
   entry = config.evals[name]
   source, boxes = _scored_people(config, name, entry)
   if source.skeleton.names != facts.skeleton.names:
-    raise ValueError(f"evals.{name}: {source.name} {source.split} has other keypoints "
+    raise UserError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
   if training:
@@ -147,7 +148,7 @@ def _scored_people(config, name, entry):
     print(f"{entry.split}: {len(source)} boxes of '{entry.boxes}'; {elsewhere} more are on "
           'pictures outside this split')
   if not len(source):
-    raise ValueError(f"{source.name} {entry.split} has no annotated people; give a detector's "
+    raise UserError(f"{source.name} {entry.split} has no annotated people; give a detector's "
                      f'boxes with --config.evals.{name}.boxes=DETECTIONS.json')
   return source, boxes
 

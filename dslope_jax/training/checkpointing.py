@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
+from dslope_jax.errors import UserError
 from dslope_jax.training import sharding
 from dslope_jax.training.train_state import TrainState
 
@@ -42,7 +43,7 @@ class Checkpoints:
     """The newest checkpoint that can be read, in the shapes and shardings of `state`.
 
     Newer ones that cannot be read are put aside under another name, and said so. None without
-    checkpoints. Raises ValueError, and moves nothing, where none of them can be read.
+    checkpoints. Raises UserError, and moves nothing, where none of them can be read.
     """
     target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
     failed = {}
@@ -56,7 +57,7 @@ class Checkpoints:
       failed[step] = reason
     if failed:
       step, reason = max(failed.items())
-      raise ValueError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read "
+      raise UserError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read "
                        f'or fits this config ({step}: {reason}); choose another --workdir')
     return None
 
@@ -113,7 +114,7 @@ def stored_weights(workdir, step: int | None = None):
   with _read_only(workdir) as manager:
     tree, reason = _attempt(lambda: manager.item_metadata(step).tree)
   if reason:
-    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+    raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
                      'step')
   shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
   return {kind: shapes.get(kind, {}) for kind in ('params', 'batch_stats')}, bool(tree.get('ema'))
@@ -132,7 +133,7 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
   wanted: {'params': {network: tree}, 'batch_stats': ...} of arrays or shapes, the networks to read.
   ema: read their moving average. step: None for the newest.
   Returns the same tree of arrays, and the step.
-  Raises FileNotFoundError or ValueError, one line, where it is not there or does not fit.
+  Raises FileNotFoundError or UserError, one line, where it is not there or does not fit.
   """
   step = find_step(workdir, step)
   target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
@@ -140,7 +141,7 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
     stored, reason = _attempt(lambda: _shapes(manager.item_metadata(step).tree))
     for path, shape in _shapes(target).items() if stored else ():  # orbax would leave gaps silently
       if stored.get(path) != shape:
-        raise ValueError(f"the networks in '{workdir}' are not this config's: {path} is "
+        raise UserError(f"the networks in '{workdir}' are not this config's: {path} is "
                          f'{stored.get(path, "absent")}, {shape} is needed; use the config that '
                          'the run was trained with, or, to start from it with other keypoints, '
                          'fresh_head=True')
@@ -149,7 +150,7 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
         target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
         partial_restore=True))
   if reason:
-    raise ValueError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+    raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
                      'step, or train on in that workdir, which puts it aside')
   return restored['ema'] if ema else restored, step
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from dslope_jax import models
+from dslope_jax.errors import UserError
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import pytorch
 
@@ -29,7 +30,7 @@ def apply(state, specs: dict, networks: dict, image_size, fresh_head: bool, say)
     if not spec:
       continue
     if name not in state.params:
-      raise ValueError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
+      raise UserError(f"init_from names '{name}', but the networks are {sorted(state.params)}")
     fresh = {'params': state.params[name], 'batch_stats': state.batch_stats[name]}
     weights, source = load(spec, name, fresh, networks[name], image_size, fresh_head)
     say(f'{name} starts from {source}')
@@ -48,7 +49,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   model.safetensors; a .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
   fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head of a classification
   network, or any with fresh_head) stay as they are there. network: the Linen module.
-  Raises FileNotFoundError or ValueError, one line a problem.
+  Raises FileNotFoundError or UserError, one line a problem.
   """
   path, _, stored_name = spec.partition(':')
   if not _is_weights(path):
@@ -58,7 +59,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
               for kind, tree in fresh.items()}
     stored, has_ema = checkpointing.stored_weights(path)
     if stored_name not in stored['params']:
-      raise ValueError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
+      raise UserError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
                        f"'{stored_name}'; say which after a colon")
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')

@@ -4,11 +4,13 @@ import re
 import jax
 import optax
 
+from dslope_jax.errors import UserError
+
 
 def to_steps(duration: str, steps_per_epoch: float) -> int:
   """'210 epochs', '0.5 epochs' or '1000 steps' as a whole number of steps.
 
-  Raises ValueError for any other text.
+  Raises UserError for any other text.
   """
   return round(to_interval(duration, steps_per_epoch))
 
@@ -17,7 +19,7 @@ def to_interval(duration: str, steps_per_epoch: float) -> float:
   """The same, not rounded: ten intervals of '1 epoch' are as long as '10 epochs'."""
   match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*', duration)
   if not match:
-    raise ValueError(f"a duration reads like '210 epochs' or '1000 steps', not '{duration}'")
+    raise UserError(f"a duration reads like '210 epochs' or '1000 steps', not '{duration}'")
   number, unit = float(match[1]), match[2]
   return number * (steps_per_epoch if unit == 'epoch' else 1)
 
@@ -25,12 +27,12 @@ def to_interval(duration: str, steps_per_epoch: float) -> float:
 def due_steps(every: dict, steps_per_epoch: float, total: int):
   """(step, field) -> whether that field falls due, always at the last step.
 
-  every: {field: duration}, such as {'save_every': '1 epoch'}. Raises ValueError for one of zero.
+  every: {field: duration}, such as {'save_every': '1 epoch'}. Raises UserError for one of zero.
   """
   intervals = {field: to_interval(text, steps_per_epoch) for field, text in every.items()}
   for field, interval in intervals.items():
     if interval <= 0:
-      raise ValueError(f"{field} is '{every[field]}', must be longer than nothing; for never give "
+      raise UserError(f"{field} is '{every[field]}', must be longer than nothing; for never give "
                        'more than the duration of the run')
   intervals = {field: max(1.0, interval) for field, interval in intervals.items()}
   return lambda step, field: (step // intervals[field] > (step - 1) // intervals[field]
@@ -61,7 +63,7 @@ def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1, epoch=
   elif schedule == 'linear':
     main = optax.linear_schedule(lr, 0, rest)
   else:
-    raise ValueError("optim.*.schedule is 'constant', 'multistep', 'exponential', 'cosine' or "
+    raise UserError("optim.*.schedule is 'constant', 'multistep', 'exponential', 'cosine' or "
                      f"'linear', not '{schedule}'")
   if not warmup:
     return main
@@ -86,15 +88,15 @@ def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None
     PyTorch corrects the largest.
   clip > 0 clips the network's own gradient norm, before l2.
   layer_decay < 1 slows every layer below the head by that factor more.
-  Raises ValueError for a spec of a network that the system does not have, an unknown choice, or a
+  Raises UserError for a spec of a network that the system does not have, an unknown choice, or a
   layer_decay of a model that counts no layers.
   """
   unknown = set(specs) - set(networks)
   if unknown:
-    raise ValueError(f'optim names {sorted(unknown)}, but the networks are {sorted(networks)}')
+    raise UserError(f'optim names {sorted(unknown)}, but the networks are {sorted(networks)}')
   specs = {name: spec for name, spec in specs.items() if not spec['frozen']}
   if not specs:
-    raise ValueError(f'every network ({sorted(networks)}) is frozen; there is nothing to train')
+    raise UserError(f'every network ({sorted(networks)}) is frozen; there is nothing to train')
   transforms, schedules = {'frozen': optax.set_to_zero()}, {}
   for name, spec in specs.items():
     spec = _OPTIONAL | spec
@@ -112,7 +114,7 @@ def _adam(spec, schedule):
   """The transformations of one network's gradient, in order."""
   masks = {'kernels': _is_kernel, 'all': None}
   if spec['decay'] not in masks:
-    raise ValueError(f"optim.*.decay is 'kernels' or 'all', not '{spec['decay']}'")
+    raise UserError(f"optim.*.decay is 'kernels' or 'all', not '{spec['decay']}'")
   decay = lambda rate: optax.add_decayed_weights(rate, masks[spec['decay']])
   if spec['clip']:
     yield optax.clip_by_global_norm(spec['clip'])
@@ -134,7 +136,7 @@ def _slow_layers(name, decay, depths):
     return optax.identity()
   depth_of = (depths or {}).get(name)
   if depth_of is None:
-    raise ValueError(f'optim.{name}.layer_decay is {decay}, but its model counts no layers; set it '
+    raise UserError(f'optim.{name}.layer_decay is {decay}, but its model counts no layers; set it '
                      'to 1')
 
   def scale(updates, params=None):

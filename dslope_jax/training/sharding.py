@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from orbax.checkpoint import multihost
 
+from dslope_jax.errors import UserError
 from dslope_jax.training.train_step import compile_step
 
 
@@ -68,10 +69,10 @@ def compile_for(step, mesh, state, batch):
 
 
 def check_batch_size(size: int, accumulate: int):
-  """Raises ValueError unless all devices get equal micro-batches."""
+  """Raises UserError unless all devices get equal micro-batches."""
   devices = jax.device_count()
   if size < 1 or accumulate < 1 or size % (devices * accumulate):
-    raise ValueError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
+    raise UserError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
                      f'{accumulate}')
 
 

@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Facts
 
 # Fields of every run that may differ between its sessions: they change what is reported, never the
@@ -21,10 +22,10 @@ _OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_w
 def claim(workdir):
   """Makes the folder and locks it against a second run; returns what keeps the lock.
 
-  Raises OSError if it cannot be written, ValueError if another run holds it.
+  Raises OSError if it cannot be written, UserError if another run holds it.
   """
   if '://' in str(workdir):
-    raise ValueError(f"workdir '{workdir}' is an address; a run writes to a folder that all its "
+    raise UserError(f"workdir '{workdir}' is an address; a run writes to a folder that all its "
                      'hosts share: mount the bucket, and name the folder')
   try:
     os.makedirs(workdir, exist_ok=True)
@@ -37,7 +38,7 @@ def claim(workdir):
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       lock.close()
-      raise ValueError(f"another run is writing to '{workdir}'; stop it or choose another "
+      raise UserError(f"another run is writing to '{workdir}'; stop it or choose another "
                        '--workdir') from None
   return lock
 
@@ -48,7 +49,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
   free: beginnings of the task's fields that may differ. settled: {folder of the workdir: beginnings
   of the fields that it was made from}; before the first checkpoint only these must stay, so that a
   run that stopped for a mistake in its config can be started again when the mistake is mended.
-  Raises ValueError naming the fields that differ.
+  Raises UserError naming the fields that differ.
   """
   path = pathlib.Path(workdir) / 'config.json'
   now = json.loads(config.to_json_best_effort())
@@ -59,17 +60,17 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
                for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)
                and k.startswith(matters) and not k.startswith((*_FREE, *free))]
     if changed and not allow_change:
-      raise ValueError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
+      raise UserError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
                        'another --workdir, or pass --allow_config_change to go on with this one')
   _write(path, now)
 
 
 def read_config(workdir) -> dict:
-  """The config of the run in this folder. Raises FileNotFoundError or ValueError, one line."""
+  """The config of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'config.json')
   config = _read(path, 'give the workdir of a training run')
   if not isinstance(config.get('data'), dict) or not isinstance(config.get('system'), dict):
-    raise ValueError(f"'{path}' is broken (it has no section 'data' or 'system'); get it back from "
+    raise UserError(f"'{path}' is broken (it has no section 'data' or 'system'); get it back from "
                      'a copy, or choose another --workdir')
   return config
 
@@ -77,28 +78,28 @@ def read_config(workdir) -> dict:
 def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
   """Writes what the training data tell to a new workdir; in an old one the data must be the same.
 
-  digest: of all training samples. Raises ValueError where annotations changed since.
+  digest: of all training samples. Raises UserError where annotations changed since.
   """
   path = os.path.join(workdir, 'facts.json')
   now = json.loads(json.dumps(_fields_of(facts) | {'digest': digest}))
   if os.path.exists(path):
     before = _read(path, 'choose another --workdir')
     if before != now and not allow_change and _has_checkpoints(pathlib.Path(workdir)):
-      raise ValueError(f"the training data are not those that '{workdir}' was trained on (digest "
+      raise UserError(f"the training data are not those that '{workdir}' was trained on (digest "
                        f'{before.get("digest")}, now {digest}); get the annotations back, choose '
                        'another --workdir, or pass --allow_config_change to go on with these')
   _write(pathlib.Path(path), now)
 
 
 def read_facts(workdir) -> Facts:
-  """The facts of the run in this folder. Raises FileNotFoundError or ValueError, one line."""
+  """The facts of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'facts.json')
   fields = _read(path, 'give the workdir of a training run')
   try:
     skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
     return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
   except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
+    raise UserError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
                      'again') from None
 
 
@@ -107,14 +108,14 @@ def settings_to_evaluate(config, folder, given=None):
 
   given: the fields that a command line sets; None where all of `config` is meant. Without a
   data.root among them, and with the run's own data set, root and loader are the run's, too.
-  Raises ValueError where `given` contradicts the run.
+  Raises UserError where `given` contradicts the run.
   """
   run = read_config(folder)
   for field, value in (given or {}).items():
     if not field.startswith(_OF_EVALUATION):
       trained = _field(run, field)
       if trained != (list(value) if isinstance(value, tuple) else value):
-        raise ValueError(f"{field} is {value}, but the run in '{folder}' was trained with "
+        raise UserError(f"{field} is {value}, but the run in '{folder}' was trained with "
                          f'{trained}; leave the field away, it is known')
   data, own = config.data, run['data']
   section = {'name': data.name, 'root': data.get('root', ''), 'loader': data.loader.to_dict()}
@@ -158,12 +159,12 @@ def _read(path, mend):
     with open(path, encoding='utf-8') as f:
       value = json.load(f)
     if not isinstance(value, dict):
-      raise ValueError('it holds no dict')
+      raise UserError('it holds no dict')
     return value
   except OSError as error:
     raise FileNotFoundError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
   except ValueError as error:
-    raise ValueError(f"'{path}' is broken ({error}); get it back from a copy, choose another "
+    raise UserError(f"'{path}' is broken ({error}); get it back from a copy, choose another "
                      '--workdir, or remove the file if the config is the same as before') from None
 
 

@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 
+from dslope_jax.errors import UserError
+
 _TORCH = ('.pth', '.pt', '.bin', '.tar', '.ckpt')
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'net', 'module')
 _EXPERT = {'gnet': ('gnet', 'g_net', 'general'), 'enet': ('enet', 'e_net', 'expert')}
@@ -14,7 +16,7 @@ def read(path, network: str = '') -> dict[str, np.ndarray]:
 
   network: 'gnet' or 'enet', which of two networks of a D-Slope checkpoint; '' for a file of one.
   Wrappers (`state_dict`, `model`) and the prefix `module.` are taken off.
-  Raises FileNotFoundError or ValueError, one line: not there, broken, not only tensors, NaN.
+  Raises FileNotFoundError or UserError, one line: not there, broken, not only tensors, NaN.
   """
   path = str(path)
   if not os.path.isfile(path):
@@ -25,11 +27,11 @@ def read(path, network: str = '') -> dict[str, np.ndarray]:
   elif suffix in _TORCH:
     tensors = _unwrap(_read_torch(path), path, network)
   else:
-    raise ValueError(f"'{path}': weight files end in .safetensors or {', '.join(_TORCH)}")
+    raise UserError(f"'{path}': weight files end in .safetensors or {', '.join(_TORCH)}")
   tensors = _of_network({_bare(k): v for k, v in tensors.items()}, path, network)
   for key, value in tensors.items():
     if value.dtype.kind == 'f' and not np.isfinite(value).all():
-      raise ValueError(f"'{path}': {key} holds values that are not finite; the training that wrote "
+      raise UserError(f"'{path}': {key} holds values that are not finite; the training that wrote "
                        'it had failed, take another file')
   return tensors
 
@@ -46,7 +48,7 @@ def _read_safetensors(path):
   try:
     return {k: _float32(np.asarray(v)) for k, v in load_file(path).items()}
   except (safetensors.SafetensorError, KeyError, OSError, ValueError) as error:
-    raise ValueError(f"'{path}' is not a readable safetensors file ({_line(error)}); get it "
+    raise UserError(f"'{path}' is not a readable safetensors file ({_line(error)}); get it "
                      'again') from None
 
 
@@ -54,17 +56,17 @@ def _read_torch(path):
   try:
     import torch
   except ImportError:
-    raise ValueError(f"'{path}' needs PyTorch to be read: pip install 'dslope_jax[torch]', or "
+    raise UserError(f"'{path}' needs PyTorch to be read: pip install 'dslope_jax[torch]', or "
                      'convert it to .safetensors elsewhere') from None
   try:
     # weights_only: an unpickler that builds tensors and plain containers and calls nothing else.
     return torch.load(path, map_location='cpu', weights_only=True)
   except Exception as error:  # of many types, none of them documented
     if type(error).__name__ == 'UnpicklingError':
-      raise ValueError(f"'{path}' holds more than tensors ({_line(error)}); loading that could run "
+      raise UserError(f"'{path}' holds more than tensors ({_line(error)}); loading that could run "
                        'code, so it is refused. If you trust it, save its state_dict alone with '
                        'PyTorch first') from None
-    raise ValueError(f"'{path}' is not a readable PyTorch file ({_line(error)}); get it "
+    raise UserError(f"'{path}' is not a readable PyTorch file ({_line(error)}); get it "
                      'again') from None
 
 
@@ -85,7 +87,7 @@ def _unwrap(tree, path, network):
       break
     tree = inner
   if not isinstance(tree, dict) or not any(isinstance(v, torch.Tensor) for v in tree.values()):
-    raise ValueError(f"'{path}' holds no state dict of tensors, under {', '.join(_WRAPPERS)} or "
+    raise UserError(f"'{path}' holds no state dict of tensors, under {', '.join(_WRAPPERS)} or "
                      'bare')
   return {str(k): _float32(v.float().numpy() if v.is_floating_point() else v.numpy())
           for k, v in tree.items() if isinstance(v, torch.Tensor)}
@@ -111,7 +113,7 @@ def _of_network(tensors, path, network):
   if not found:
     return tensors
   if network not in found:
-    raise ValueError(f"'{path}' holds the networks {sorted(found)}; say which after a colon, as in "
+    raise UserError(f"'{path}' holds the networks {sorted(found)}; say which after a colon, as in "
                      f"'{path}:enet'")
   head = found[network] + '.'
   return {_bare(k.removeprefix(head)): v for k, v in tensors.items() if k.startswith(head)}

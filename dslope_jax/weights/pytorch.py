@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dslope_jax import models
+from dslope_jax.errors import UserError
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import files as weight_files
 
@@ -48,7 +49,7 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   kwargs: of `models.build`. image_size: (W, H); position embeddings are interpolated to it.
   fresh_head: leave the head out, for another set of keypoints. A classification network gives its
   backbone only. Arrays keep their dtype.
-  Raises ValueError that lists every missing, unexpected and misshapen key.
+  Raises UserError that lists every missing, unexpected and misshapen key.
   """
   module = models.build(name, **kwargs)
   given = canonical(name, state_dict)
@@ -80,7 +81,7 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   extra = [key for key in given if key not in used]
   problems += [] if partial else [f'unexpected {key} {given[key].shape}' for key in extra]
   if problems:
-    raise ValueError(f'weights do not fit {name} {kwargs}; {len(problems)} keys:\n  '
+    raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys:\n  '
                      + '\n  '.join(problems))
   return Converted(flax.traverse_util.unflatten_dict(out), sorted(used), extra, fresh, resized)
 
@@ -219,7 +220,7 @@ def export(workdir, network: str, step=None):
   """(name, arguments, variables) of a network of a run, its moving average where one is kept."""
   shapes, has_ema = checkpointing.stored_weights(workdir, step)
   if network not in shapes['params']:
-    raise ValueError(f"'{workdir}' has the networks {sorted(shapes['params'])}, not '{network}'")
+    raise UserError(f"'{workdir}' has the networks {sorted(shapes['params'])}, not '{network}'")
   wanted = {kind: {network: tree.get(network, {})} for kind, tree in shapes.items()}
   weights, _ = checkpointing.restore_weights(workdir, wanted, step, ema=has_ema)
   with open(os.path.join(workdir, 'config.json'), encoding='utf-8') as f:

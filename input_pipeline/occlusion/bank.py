@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import tqdm
 
+from dslope_jax.errors import UserError
 from input_pipeline.occlusion.contact_sheet import contact_sheet
 from input_pipeline.occlusion.cutting import Patch, cut_person, cut_texture
 from input_pipeline.sources.source import Source
@@ -40,13 +41,13 @@ class PatchBank:
     self.folder = str(folder)
     index = np.load(os.path.join(self.folder, 'index.npz'), allow_pickle=False)
     if int(index['format']) != _FORMAT:
-      raise ValueError(f'its format is {index["format"]}, this version reads {_FORMAT}')
+      raise UserError(f'its format is {index["format"]}, this version reads {_FORMAT}')
     for name in _COLUMNS:
       setattr(self, name, index[name])
     self.digest = str(index['digest'])
     self._pixels = np.asarray(np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r'))
     if len(self._pixels) != self.offset[-1] + self.height[-1] * self.width[-1] * 4:
-      raise ValueError('pixels.bin is not as long as index.npz says')
+      raise UserError('pixels.bin is not as long as index.npz says')
 
   def __reduce__(self):
     return PatchBank, (self.folder,)
@@ -75,7 +76,7 @@ class PatchBank:
 def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> PatchBank:
   """The bank in `folder`, cut from `source` first where the folder does not exist.
 
-  Raises ValueError for a folder that is no bank, or people of whom nothing can be cut.
+  Raises UserError for a folder that is no bank, or people of whom nothing can be cut.
   """
   folder = pathlib.Path(folder)
   if not folder.exists():
@@ -83,7 +84,7 @@ def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> Patc
   try:
     return PatchBank(folder)
   except (EOFError, KeyError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
-    raise ValueError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
+    raise UserError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
                      'anew') from None
 
 
@@ -163,14 +164,14 @@ def _write(folder, sources, cut_outs):
 
 
 def _check_content(parts, sources):
-  """Raises ValueError where nothing was cut, or no part of a body although there are limbs."""
+  """Raises UserError where nothing was cut, or no part of a body although there are limbs."""
   names = ', '.join(f'{s.name} {s.split}' for s in sources)
   if any(s.skeleton.limbs for s in sources) and parts <= {'texture', 'object'}:
-    raise ValueError(f'no body part could be cut out of {names}: nobody has two neighbouring '
+    raise UserError(f'no body part could be cut out of {names}: nobody has two neighbouring '
                      'visible joints inside the picture; check the keypoints and the limbs '
                      '(skeleton) of the category')
   if not parts:
-    raise ValueError(f'nothing could be cut out of {names}: no face lies whole inside its picture, '
+    raise UserError(f'nothing could be cut out of {names}: no face lies whole inside its picture, '
                      'and no picture has room beside the faces; take another set, or '
                      '--config.data.bank.folder=BANK')
 

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import tqdm
 
+from dslope_jax.errors import UserError
 from input_pipeline import pairs, stream
 from input_pipeline.occlusion import recipes
 from input_pipeline.occlusion.pasting import paste
@@ -42,13 +43,13 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
 
   size: (W, H) of the crops. `published` depends on their aspect, as its sizes follow the box;
   mask_joints is drawn in the crop, that of `PairMaker.unbiased`; the severities depend on neither.
-  Raises ValueError for a folder that holds a benchmark already, OSError for unreadable pictures.
+  Raises UserError for a folder that holds a benchmark already, OSError for unreadable pictures.
   """
   source.need_pictures('an export')
   if os.path.exists(os.path.join(out, 'MANIFEST.json')):
-    raise ValueError(f"'{out}' holds a benchmark already; remove it or choose another --out")
+    raise UserError(f"'{out}' holds a benchmark already; remove it or choose another --out")
   if picture_format not in FORMATS:
-    raise ValueError(f"--format is one of {sorted(FORMATS)}, not '{picture_format}'")
+    raise UserError(f"--format is one of {sorted(FORMATS)}, not '{picture_format}'")
   for folder in ('clean', 'occluded', 'annotations'):
     os.makedirs(os.path.join(out, folder), exist_ok=True)
   firsts = set(np.unique(source.image_id, return_index=True)[1].tolist())
@@ -179,7 +180,7 @@ def _hash(manifest, lines):
 def verify(folder):
   """Checks every picture of a benchmark folder and the hash of its draws; returns the manifest.
 
-  Raises OSError or ValueError naming what differs.
+  Raises OSError or UserError naming what differs.
   """
   path = os.path.join(folder, 'MANIFEST.json')
   if not os.path.isfile(path):
@@ -197,10 +198,10 @@ def verify(folder):
   image_of = {e['id']: e['clean_image_id'] for e in files['occluded']['images']}
   lines = [_line(a['id'], image_of[a['image_id']], a['covered'], a['placements']) for a in people]
   if len(people) != manifest['pairs'] or _hash(manifest, lines) != manifest['hash']:
-    raise ValueError(f"{folder}: occluded.json does not have the hash of MANIFEST.json; it was "
+    raise UserError(f"{folder}: occluded.json does not have the hash of MANIFEST.json; it was "
                      'changed, or files of two exports are mixed; export it again')
   if _annotation_sums(folder) != manifest['annotations_crc32']:
-    raise ValueError(f'{folder}: an annotation file was changed after the export; export it again')
+    raise UserError(f'{folder}: an annotation file was changed after the export; export it again')
   return manifest
 
 
@@ -220,7 +221,7 @@ def _verify_picture(path, entry):
   except OSError as error:
     raise OSError(f"picture '{path}' cannot be opened ({error.strerror})") from None
   if checksum != entry['crc32']:
-    raise ValueError(f"picture '{path}' is not the one that was exported: it was changed or is "
+    raise UserError(f"picture '{path}' is not the one that was exported: it was changed or is "
                      'broken; export the benchmark again')
   read_picture(path, (entry['width'], entry['height']))
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
 from input_pipeline.occlusion.pasting import BLACK, Placement, hidden_points, invert, paste
 from input_pipeline.occlusion.severity import hide_joint, severity
@@ -72,7 +73,7 @@ def recipe(name: str):
   'published:2,severity3:1', or recipes one after the other 'mask_joints+instance_paste'; all may be
   combined.
 
-  Returns cumulative odds and, for each, the functions to apply. Raises ValueError.
+  Returns cumulative odds and, for each, the functions to apply. Raises UserError.
   """
   odds, chains = [], []
   for alternative in name.split(','):
@@ -80,11 +81,11 @@ def recipe(name: str):
     try:
       odds.append(float(weight) if weight else 1.0)
     except ValueError:
-      raise ValueError(f"recipe '{name}': '{weight}' is no number; odds are written "
+      raise UserError(f"recipe '{name}': '{weight}' is no number; odds are written "
                        "'published:2,severity3:1'") from None
     chains.append([_function(one) for one in names.split('+')])
   if not (np.array(odds) >= 0).all() or not 0 < sum(odds) < np.inf:
-    raise ValueError(f"recipe '{name}': odds must be positive")
+    raise UserError(f"recipe '{name}': odds must be positive")
   return np.cumsum(odds) / sum(odds), chains
 
 
@@ -94,19 +95,19 @@ def _function(name):
   if name not in RECIPES:
     near = difflib.get_close_matches(name, RECIPES, 1)
     hint = f"; did you mean '{near[0]}'?" if near else ''
-    raise ValueError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
+    raise UserError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
                      f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
   return RECIPES[name]
 
 
 def needs_bank(name: str) -> bool:
-  """Whether a recipe draws patches of a bank. Raises ValueError for an unknown recipe."""
+  """Whether a recipe draws patches of a bank. Raises UserError for an unknown recipe."""
   functions = {f for chain in recipe(name)[1] for f in chain}
   return not functions <= {RECIPES[n] for n in ('none', 'mask_joints', 'mask_joints_scaled')}
 
 
 def check_bank(name: str, bank):
-  """Raises ValueError where a recipe draws parts that a patch bank does not have. Limbs that are no
+  """Raises UserError where a recipe draws parts that a patch bank does not have. Limbs that are no
   human's stand for parts of a body."""
   has = lambda part: part in bank.parts or (part != 'person' and 'limb' in bank.parts)
   lacking = lambda functions: sorted({
@@ -114,7 +115,7 @@ def check_bank(name: str, bank):
   missing = lacking(f for chain in recipe(name)[1] for f in chain)
   if missing:
     working = [name for name, function in RECIPES.items() if not lacking([function])]
-    raise ValueError(f"recipe '{name}' needs patches of {', '.join(missing)}, but the bank in "
+    raise UserError(f"recipe '{name}' needs patches of {', '.join(missing)}, but the bank in "
                      f"'{bank.folder}' has only {', '.join(sorted(bank.parts))}; with it work "
                      f'{", ".join(working)} and joint=NAME. Name one of these, or another bank by '
                      '--config.data.bank.folder=BANK (parts are cut along the limbs of the '

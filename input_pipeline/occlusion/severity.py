@@ -5,6 +5,7 @@ turn until its share of joints is hidden, so what a lower one hides, a higher on
 """
 import numpy as np
 
+from dslope_jax.errors import UserError
 from input_pipeline.occlusion.body_parts import box_stature, stature
 from input_pipeline.occlusion.pasting import BLACK, Placement, opacity
 
@@ -61,11 +62,11 @@ def hide_joint(name: str, person, bank, rng) -> list[Placement]:
   """Hides one joint, if it is labelled, and where it can be done no other.
 
   Of thirty occluders the first that hides this joint alone; else a small black box on it.
-  Raises ValueError for a joint that the skeleton does not have.
+  Raises UserError for a joint that the skeleton does not have.
   """
   joint = person.skeleton.index(name)
   if joint is None:
-    raise ValueError(f"recipe 'joint={name}': the skeleton has no such joint, but "
+    raise UserError(f"recipe 'joint={name}': the skeleton has no such joint, but "
                      f'{", ".join(person.skeleton.names)}')
   if not person.visibility[joint]:
     return []

@@ -17,6 +17,7 @@ import tqdm
 from etils import epath
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.sources.source import Source
 
 VERSION = '2.0.0'  # of the folder; the first number is raised when its files change
@@ -31,12 +32,12 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
   root: folder, as prepared. aspect: width / height of the crops; must be what was prepared.
   ground_truth: whether to read the annotations for COCO's metric, seconds on a large set.
 
-  `Source.file` names the original pictures. Raises OSError or ValueError, one line.
+  `Source.file` names the original pictures. Raises OSError or UserError, one line.
   """
   meta, folder = read_meta(root, split), epath.Path(root) / split
   width, height = meta['size']
   if abs(width / height - aspect) > 1e-6:
-    raise ValueError(f"'{folder}' was prepared for crops of {width}x{height}, width / height "
+    raise UserError(f"'{folder}' was prepared for crops of {width}x{height}, width / height "
                      f'{width / height:g}, not {aspect:g}; set --config.data.size, or prepare anew')
   try:
     columns = dict(np.load(io.BytesIO((folder / 'columns.npz').read_bytes()), allow_pickle=False))
@@ -46,13 +47,13 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
                   skeleton=skeletons.from_fields(meta['skeleton']), read=_Records(folder).read,
                   file=columns.pop('names'), **columns)
   except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-    raise ValueError(f"'{folder}' is broken ({error}); {_AGAIN}") from None
+    raise UserError(f"'{folder}' is broken ({error}); {_AGAIN}") from None
 
 
 def read_meta(root, split) -> dict:
   """The metadata of a prepared split.
 
-  Raises FileNotFoundError where there is none, or not all of it; ValueError for another version.
+  Raises FileNotFoundError where there is none, or not all of it; UserError for another version.
   """
   folder = epath.Path(root) / split
   if not folder.exists():
@@ -62,10 +63,10 @@ def read_meta(root, split) -> dict:
     info, meta = (json.loads((folder / f'{name}.json').read_text())
                   for name in ('dataset_info', 'metadata'))
     if info['version'] != VERSION:
-      raise ValueError(f"its version is {info['version']}, this code reads {VERSION}")
+      raise UserError(f"its version is {info['version']}, this code reads {VERSION}")
     count = len(info['splits'][0]['shardLengths'])
   except (KeyError, IndexError, OSError, TypeError, ValueError) as error:
-    raise ValueError(f"'{folder}' does not hold prepared crops ({error}); remove it, or prepare "
+    raise UserError(f"'{folder}' does not hold prepared crops ({error}); remove it, or prepare "
                      'into another folder') from None
   missing = count - len(list(folder.glob('*.array_record-*')))
   if missing:
@@ -74,7 +75,7 @@ def read_meta(root, split) -> dict:
 
 
 def verify(root) -> list[str]:
-  """Reads every record of a folder; returns a line for each split. Raises ValueError, naming the
+  """Reads every record of a folder; returns a line for each split. Raises UserError, naming the
   broken ones."""
   splits = sorted(path.parent.name for path in epath.Path(root).glob('*/metadata.json'))
   if not splits:
@@ -91,13 +92,13 @@ def _verify(root, split):
     except OSError:
       broken.append(row)
   if broken:
-    raise ValueError(f"{len(broken)} of {len(source)} records of '{os.path.join(root, split)}' "
+    raise UserError(f"{len(broken)} of {len(source)} records of '{os.path.join(root, split)}' "
                      f'are broken: {str(broken[:20])[1:-1]}{" ..." * (len(broken) > 20)}; {_AGAIN}')
   return f'{split}: all records of {len(source)} people can be read'
 
 
 def check_fit(meta, asked, folder):
-  """Raises ValueError, naming the field, unless the crops that are asked for can be cut.
+  """Raises UserError, naming the field, unless the crops that are asked for can be cut.
 
   asked: the same fields of a config, as JSON has them.
   """
@@ -105,26 +106,26 @@ def check_fit(meta, asked, folder):
            f'{meta["size"][0]}x{meta["size"][1]})')
   for key, field in _SAME.items():
     if meta[key] != asked[key]:
-      raise ValueError(f"{field} asks for {key} {asked[key]}, '{folder}' was prepared with "
+      raise UserError(f"{field} asks for {key} {asked[key]}, '{folder}' was prepared with "
                        f'{meta[key]}; set it so, or prepare anew into another folder')
   (width, height), (w, h) = meta['size'], asked['size']
   if width * h != height * w:
-    raise ValueError(f'data.size {w}x{h} has another aspect ratio than was prepared; change it, '
+    raise UserError(f'data.size {w}x{h} has another aspect ratio than was prepared; change it, '
                      f'{again}')
   if w > width:
-    raise ValueError(f'data.size {w}x{h} is larger than was prepared; make it smaller, {again}')
+    raise UserError(f'data.size {w}x{h} is larger than was prepared; make it smaller, {again}')
   field = _too_strong(meta['augmentation'], asked['augmentation'])
   if field:
-    raise ValueError(
+    raise UserError(
       f"data.augmentation.{field} is {asked['augmentation'][field]}, '{folder}' was prepared for "
       f"{meta['augmentation'][field]}; weaken it, or prepare anew into another folder")
 
 
 def check_bank(meta, asked, folder):
-  """Raises ValueError, naming the field, unless the prepared patch bank is the one asked for."""
+  """Raises UserError, naming the field, unless the prepared patch bank is the one asked for."""
   for key, field in (('bank', 'data.bank'), ('holdout', 'data.holdout')):
     if meta[key] != asked[key]:
-      raise ValueError(f"{field} is {asked[key]}, the bank in '{folder}' was cut with {meta[key]}; "
+      raise UserError(f"{field} is {asked[key]}, the bank in '{folder}' was cut with {meta[key]}; "
                        'set it so, or name another bank by --config.data.bank.folder=BANK')
 
 

@@ -14,6 +14,7 @@ import shutil
 import numpy as np
 import tqdm
 
+from dslope_jax.errors import UserError
 from input_pipeline import stream
 from input_pipeline.prepared import area, reading
 from input_pipeline.sources.source import Source
@@ -27,16 +28,16 @@ def write(source: Source, out, settings: area.Settings, *, num_workers=0, **aske
 
   The folder appears when all is written: an interrupted preparation starts again. num_workers:
   processes. asked: the rest of what `reading.check_fit` and `check_bank` compare.
-  Raises ValueError for a folder with other people or settings, OSError for an unreadable picture.
+  Raises UserError for a folder with other people or settings, OSError for an unreadable picture.
   """
   if source.frames is not None:
-    raise ValueError(f'{source.name} {source.split}: these are prepared crops; prepare the '
+    raise UserError(f'{source.name} {source.split}: these are prepared crops; prepare the '
                      'originals')
   if not re.fullmatch(r'[\w-]+', source.split):
-    raise ValueError(f"split '{source.split}' cannot name files; it may have letters, digits, _ "
+    raise UserError(f"split '{source.split}' cannot name files; it may have letters, digits, _ "
                      'and -')
   if not len(source):
-    raise ValueError(f'{source.name} {source.split} has no people to prepare')
+    raise UserError(f'{source.name} {source.split} has no people to prepare')
   folder, about = os.path.join(out, source.split), _about(source, settings, asked)
   if os.path.exists(folder):
     _check_same(reading.read_meta(out, source.split), about, folder)
@@ -62,7 +63,7 @@ def _check_same(there, about, folder):
   changed = [f'{k}: {there.get(k, "absent")} -> {about.get(k, "absent")}'
              for k in sorted(there.keys() | about.keys()) if there.get(k) != about.get(k)]
   if changed:
-    raise ValueError(f"'{folder}' was prepared otherwise ({'; '.join(changed)}); choose another "
+    raise UserError(f"'{folder}' was prepared otherwise ({'; '.join(changed)}); choose another "
                      '--out, or remove it')
 
 
@@ -73,7 +74,7 @@ def _appearing(folder):
   try:
     os.makedirs(unfinished)
   except FileExistsError:
-    raise ValueError(f"'{unfinished}' is there: another process is preparing, or was killed; wait "
+    raise UserError(f"'{unfinished}' is there: another process is preparing, or was killed; wait "
                      'for it, or remove that folder') from None
   try:
     yield unfinished

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from input_pipeline.geometry import clip_box
 
 _LIMIT = 1e9  # of coordinates, pixels
@@ -38,7 +39,7 @@ def labelled_people(truth, category, skeleton, path, skip_invalid):
   people, scored = examples(annotations, pictures, rows, joints,
                             _wrong_areas(annotations, rows) | findings, path, skip_invalid)
   if not people.annotations:
-    raise ValueError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
+    raise UserError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
                      'and a picture in this file; check category_id and image_id')
   blank = {'keypoints': [0] * (3 * skeleton.num_keypoints)}
   return people, [a if a.get('keypoints') else a | blank for a in scored]
@@ -48,7 +49,7 @@ def examples(annotations, pictures, rows, keypoints, findings, path, skip_invali
   """`People` of the valid ones of these rows (M,) of annotations, and all annotations that are
   valid and have a box.
 
-  keypoints: (M,K,3). findings: {row: what is wrong} so far. Raises ValueError with the first
+  keypoints: (M,K,3). findings: {row: what is wrong} so far. Raises UserError with the first
   finding, or prints how many annotations are left out.
   """
   entries = [pictures.get(i) if isinstance(i, int) else None
@@ -77,7 +78,7 @@ def _report(annotations, findings, path, skip_invalid):
     return
   if len(findings) > 1:
     more = f' ({len(findings) - 1} more annotations are invalid)'
-  raise ValueError(f'{path}: {first}{more}; mend the file, or leave such annotations out by the '
+  raise UserError(f'{path}: {first}{more}; mend the file, or leave such annotations out by the '
                    'option skip_invalid (--config.data.loader.skip_invalid=True)')
 
 
@@ -161,19 +162,19 @@ def _is_finite(numbers):
 
 
 def index_pictures(truth, path):
-  """{id: picture entry} of a file's content; raises ValueError for one that is not valid."""
+  """{id: picture entry} of a file's content; raises UserError for one that is not valid."""
   pictures = {}
   for picture in truth['images']:
     number, name = picture.get('id'), picture.get('file_name')
     if not isinstance(number, int) or number in pictures:
-      raise ValueError(f'{path}: picture id {number!r} is not a whole number or repeats; number '
+      raise UserError(f'{path}: picture id {number!r} is not a whole number or repeats; number '
                        'the pictures anew')
     if not isinstance(name, str) or not name:
-      raise ValueError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
+      raise UserError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
                        'the file below the picture folder')
     sides = [picture.get(side) or 0 for side in ('width', 'height')]
     if not all(isinstance(s, int) and s >= 0 for s in sides) or (0 in sides and any(sides)):
-      raise ValueError(f'{path}: picture {number} has the width and height {sides}, which are not '
+      raise UserError(f'{path}: picture {number} has the width and height {sides}, which are not '
                        'whole numbers; mend them or leave both away')
     pictures[number] = picture
   return pictures
@@ -211,7 +212,7 @@ def check_pictures(images, folder, path, how_to_get):
   names = {image['file_name'] for image in images}
   for name in sorted(names.difference(os.listdir(folder))):
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
-      raise ValueError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
+      raise UserError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
                        'relative to the folder')
     below, base = os.path.split(name)
     if below not in present:

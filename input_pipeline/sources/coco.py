@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources import checks, masks
@@ -30,7 +31,7 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   'images' are tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25
   for COCO. skip_invalid: leave out invalid annotations and say how many, instead of stopping.
 
-  Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
+  Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
   path, folder = find_set(root, (annotations,), images, split)
   truth = parse_json(path, _File)
@@ -52,7 +53,7 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
     try:
       skeleton = skeletons.from_category(category)
     except (TypeError, ValueError) as error:
-      raise ValueError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
+      raise UserError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
   people, scored = checks.labelled_people(truth, category, skeleton, path, skip_invalid)
   return make_source(people, split, skeleton, path, folder, aspect, padding,
                      truth | {'annotations': scored, 'categories': [category]}, how_to_get)
@@ -81,16 +82,16 @@ def pictures_only(truth, split, path, folder) -> Source:
 
 
 def _category(truth, path, skeleton):
-  """The category of the people; ValueError if there is none or it lists other keypoints."""
+  """The category of the people; UserError if there is none or it lists other keypoints."""
   category = next((c for c in truth['categories'] if isinstance(c.get('id'), int)
                    and (c.get('keypoints') or skeleton)), None)
   if category is None:
-    raise ValueError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
+    raise UserError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
                      'a keypoint set')
   given = category.get('keypoints')
   if skeleton and given and [str(n).lower().replace(' ', '_') for n in given] != list(
       skeleton.names):
-    raise ValueError(f'{path}: its category lists {len(given)} keypoints, first {given[0]!r}, '
+    raise UserError(f'{path}: its category lists {len(given)} keypoints, first {given[0]!r}, '
                      f"which are not the {skeleton.num_keypoints} of {skeleton.name}, first "
                      f"'{skeleton.names[0]}'; is it the file of another set? data.name 'coco' "
                      'reads any')
@@ -162,13 +163,13 @@ def read_json(path, keys=(), form=Any):
   """A json file: a dict with a list of dicts under each of `keys`, or a list if there are none.
 
   form: as for `parse_json`.
-  Raises OSError or ValueError naming the file, the place and what is missing.
+  Raises OSError or UserError naming the file, the place and what is missing.
   """
   return check_lists(parse_json(path, form), path, keys)
 
 
 def parse_json(path, form=Any):
-  """Whatever a json file holds; raises OSError or ValueError naming the file.
+  """Whatever a json file holds; raises OSError or UserError naming the file.
 
   form: of the content, as a type of msgspec; fields that it does not name are passed over.
   """
@@ -182,22 +183,22 @@ def parse_json(path, form=Any):
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
-    raise ValueError(f'{path}: not a readable json file ({error}); get the file again') from None
+    raise UserError(f'{path}: not a readable json file ({error}); get the file again') from None
 
 
 def check_lists(data, path, keys):
-  """The content of a file if it has the form that `read_json` names, else ValueError."""
+  """The content of a file if it has the form that `read_json` names, else UserError."""
   if type(data) is not (dict if keys else list):
     wanted = f'dict with the lists {", ".join(keys)}' if keys else 'list'
-    raise ValueError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
+    raise UserError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
                      'another file')
   missing = [k for k in keys if not isinstance(data.get(k), list)]
   if missing:
-    raise ValueError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
+    raise UserError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')
   for key in keys:
     odd = next((i for i, entry in enumerate(data[key]) if not isinstance(entry, dict)), None)
     if odd is not None:
-      raise ValueError(f"{path}: entry {odd} of '{key}' is not a dict; get or mend the file")
+      raise UserError(f"{path}: entry {odd} of '{key}' is not a dict; get or mend the file")
   return data
 
 

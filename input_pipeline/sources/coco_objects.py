@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.sources import checks, coco
 from input_pipeline.sources.source import Source
 
@@ -20,7 +21,7 @@ def load(split, *, root, annotations='annotations/instances_{split}.json', image
   The keypoints are COCO's, none of them labelled; `parts` is {'object': mask}. Things that are
   less than 2 pixels wide or high are left out.
 
-  Raises FileNotFoundError or ValueError, one line naming the file, the annotation and the mend.
+  Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
   path, folder = coco.find_set(root, (annotations,), images, split)
   truth = coco.read_json(path, coco.COCO_LISTS)
@@ -53,7 +54,7 @@ def _things(truth, path, skip_invalid):
   things, _ = checks.examples(annotations, pictures, np.array(rows, np.int64), unlabelled, findings,
                               path, skip_invalid)
   if not things.annotations:
-    raise ValueError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
+    raise UserError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
                      'and is no crowd; give the path of an instance file')
   return things
 
@@ -63,7 +64,7 @@ def _category_names(truth, path):
   for i, category in enumerate(truth['categories']):
     number, name = category.get('id'), category.get('name')
     if not isinstance(number, int) or not isinstance(name, str) or number in names:
-      raise ValueError(f"{path}: entry {i} of 'categories' has the id {number!r} and the name "
+      raise UserError(f"{path}: entry {i} of 'categories' has the id {number!r} and the name "
                        f'{name!r}; give it a number of its own and a name')
     names[number] = name
   return names

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.sources import checks, coco
 from input_pipeline.sources.counts import check_counts
 from input_pipeline.sources.source import Source
@@ -38,7 +39,7 @@ def _load(of, split, *, root, annotations='', images='', aspect=0.75, padding=1.
   """The labelled people of one split.
 
   annotations: json file below root, by default the first that exists of the usual names; the other
-  options and errors as for `coco.load`; ValueError also if the counts are those of another split.
+  options and errors as for `coco.load`; UserError also if the counts are those of another split.
   """
   file, pictures = of.official.get(split, ('', ''))
   files = (annotations,) if annotations else (*of.files, *filter(None, [file]))
@@ -91,7 +92,7 @@ def _aic_in_coco_form(entries, skeleton, path):
           'id': len(annotations) + 1, 'image_id': i + 1, 'category_id': 1, 'iscrowd': 0,
           'bbox': [x1, y1, x2 - x1, y2 - y1], 'keypoints': joints.ravel().tolist()})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-      raise ValueError(f'{path}: entry {i} has not the form image_id, human_annotations (boxes of '
+      raise UserError(f'{path}: entry {i} has not the form image_id, human_annotations (boxes of '
                        '4), keypoint_annotations (14 joints, codes 1 to 3) '
                        f'({error!r}); mend or remove it') from None
   return {'images': images, 'annotations': annotations, 'categories': [
@@ -121,7 +122,7 @@ def _jhmdb(split, *, root, sub=1, annotations='', images='.', aspect=0.75, paddi
   1 and made 0-based. The other options as for `_load`.
   """
   if sub not in (1, 2, 3):
-    raise ValueError(f'data.loader.sub is {sub!r}, but sub-JHMDB has the divisions 1, 2 and 3')
+    raise UserError(f'data.loader.sub is {sub!r}, but sub-JHMDB has the divisions 1, 2 and 3')
   division = _Set(
     'jhmdb', skeletons.JHMDB, (f'annotations/Sub{sub}_{{split}}.json',),
     'sub-JHMDB is the frames Rename_Images of jhmdb.is.tue.mpg.de and, in annotations/, the files '
@@ -146,7 +147,7 @@ def _faces(split, *, root, faces_of, annotations='', images='images', aspect=1.0
   `reference` of AFLW is the box side of its protocol. The other options as for `_load`.
   """
   if faces_of not in _FACES:
-    raise ValueError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
+    raise UserError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
   of = _Set(
     faces_of, _FACES[faces_of],
     (f'annotations/face_landmarks_{faces_of}_{{split}}.json',
@@ -183,7 +184,7 @@ def _stated(field, annotations, source, count=1):
   table = checks.numbers(values if count > 1 else [[v] for v in values], count)
   valid = np.isfinite(table).all(1) & ((table[:, 0] > 0) if count == 1 else True)
   if not valid.all():
-    raise ValueError(f'{source.name} {source.split}: annotation '
+    raise UserError(f'{source.name} {source.split}: annotation '
                      f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "
                      'number(s), a single one above 0; mend the file')
   return table.astype(np.float32)

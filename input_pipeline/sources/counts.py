@@ -1,4 +1,5 @@
 """How many pictures and people the official files of a set hold: a wrong split is told at once."""
+from dslope_jax.errors import UserError
 
 # (pictures, people) of the official file of each split; None where it is not published or the
 # file has no such list. People are those that the file lists, labelled or not.
@@ -26,14 +27,14 @@ def check_counts(name, split, path, pictures=None, people=None):
 
   name: of the set; a set or split without official counts is not checked. pictures, people: how
   many entries the file at `path` lists, None where it does not list them apart.
-  Raises ValueError if the counts are those of another split.
+  Raises UserError if the counts are those of another split.
   """
   table, counts = _COUNTS.get(name, {}), (pictures, people)
   if split not in table or _agrees(counts, table[split]):
     return
   other = next((s for s in table if _agrees(counts, table[s])), None)
   if other:
-    raise ValueError(f'{path}: this is {other} ({_text(table[other])}) of {name}, not {split} '
+    raise UserError(f'{path}: this is {other} ({_text(table[other])}) of {name}, not {split} '
                      f"({_text(table[split])}); give the path of the {split} file, or name the "
                      f'split {other}')
   print(f'{path}: {_text(counts)}; the official {split} of {name} has {_text(table[split])}, so '

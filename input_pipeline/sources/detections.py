@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.checks import stated_sizes
 from input_pipeline.sources.coco import read_json, read_row
@@ -23,11 +24,11 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
   they place the occluder and are never shown to a network. A box that meets nobody has none; it
   counts as a false alarm, also on a picture without people.
   Returns the source and the number of boxes on pictures that the source does not have.
-  Raises ValueError naming the file and the entry.
+  Raises UserError naming the file and the entry.
   """
   source.need_pictures("a detector's box")
   if not source.folder:
-    raise ValueError(f"a detector's box needs pictures in files, which {source.name} has not; "
+    raise UserError(f"a detector's box needs pictures in files, which {source.name} has not; "
                      "evaluate with boxes 'gt'")
   detections = read_json(path)
   truth, category = source.as_coco(), source.category_id
@@ -44,7 +45,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
       box, score, image = [], 0.0, None
     if len(box) != 4 or not np.isfinite([*box, score]).all():
-      raise ValueError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
+      raise UserError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
                        'height) and score; mend or remove it')
     if image not in images:
       elsewhere += 1
@@ -56,7 +57,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
       scores.append(score)
       entries.append(images[image])
   if not boxes:
-    raise ValueError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
+    raise UserError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
                      f'on a picture of {source.name} {source.split}; is it the file of another '
                      'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)

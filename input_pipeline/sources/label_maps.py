@@ -13,6 +13,7 @@ import numpy as np
 import scipy.io
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.coco import read_json, read_picture
 from input_pipeline.sources.source import Source
@@ -77,10 +78,10 @@ def load(split, *, root, labels_of, images='', labels='', instances='', names=''
   where they can be told, 'head', 'foot' (shoes and socks), 'hand' (gloves), 'object'
   (bags) and CIHP's bare arms and legs of known side, as 'arm' and 'leg'; each the largest piece.
 
-  Raises FileNotFoundError, OSError or ValueError, one line naming the file and the mend.
+  Raises FileNotFoundError, OSError or UserError, one line naming the file and the mend.
   """
   if labels_of not in _SETS:
-    raise ValueError(f'labels_of is one of {", ".join(_SETS)}, not {labels_of!r}')
+    raise UserError(f'labels_of is one of {", ".join(_SETS)}, not {labels_of!r}')
   known = _SETS[labels_of]
   if names:
     known = dataclasses.replace(known, labels=_read_names(os.path.join(root, names)))
@@ -88,7 +89,7 @@ def load(split, *, root, labels_of, images='', labels='', instances='', names=''
              for folder in (images or known.images, labels or known.maps, instances)]
   people = [person for files in _matching_files(*folders) for person in _people(*files, known)]
   if not people:
-    raise ValueError(f"nobody in '{folders[1]}' covers {_MIN_SHARE:.1%} of a picture; check the "
+    raise UserError(f"nobody in '{folders[1]}' covers {_MIN_SHARE:.1%} of a picture; check the "
                      'option labels')
   return _make_source(people, labels_of, split, known, folders[0], aspect, padding)
 
@@ -127,7 +128,7 @@ def _read_names(path):
   odd = next((i for i, name in enumerate(names) if str(name) not in known), None)
   if odd is not None or not names:
     what = 'no label' if odd is None else f'label {odd} called {names[odd]!r}'
-    raise ValueError(f'{path}: has {what}; the list may hold the label names of '
+    raise UserError(f'{path}: has {what}; the list may hold the label names of '
                      f'{" and ".join(_SETS)}, mend it or leave the option names away')
   return tuple(names)
 
@@ -154,7 +155,7 @@ def _files(folder, endings, what):
     stem, ending = os.path.splitext(name)
     if ending.lower() in endings:
       if stem in found:
-        raise ValueError(f"'{folder}' has two files for '{stem}', '{name}' is one; remove one")
+        raise UserError(f"'{folder}' has two files for '{stem}', '{name}' is one; remove one")
       found[stem] = os.path.join(folder, name)
   if not found:
     raise FileNotFoundError(f"'{folder}' has no {what} ({', '.join(endings)}). {_HOW_TO_GET}")
@@ -164,14 +165,14 @@ def _files(folder, endings, what):
 def read_map(path) -> np.ndarray:
   """(H,W) int64 numbers of a grey png file, or of the `groundtruth` of a mat file.
 
-  Raises OSError for a file that cannot be read, ValueError for one that is no map of numbers.
+  Raises OSError for a file that cannot be read, UserError for one that is no map of numbers.
   """
   numbers = _read_mat(path) if path.lower().endswith('.mat') else _read_png(path)
   if numbers.ndim != 2 or not numbers.size:
-    raise ValueError(f"label map '{path}' is an array of shape {numbers.shape}, not of one number "
+    raise UserError(f"label map '{path}' is an array of shape {numbers.shape}, not of one number "
                      'a pixel; save it as a grey png file of label numbers')
   if numbers.dtype.kind not in 'uif' or (numbers != np.floor(numbers)).any():
-    raise ValueError(f"label map '{path}' holds other things than whole numbers; get it again")
+    raise UserError(f"label map '{path}' holds other things than whole numbers; get it again")
   return numbers.astype(np.int64)
 
 
@@ -208,7 +209,7 @@ def _read_labels(path, known):
   labels = read_map(path)
   odd = labels[(labels < 0) | (labels >= len(known.labels))]
   if odd.size:
-    raise ValueError(f"label map '{path}' has the unknown label {odd[0]}, the known ones are 0 to "
+    raise UserError(f"label map '{path}' has the unknown label {odd[0]}, the known ones are 0 to "
                      f'{len(known.labels) - 1}; check the options labels_of and labels')
   return labels
 
@@ -218,7 +219,7 @@ def _regions(labels, instance_map, path, known):
   if instance_map:
     regions = read_map(instance_map)
     if regions.shape != labels.shape:
-      raise ValueError(f"instance map '{instance_map}' is {regions.shape[1]}x{regions.shape[0]}, "
+      raise UserError(f"instance map '{instance_map}' is {regions.shape[1]}x{regions.shape[0]}, "
                        f"label map '{path}' is {labels.shape[1]}x{labels.shape[0]}; get both from "
                        'one release')
     return regions * (labels > 0)

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.io
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.checks import check_pictures, folder_is_there
 from input_pipeline.sources.coco import read_row
@@ -26,9 +27,9 @@ def load(split, *, root, extended=False, aspect=0.75, padding=1.25) -> Source:
   is labelled and it says 1 for hidden. The box is the extent of the labelled joints times 1.15.
   Coordinates stay as they are: whether they count from 0 or 1 is published nowhere. aspect,
   padding: as for `coco.load`. People without a box, all joints on one line or unlabelled, are left
-  out. Raises ValueError also if the number of people is that of another split.
+  out. Raises UserError also if the number of people is that of another split.
 
-  Raises FileNotFoundError or ValueError, one line naming the file and the mend.
+  Raises FileNotFoundError or UserError, one line naming the file and the mend.
   """
   name = 'lspet' if extended else 'lsp'
   path, folder = os.path.join(root, 'joints.mat'), os.path.join(root, 'images')
@@ -41,7 +42,7 @@ def load(split, *, root, extended=False, aspect=0.75, padding=1.25) -> Source:
   box = _boxes(joints, visibility)
   rows = rows[box[rows, 2:].min(1) > 0]
   if not rows.size:
-    raise ValueError(f'{path}: nobody of {split} has labelled joints; get the file again')
+    raise UserError(f'{path}: nobody of {split} has labelled joints; get the file again')
   pattern = 'im{:05d}.jpg' if len(joints) > 9999 or extended else 'im{:04d}.jpg'
   files = [pattern.format(row + 1) for row in rows.tolist()]
   check_pictures([{'file_name': f} for f in files], folder, path, _HOW_TO_GET)
@@ -60,16 +61,16 @@ def _read(path, extended):
   try:
     values = np.asarray(scipy.io.loadmat(path)['joints'], np.float64)
   except Exception as error:  # scipy raises all kinds for a broken file
-    raise ValueError(f"{path}: not a mat file with 'joints' ({type(error).__name__}: {error}); get "
+    raise UserError(f"{path}: not a mat file with 'joints' ({type(error).__name__}: {error}); get "
                      'the file again') from None
   if values.ndim != 3 or set(values.shape[:2]) != {3, 14}:
-    raise ValueError(f'{path}: joints has shape {values.shape}, not (3,14,N) or (14,3,N); get the '
+    raise UserError(f'{path}: joints has shape {values.shape}, not (3,14,N) or (14,3,N); get the '
                      'file again')
   if values.shape[0] == 3:
     values = values.transpose(1, 0, 2)
   values = values.transpose(2, 0, 1)  # (N,14,3)
   if not np.isin(values[..., 2], (0, 1)).all() or not np.isfinite(values).all():
-    raise ValueError(f'{path}: joints holds a flag that is neither 0 nor 1 or a number that is not '
+    raise UserError(f'{path}: joints holds a flag that is neither 0 nor 1 or a number that is not '
                      'finite; get the file again')
   flag = values[..., 2] > 0
   return values[..., :2], np.where(flag, *((2, 0) if extended else (1, 2))).astype(np.uint8)
@@ -78,7 +79,7 @@ def _read(path, extended):
 def _rows(split, count, extended, path):
   known = ('train',) if extended else ('train', 'test')
   if split not in known:
-    raise ValueError(f"{path}: the splits are {' and '.join(known)}, not '{split}'; name one of "
+    raise UserError(f"{path}: the splits are {' and '.join(known)}, not '{split}'; name one of "
                      'them')
   if extended:
     return np.arange(count)

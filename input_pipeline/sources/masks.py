@@ -5,6 +5,8 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from dslope_jax.errors import UserError
+
 _BROKEN = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 _FURTHEST = 1e5  # pixels; pycocotools walks along every edge
 _DENSE_SIDE = 256
@@ -21,13 +23,13 @@ def decode(segmentation, width, height) -> np.ndarray:
 
   segmentation: a list of polygons [x0, y0, x1, y1, ...] in pixels, whose union it is, or a dict
   with `size` [height, width] and run lengths `counts`, a list of numbers or packed as text.
-  Raises ValueError saying what is wrong, without the place, which the caller knows.
+  Raises UserError saying what is wrong, without the place, which the caller knows.
   """
   try:
     draw = _fill if isinstance(segmentation, list) else _expand
     return draw(segmentation, width, height)
   except _BROKEN:
-    raise ValueError('its segmentation is neither polygons nor run lengths of a picture of '
+    raise UserError('its segmentation is neither polygons nor run lengths of a picture of '
                      f'{width}x{height}') from None
 
 
@@ -45,10 +47,10 @@ def dense_parts(dp_masks, box, width, height) -> dict[str, np.ndarray]:
   upper arm, left and right lower arm, head; left and right are the person's own. Hands are part
   of the lower arm, feet of the lower leg. box: x, y, width, height in pixels, with an area.
   Parts without a pixel are left out.
-  Raises ValueError saying what is wrong, without the place, which the caller knows.
+  Raises UserError saying what is wrong, without the place, which the caller knows.
   """
   if not isinstance(dp_masks, list) or len(dp_masks) != len(_DENSE_PARTS):
-    raise ValueError(f'its dp_masks are not a list of {len(_DENSE_PARTS)} masks')
+    raise UserError(f'its dp_masks are not a list of {len(_DENSE_PARTS)} masks')
   x, y, w, h = box
   columns = np.floor((np.arange(width) + 0.5 - x) * (_DENSE_SIDE / w)).astype(int)
   rows = np.floor((np.arange(height) + 0.5 - y) * (_DENSE_SIDE / h)).astype(int)
@@ -61,7 +63,7 @@ def dense_parts(dp_masks, box, width, height) -> dict[str, np.ndarray]:
     try:
       square = _expand(entry, _DENSE_SIDE, _DENSE_SIDE)
     except _BROKEN:
-      raise ValueError(f'part {number} of its dp_masks is not run lengths of '
+      raise UserError(f'part {number} of its dp_masks is not run lengths of '
                        f'{_DENSE_SIDE}x{_DENSE_SIDE}') from None
     mask = parts.setdefault(part, np.zeros((height, width), bool))
     mask[inside] |= square[grid]
@@ -72,7 +74,7 @@ def read_mask(annotations, sizes, path, row):
   """`Source.mask` of annotations in COCO's format.
 
   annotations: dicts with `id` and perhaps `segmentation`. sizes: (N,2) width and height of their
-  pictures, 0 if unknown. Raises ValueError naming the file, `path`, and the annotation.
+  pictures, 0 if unknown. Raises UserError naming the file, `path`, and the annotation.
   """
   annotation, (width, height) = annotations[row], sizes[row].tolist()
   segmentation = parsed(annotation.get('segmentation'))
@@ -94,7 +96,7 @@ def _naming(path, annotation, action, *arguments):
   try:
     return action(*arguments)
   except ValueError as error:
-    raise ValueError(f"{path}: annotation {annotation['id']}: {error}; mend or remove "
+    raise UserError(f"{path}: annotation {annotation['id']}: {error}; mend or remove "
                      'it') from None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.io
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline.sources.checks import check_pictures, folder_is_there
 from input_pipeline.sources.coco import read_json, read_row
 from input_pipeline.sources.counts import check_counts
@@ -34,7 +35,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0. Other numbers of
   people than the official 22,246 and 2,958 are printed; those of the other split are an error.
 
-  Raises FileNotFoundError or ValueError, one line naming the file, the entry and the mend.
+  Raises FileNotFoundError or UserError, one line naming the file, the entry and the mend.
   """
   path = os.path.join(root, 'annot', f'{split}.json')
   folder = os.path.join(root, 'images')
@@ -47,7 +48,7 @@ def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
     entries = [e if not isinstance(e, dict) else _NO_JOINTS | e for e in entries]
   people = [_check(entry, path, i) for i, entry in enumerate(entries)]
   if split != 'test' and not any(visible.any() for _, visible, _, _ in people):
-    raise ValueError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
+    raise UserError(f'{path}: nobody has a joint with joints_vis 1; get the file again')
   check_pictures([{'file_name': e['image']} for e in entries], folder, path, _HOW_TO_GET)
   joints, visible, center, scale = (np.array(x) for x in zip(*people, strict=True))
   stated = center[:, 0] != -1
@@ -81,13 +82,13 @@ def _check(entry, path, i):
     visible = np.array(entry['joints_vis'], np.float64).reshape(16)
     center, scale = np.array(entry['center'], np.float64).reshape(2), float(entry['scale'])
   except (KeyError, OverflowError, TypeError, ValueError) as error:
-    raise ValueError(f'{path}: entry {i} is not an MPII person with image, center, scale, 16 '
+    raise UserError(f'{path}: entry {i} is not an MPII person with image, center, scale, 16 '
                      f'joints and 16 joints_vis ({error}); mend or remove it') from None
   if not np.isfinite([*joints.ravel(), *center, scale]).all() or scale <= 0:
-    raise ValueError(f'{path}: entry {i} has a scale of {scale:g}, which must be above 0, or a '
+    raise UserError(f'{path}: entry {i} has a scale of {scale:g}, which must be above 0, or a '
                      'number that is not finite; mend or remove it')
   if not np.isin(visible, (0, 1)).all():
-    raise ValueError(f'{path}: entry {i} has a joints_vis that is neither 0 nor 1; mend or remove '
+    raise UserError(f'{path}: entry {i} has a joints_vis that is neither 0 nor 1; mend or remove '
                      'it')
   return joints, visible > 0, center, scale
 
@@ -98,9 +99,9 @@ def _head_sizes(path, count):
   try:
     boxes = scipy.io.loadmat(path)['headboxes_src']  # (corner, xy, person)
   except Exception as error:  # scipy raises all kinds for a broken file
-    raise ValueError(f'{path}: not a mat file with headboxes_src '
+    raise UserError(f'{path}: not a mat file with headboxes_src '
                      f'({type(error).__name__}: {error}); get the file again') from None
   if boxes.shape != (2, 2, count):
-    raise ValueError(f'{path}: head boxes of {boxes.shape[-1]} people, the json has {count}; the '
+    raise UserError(f'{path}: head boxes of {boxes.shape[-1]} people, the json has {count}; the '
                      'two files are not of one release, get both anew')
   return (_HEAD_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0)).astype(np.float32)

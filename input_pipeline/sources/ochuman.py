@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from dslope_jax import skeletons
+from dslope_jax.errors import UserError
 from input_pipeline import workers
 from input_pipeline.sources import coco, masks
 from input_pipeline.sources.counts import check_counts
@@ -30,7 +31,7 @@ def load(split, *, root, annotations='', images='', aspect=0.75, padding=1.25,
   annotations: json file below root, by default the first that exists of the usual names: the COCO
   forms, then ochuman.json with all annotations, of which the people with both joints and mask
   count and the split and the numbering are made as published. The other options and errors as for
-  `coco.load`; ValueError also if the counts are those of another split.
+  `coco.load`; UserError also if the counts are those of another split.
   """
   path, folder = coco.find_set(root, (annotations,) if annotations else _NAMES, images, split,
                                _HOW_TO_GET)
@@ -52,11 +53,11 @@ def load(split, *, root, annotations='', images='', aspect=0.75, padding=1.25,
 def _in_coco_form(content, split, path):
   """ochuman.json as a COCO dict of one split; pictures and people are numbered from 1."""
   if split not in ('val', 'test', 'all'):
-    raise ValueError(f"{path}: holds the splits val, test and all, not '{split}'; name one of them")
+    raise UserError(f"{path}: holds the splits val, test and all, not '{split}'; name one of them")
   names = content['keypoint_names']
   lacking = [n for n in skeletons.COCO.names if not isinstance(names, list) or n not in names]
   if lacking:
-    raise ValueError(f'{path}: its keypoint_names lack {lacking}; get the file again')
+    raise UserError(f'{path}: its keypoint_names lack {lacking}; get the file again')
   order = np.array([names.index(n) for n in skeletons.COCO.names])
   pictures = _complete(content, path)
   pictures = {'val': pictures[:_VAL_PICTURES], 'test': pictures[_VAL_PICTURES:],
@@ -79,7 +80,7 @@ def _complete(content, path):
   for i, picture in enumerate(content['images']):
     people = picture.get('annotations')
     if not isinstance(people, list) or not isinstance(picture.get('image_id'), (int, str)):
-      raise ValueError(f"{path}: entry {i} of 'images' has no image_id or list of annotations; get "
+      raise UserError(f"{path}: entry {i} of 'images' has no image_id or list of annotations; get "
                        'the file again')
     people = [p for p in people if isinstance(p, dict) and p.get('keypoints') and p.get('segms')]
     if people:
@@ -95,7 +96,7 @@ def _person(person, order, count, path, where):
     x1, y1, x2, y2 = person['bbox']
     box = [x1, y1, x2 - x1, y2 - y1]
   except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'{path}: a person of {where} has no box of 4 and {count} joints with the '
+    raise UserError(f'{path}: a person of {where} has no box of 4 and {count} joints with the '
                      f'codes 0 to 3 ({error!r}); get the file again') from None
   return {'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': box[2] * box[3],
           'keypoints': joints.ravel().tolist(), 'num_keypoints': int((joints[:, 2] > 0).sum()),
@@ -110,5 +111,5 @@ def _read_mask(rows, path, row):
     mask = masks.decode(shape['outer'], *size)
     return mask & ~masks.decode(shape['inner'], *size) if shape.get('inner') else mask
   except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'{path}: a mask has not the form outer, inner, width, height ({error}); get '
+    raise UserError(f'{path}: a mask has not the form outer, inner, width, height ({error}); get '
                      'the file again') from None

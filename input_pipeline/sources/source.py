@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
 from input_pipeline import workers
 
@@ -121,9 +122,9 @@ class Source:
     return h.hexdigest()[:12]
 
   def need_pictures(self, what):
-    """Raises ValueError where `read` gives parts of pictures; what: what needs whole ones."""
+    """Raises UserError where `read` gives parts of pictures; what: what needs whole ones."""
     if self.frames is not None:
-      raise ValueError(f'{what} needs whole pictures, but {self.name} {self.split} has crops only; '
+      raise UserError(f'{what} needs whole pictures, but {self.name} {self.split} has crops only; '
                        'take the data set that they were prepared from')
 
   def crop_map(self, row, matrix):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.source import Source
@@ -158,7 +159,7 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspe
   empty for all. A picture is a function of seed, split, its number and the options; only geometry
   is computed here, pictures are rendered when read.
 
-  Raises ValueError, one line naming the option and what it must be.
+  Raises UserError, one line naming the option and what it must be.
   """
   if isinstance(activities, str):
     activities = (activities,)
@@ -183,13 +184,13 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspe
 
 def _check(num_people, size, people, activities):
   if num_people < 1:
-    raise ValueError(f'synthetic: num_people is {num_people}, must be at least 1')
+    raise UserError(f'synthetic: num_people is {num_people}, must be at least 1')
   if len(people) != 2 or not 1 <= people[0] <= people[1]:
-    raise ValueError(f'synthetic: people is {people}, must be (fewest, most), 1 <= fewest <= most')
+    raise UserError(f'synthetic: people is {people}, must be (fewest, most), 1 <= fewest <= most')
   if len(size) != 2 or min(size) < 32:
-    raise ValueError(f'synthetic: size is {size}, must be (width, height), 32 pixels or more')
+    raise UserError(f'synthetic: size is {size}, must be (width, height), 32 pixels or more')
   if not set(activities) <= set(poses.ACTIVITIES):
-    raise ValueError(f'synthetic: activities is {activities}, must be names out of '
+    raise UserError(f'synthetic: activities is {activities}, must be names out of '
                      f'{", ".join(poses.ACTIVITIES)}')
 
 
