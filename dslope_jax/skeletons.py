@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 
 # Standard deviations of human annotators per keypoint, relative to the square root of the person's
 # area. COCO: pycocotools. CrowdPose, AIC: the official evaluators. JHMDB: COCO's, as MMPose sets
@@ -33,6 +33,7 @@ class Skeleton:
   sigmas: K OKS standard deviations.
   name: how the set is called in messages.
   flip_pairs: pairs of joint indices exchanged by a mirror; found from the names when not given.
+    None where the names tell no side: such people are never mirrored, nor is a flip test made.
 
   Raises UserError where the parts contradict each other.
   """
@@ -50,11 +51,12 @@ class Skeleton:
                        f'has {self.sigmas}')
     if self.flip_pairs is None:
       object.__setattr__(self, 'flip_pairs', _pairs_from_names(self.names, self.name))
-    joints = [j for pair in self.flip_pairs + self.limbs for j in pair]
-    if any(not 0 <= j < self.num_keypoints for j in joints):
-      raise UserError(f'skeleton {self.name}: a flip pair or limb names joint {max(joints)}, '
+    paired = [j for pair in self.flip_pairs or () for j in pair]
+    outside = [j for j in paired + [j for limb in self.limbs for j in limb]
+               if not 0 <= j < self.num_keypoints]
+    if outside:
+      raise UserError(f'skeleton {self.name}: a flip pair or limb names joint {outside[0]}, '
                        f'but there are {self.num_keypoints} keypoints (0-based)')
-    paired = [j for pair in self.flip_pairs for j in pair]
     if len(set(paired)) != len(paired):
       raise UserError(f'skeleton {self.name}: a joint is in two flip pairs, or paired with '
                        f'itself: {self.flip_pairs}')
@@ -67,7 +69,7 @@ class Skeleton:
   def flip_order(self) -> np.ndarray:
     """(K,) permutation p: joint k of the mirrored person is joint p[k] of the person."""
     order = np.arange(self.num_keypoints)
-    for a, b in self.flip_pairs:
+    for a, b in self.flip_pairs or ():
       order[a], order[b] = b, a
     return order
 
@@ -81,29 +83,52 @@ class Skeleton:
     return self.names.index(name) if name in self.names else None
 
 
-# A side is a word of its own: 'left_knee', 'kneeLeft', 'l_knee', but not the 'right' of 'upright'.
-_SIDES = (
-  (re.compile(r'(?<![a-z])left(?![a-z])'), 'right'),
-  (re.compile(r'(?<![A-Z])Left(?![a-z])'), 'Right'),
-  (re.compile(r'(?<![A-Z])LEFT(?![A-Z])'), 'RIGHT'),
-  (re.compile(r'(?<![^_\W])l(?![^_\W])'), 'r'),
-  (re.compile(r'(?<![^_\W])L(?![^_\W])'), 'R'),
-)
+_WORDS = re.compile(r'[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]')
+_LEFT = {'left': 'right', 'l': 'r', 'lt': 'rt', 'lft': 'rgt', '左': '右'}
+_OTHER_SIDE = _LEFT | {right: left for left, right in _LEFT.items()}
+
+
+def _forms(name):
+  """(form, form of the mirrored joint, is it left) of every way to read a side in a name.
+
+  As a word: left_eye, 'left eye', EyeLeft, L.Eye, LEye, x-l; then glued: lefteye, leye, Leye, eyeL.
+  """
+  words = tuple(word.lower() for word in _WORDS.findall(name))
+  sides = [word for word in words if word in _OTHER_SIDE]
+  if sides:
+    mirrored = tuple(_OTHER_SIDE.get(word, word) for word in words)
+    yield ('words', words), ('words', mirrored), sides[0] in _LEFT
+  low = name.lower()
+  found = [(side, 'before', low[len(side):]) for side in ('left', 'right', 'l', 'r')
+           if low.startswith(side)]
+  found += [(side, 'behind', low[:-len(side)]) for side in ('left', 'right') if low.endswith(side)]
+  found += [(name[-1].lower(), 'behind', low[:-1])] if name[-1:] in ('L', 'R') else []
+  for side, *rest in found:
+    yield (side, *rest), (_OTHER_SIDE[side], *rest), side in _LEFT
 
 
 def _pairs_from_names(names, skeleton_name):
-  """Pairs each left joint with the joint whose name differs only in the side."""
-  pairs = []
-  for i, name in enumerate(names):
-    for left, right in _SIDES:
-      partner = left.sub(right, name)
-      if partner != name:
-        if partner not in names:
-          raise UserError(f"skeleton {skeleton_name}: keypoint '{name}' has no mirror partner "
-                           f"'{partner}'; give the category 'flip_pairs' or mend the names")
-        pairs.append((i, names.index(partner)))
-        break
-  return tuple(pairs)
+  """Joints whose names differ only in the side, left first; None where several joints have none.
+
+  Letters may be no sides ('lip', 'rib'), so they count only where both sides are there. Raises
+  UserError where a name has the word left or right and no other name has the other one.
+  """
+  forms = [list(_forms(name)) for name in names]
+  known, pairs, paired = [form for of in forms for form, _, _ in of], [], set()
+  for i, of in enumerate(forms):
+    for form, mirrored, is_left in of:
+      if is_left and i not in paired and known.count(form) == known.count(mirrored) == 1:
+        j = next(j for j, other in enumerate(forms) if mirrored in [form for form, _, _ in other])
+        if j not in paired:
+          pairs.append((i, j))
+          paired |= {i, j}
+  for i, of in enumerate(forms):
+    words = of[0][0][1] if of and of[0][0][0] == 'words' else ()
+    if i not in paired and not {'left', 'right'}.isdisjoint(words):
+      partner = re.sub('left|right', lambda m: _OTHER_SIDE[m[0].lower()], names[i], flags=re.I)
+      raise UserError(f'skeleton {skeleton_name}: keypoint {quoted(names[i])} has no mirror partner '
+                      f"{quoted(partner)}; give the category 'flip_pairs' or mend the names")
+  return tuple(pairs) if pairs or len(names) == 1 else None
 
 
 COCO = Skeleton(
@@ -221,28 +246,51 @@ _KNOWN = (COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)
 def from_category(category: dict) -> Skeleton:
   """Skeleton of a COCO `categories` entry: a known set by its names, else the entry's own.
 
-  `keypoints` lists the names, `skeleton` the limbs (1-based, as in COCO). Two fields that COCO
-  does not have are read where present: `sigmas` (K numbers) and `flip_pairs` (0-based index
-  pairs). Without `sigmas` every joint gets 1/K, the convention of users of custom sets.
+  `keypoints` lists the names, `skeleton` the limbs (1-based, as in COCO; if joint 0 is among them,
+  0-based). Two fields that COCO does not have are read where present: `sigmas` (K numbers) and
+  `flip_pairs` (0-based index pairs; an empty list: a mirror exchanges nothing). Without `sigmas`
+  every joint gets 1/K, the convention of users of custom sets.
 
   Raises UserError naming what the entry lacks.
   """
   names = tuple(category.get('keypoints') or ())
-  label = category.get('name', 'without a name')
+  label = str(category.get('name', 'without a name'))
   if not names or not all(isinstance(n, str) for n in names):
     raise UserError(f"category '{label}' has no list of keypoint names under 'keypoints'")
   for known in _KNOWN:
     if names == known.names:
       return known
-  limbs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get('skeleton') or ())
-  sigmas = tuple(category.get('sigmas') or [1 / len(names)] * len(names))
-  pairs = category.get('flip_pairs')
-  return Skeleton(names, limbs, sigmas, name=label,
-                  flip_pairs=None if pairs is None else tuple(tuple(p) for p in pairs))
+  first = 0 if limbs_from_zero(category) else 1
+  limbs = tuple((a - first, b - first) for a, b in _joint_pairs(category, 'skeleton') or ())
+  sigmas = category.get('sigmas')
+  if sigmas is None or sigmas == []:
+    sigmas = [1 / len(names)] * len(names)
+  if not isinstance(sigmas, list) or not all(isinstance(s, (int, float)) and 0 < s < 10
+                                             for s in sigmas):
+    raise UserError(f"'sigmas' are {quoted(sigmas)}, not {len(names)} numbers above 0")
+  return Skeleton(names, limbs, tuple(sigmas), name=label,
+                  flip_pairs=_joint_pairs(category, 'flip_pairs'))
+
+
+def limbs_from_zero(category: dict) -> bool:
+  """Whether the `skeleton` of a category counts its joints from 0, not from 1 as COCO does."""
+  return any(0 in limb for limb in _joint_pairs(category, 'skeleton') or ())
+
+
+def _joint_pairs(category, field):
+  """Pairs of whole numbers; None where the field is not there."""
+  pairs = category.get(field)
+  if pairs is None:
+    return None
+  if not isinstance(pairs, list) or not all(isinstance(p, list) and [type(j) for j in p] == [int] * 2
+                                            for p in pairs):
+    raise UserError(f"'{field}' is {quoted(pairs)}, not a list of pairs of joint numbers")
+  return tuple(map(tuple, pairs))
 
 
 def from_fields(fields: dict) -> Skeleton:
   """The skeleton of its fields as JSON has them, with lists for tuples."""
-  pairs = {name: tuple(map(tuple, fields[name])) for name in ('limbs', 'flip_pairs')}
-  return Skeleton(tuple(fields['names']), sigmas=tuple(fields['sigmas']), name=fields['name'],
-                  **pairs)
+  pairs = fields['flip_pairs']
+  return Skeleton(tuple(fields['names']), tuple(map(tuple, fields['limbs'])),
+                  tuple(fields['sigmas']), fields['name'],
+                  pairs if pairs is None else tuple(map(tuple, pairs)))

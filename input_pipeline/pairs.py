@@ -42,9 +42,11 @@ class PairMaker:
   def train(self, index: int, row: int) -> dict:
     s = self.source
     key = [self.seed, int(s.annotation_id[row]), index // len(s)]
-    image = s.read(row)
+    image, augmentation = s.read(row), self.augmentation
+    if s.skeleton.flip_pairs is None:  # nobody knows which joints a mirror exchanges
+      augmentation = augmentation._replace(flip_prob=0)
     matrix, mirror = geometry.draw_crop(
-      np.random.default_rng([*key, 0]), self.augmentation, s.center[row], s.scale[row],
+      np.random.default_rng([*key, 0]), augmentation, s.center[row], s.scale[row],
       s.keypoints[row], s.visibility[row], s.skeleton.lower_body, s.picture_width(row, image),
       self.size, self.unbiased)
     return self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))

@@ -125,7 +125,8 @@ def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
   calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
-    stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(config, entry, bank) | {
+    stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(
+      config, entry, bank, facts.skeleton.flip_pairs is not None) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
@@ -171,9 +172,9 @@ def _hash(columns):
   return found.hexdigest()[:12]
 
 
-def _stamp(config, entry, bank):
+def _stamp(config, entry, bank, mirrored):
   rule, size = heatmaps.codec(config.system.codec), config.data.size
-  return {'size': f'{size[0]}x{size[1]}', 'flip': entry.flip,
+  return {'size': f'{size[0]}x{size[1]}', 'flip': entry.flip and mirrored,
           'shift': entry.shift and not rule.unbiased, 'decoder': rule.stamp,
           'sigma': config.system.sigma, 'recipe': entry.recipe, 'benchmark': pairs.BENCHMARK,
           'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0,
