@@ -36,7 +36,7 @@ def top_down(networks=('net',)):
   config.data.update(ConfigDict(dict(
     name='coco', root='data/coco', train_split='train', size=(192, 256),
     loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
-                skip_invalid=False),
+                skip_invalid=False, category=''),  # '': the one that has keypoints
     prepared='',  # folder of crops to train on: see README, "Data too slow?"
     recipe='published',  # of the occluded partner while training: see docs/occlusion.md
     bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches

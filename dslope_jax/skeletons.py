@@ -126,8 +126,9 @@ def _pairs_from_names(names, skeleton_name):
     words = of[0][0][1] if of and of[0][0][0] == 'words' else ()
     if i not in paired and not {'left', 'right'}.isdisjoint(words):
       partner = re.sub('left|right', lambda m: _OTHER_SIDE[m[0].lower()], names[i], flags=re.I)
-      raise UserError(f'skeleton {skeleton_name}: keypoint {quoted(names[i])} has no mirror partner '
-                      f"{quoted(partner)}; give the category 'flip_pairs' or mend the names")
+      raise UserError(f'skeleton {skeleton_name}: keypoint {quoted(names[i])} has no mirror '
+                      f"partner {quoted(partner)}; give the category 'flip_pairs' or mend the "
+                      'names')
   return tuple(pairs) if pairs or len(names) == 1 else None
 
 
@@ -282,8 +283,8 @@ def _joint_pairs(category, field):
   pairs = category.get(field)
   if pairs is None:
     return None
-  if not isinstance(pairs, list) or not all(isinstance(p, list) and [type(j) for j in p] == [int] * 2
-                                            for p in pairs):
+  if not isinstance(pairs, list) or not all(
+      isinstance(pair, list) and [type(j) for j in pair] == [int, int] for pair in pairs):
     raise UserError(f"'{field}' is {quoted(pairs)}, not a list of pairs of joint numbers")
   return tuple(map(tuple, pairs))
 

@@ -4,14 +4,16 @@ A name is that of a file here with a function `load`, or one of the table in coc
 """
 import importlib
 import inspect
+import os
 
 from dslope_jax.errors import UserError
+from input_pipeline.sources import findings
 
 
 def load(name: str, split: str, **options):
-  """The source of a split of this set.
+  """The source of a split of this set, with its findings. A root may begin with '~'.
 
-  Raises UserError for a name or an option that there is not.
+  Raises UserError for a name or an option that there is not, and for a set with errors.
   """
   loader = _find(name)
   known = inspect.signature(loader).parameters
@@ -25,7 +27,9 @@ def load(name: str, split: str, **options):
                        f"{', '.join(list(known)[1:])}")
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
-  return loader(split, **options)
+  if options.get('root'):
+    options['root'] = os.path.expanduser(options['root'])
+  return findings.checked(loader(split, **options))
 
 
 def _find(name):

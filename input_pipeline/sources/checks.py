@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
+from dslope_jax.plausibility import Finding, ImplausibleError
 from input_pipeline.geometry import clip_box
 
 _LIMIT = 1e9  # of coordinates, pixels
@@ -23,34 +24,44 @@ class People(NamedTuple):
   keypoints: np.ndarray
 
 
-def labelled_people(truth, category, skeleton, path, skip_invalid):
+def labelled_people(truth, categories, skeleton, path, skip_invalid):
   """Every person with a labelled joint, checked; crowds and unlabelled people are no examples.
 
-  Second, the annotations of the category that a metric must know of: the valid ones, without fields
-  that are null, and with the keypoints that crowds and unlabelled people may lack.
+  categories: of the people; they count as the first of them. Second, the annotations that a metric
+  must know of: the valid ones, without fields that are null, and with the keypoints that crowds and
+  unlabelled people may lack.
   """
-  pictures = index_pictures(truth, path)
+  pictures, ids = index_pictures(truth, path), {c['id'] for c in categories}
   annotations = [a if None not in a.values() else {k: v for k, v in a.items() if v is not None}
-                 for a in truth['annotations'] if a.get('category_id') == category['id']]
-  rows, joints, findings = _joints(annotations, skeleton.num_keypoints)
+                 for a in truth['annotations'] if has_category(a, ids)]
+  if len(ids) > 1:
+    annotations = [a | {'category_id': categories[0]['id']} for a in annotations]
+  rows, joints, faults = _joints(annotations, skeleton.num_keypoints)
   crowd = np.array([bool(annotations[row].get('iscrowd')) for row in rows.tolist()], bool)
   labelled = (joints[..., 2] > 0).any(1) & ~crowd
   rows, joints = rows[labelled], joints[labelled]
-  people, scored = examples(annotations, pictures, rows, joints,
-                            _wrong_areas(annotations, rows) | findings, path, skip_invalid)
+  people, scored = examples(
+    annotations, pictures, rows, joints,
+    _wrong_fields(annotations, rows, skeleton.num_keypoints) | faults, path, skip_invalid)
   if not people.annotations:
-    raise UserError(f'{path}: no annotation of category {category["id"]} has a labelled keypoint '
-                     'and a picture in this file; check category_id and image_id')
+    raise UserError(f'{path}: no annotation of category {categories[0]["id"]} has a labelled '
+                    'keypoint and a picture in this file; check category_id and image_id')
   blank = {'keypoints': [0] * (3 * skeleton.num_keypoints)}
   return people, [a if a.get('keypoints') else a | blank for a in scored]
 
 
-def examples(annotations, pictures, rows, keypoints, findings, path, skip_invalid):
+def has_category(annotation, ids):
+  """Whether an annotation is of one of these categories."""
+  number = annotation.get('category_id')
+  return isinstance(number, int) and number in ids
+
+
+def examples(annotations, pictures, rows, keypoints, faults, path, skip_invalid):
   """`People` of the valid ones of these rows (M,) of annotations, and all annotations that are
   valid and have a box.
 
-  keypoints: (M,K,3). findings: {row: what is wrong} so far. Raises UserError with the first
-  finding, or prints how many annotations are left out.
+  keypoints: (M,K,3). faults: {row: (field, what is wrong)} so far. Raises UserError with the first
+  one, or prints how many annotations are left out.
   """
   entries = [pictures.get(i) if isinstance(i, int) else None
              for i in (a.get('image_id') for a in annotations)]
@@ -58,63 +69,94 @@ def examples(annotations, pictures, rows, keypoints, findings, path, skip_invali
   table = numbers([a.get('bbox') for a in annotations], 4)
   box, inside = clip_box(table.T, *np.where(size > 0, size, 10**9).T)
   finite = _is_finite(table)
-  findings = (_wrong_boxes(annotations, rows, finite, inside, size) | findings
-              | _wrong_entries(annotations, entries))  # the last one of a row counts
-  if findings:
-    _report(annotations, findings, path, skip_invalid)
-  valid = ~np.isin(rows, list(findings))
+  faults = (_wrong_boxes(annotations, rows, finite, inside, size) | faults
+            | _wrong_entries(annotations, entries))  # the last one of a row counts
+  if faults:
+    _report(annotations, faults, path, skip_invalid)
+  valid = ~np.isin(rows, list(faults))
   rows = rows[valid].tolist()
   people = People([annotations[row] for row in rows], [entries[row] for row in rows], size[rows],
                   box[rows], keypoints[valid])
   return people, [annotations[row] for row in np.flatnonzero(finite).tolist()
-                  if row not in findings]
+                  if row not in faults]
 
 
-def _report(annotations, findings, path, skip_invalid):
-  row, more = min(findings), ''
-  first = f"annotation {annotations[row].get('id')!r}: {findings[row]}"
+def _report(annotations, faults, path, skip_invalid):
+  """One finding a field; the message has the first annotation and how many more there are."""
+  row, ids = min(faults), [a.get('id') for a in annotations]
+  first = f'annotation {quoted(ids[row])}: {faults[row][1]}'
   if skip_invalid:
-    print(f'{path}: {len(findings)} invalid annotations left out; the first: {first}')
+    print(f'{path}: {len(faults)} invalid annotations left out; the first: {first}')
     return
-  if len(findings) > 1:
-    more = f' ({len(findings) - 1} more annotations are invalid)'
-  raise UserError(f'{path}: {first}{more}; mend the file, or leave such annotations out by the '
-                   'option skip_invalid (--config.data.loader.skip_invalid=True)')
+  rows_of = {}
+  for at in sorted(faults):
+    rows_of.setdefault(faults[at][0], []).append(at)
+  found = [Finding(field, 'error', faults[rows[0]][1], len(rows), tuple(ids[r] for r in rows[:3]),
+                   'mend the file') for field, rows in rows_of.items()]
+  more = ''
+  if len(faults) > 1:
+    counts = ', '.join(f'{f.count - (f.kind == faults[row][0])} by {f.kind}' for f in found)
+    more = f' ({len(faults) - 1} more annotations are invalid: {counts})'
+  raise ImplausibleError(
+    f'{path}: {first}{more}; mend the file, or leave such annotations out by the option '
+    'skip_invalid (--config.data.loader.skip_invalid=True)', found)
 
 
 def _wrong_entries(annotations, entries):
   """{row: what is wrong with the id of an annotation, or its picture's}."""
-  findings, ids = {}, set()
+  faults, ids = {}, set()
   for row, (annotation, entry) in enumerate(zip(annotations, entries, strict=True)):
     number = annotation.get('id')
     if not isinstance(number, int) or not 0 <= number < 2**63 or number in ids:
-      findings[row] = 'its id is not a whole number, is negative or repeats'
+      faults[row] = 'id', 'its id is not a whole number, is negative or repeats'
     elif entry is None:
-      findings[row] = f"image_id {annotation.get('image_id')!r} matches no picture of the file"
+      shown = quoted(annotation.get('image_id'))
+      faults[row] = 'image_id', f'image_id {shown} matches no picture of the file'
     ids.add(number if isinstance(number, int) else None)
-  return findings
+  return faults
 
 
 def _wrong_boxes(annotations, rows, finite, inside, size):
   """{row: what is wrong with the box of an example}."""
-  findings = {}
+  faults = {}
   for row in rows[~(finite & inside)[rows]].tolist():
     box = annotations[row].get('bbox')
     if not finite[row]:
-      findings[row] = f'bbox {box!r} is not four finite numbers x, y, width, height'
+      text = f'bbox {quoted(box)} is not four finite numbers x, y, width, height'
     elif min(box[2:]) <= 0:
-      findings[row] = f'bbox {box} has no area'
+      text = f'bbox {box} has no area'
     else:
-      findings[row] = f'bbox {box} lies outside its picture of {size[row, 0]}x{size[row, 1]}'
-  return findings
+      text = f'bbox {box} lies outside its picture of {size[row, 0]}x{size[row, 1]}'
+    faults[row] = 'bbox', text
+  return faults
 
 
-def _wrong_areas(annotations, rows):
-  """{row: what is wrong with the area}: where it is stated it must be above 0, as for HRNet."""
-  areas = [annotations[row].get('area') for row in rows.tolist()]
-  return {row: f'its area {area!r} is not a finite number above 0; leave it away if it is unknown'
-          for row, area in zip(rows.tolist(), areas, strict=True)
-          if area is not None and not (isinstance(area, (int, float)) and 0 < area < np.inf)}
+_AREA = 'is not a finite number above 0; leave it away if it is unknown'
+_FIELDS = {  # what a metric reads of every annotation: (is it valid, what is wrong)
+  'area': (lambda v: _is_number(v) and 0 <= v < np.inf, _AREA),
+  'iscrowd': (lambda v: _is_number(v) and v in (0, 1), 'is neither 0 nor 1'),
+  'num_keypoints': (lambda v: _is_number(v) and 0 <= v < 1e6 and v == int(v),
+                    'is not a whole number of joints; leave it away, it is counted')}
+
+
+def _wrong_fields(annotations, examples, count):
+  """{row: what is wrong with a field besides box and joints}; the area of an example must be above
+  0, as for HRNet."""
+  faults = {}
+  for field, (is_valid, text) in _FIELDS.items():
+    faults |= {row: (field, f'its {field} {quoted(a[field])} {text}')
+               for row, a in enumerate(annotations) if field in a and not is_valid(a[field])}
+  faults |= {row: ('area', f"its area {quoted(annotations[row]['area'])} {_AREA}")
+             for row in examples.tolist() if annotations[row].get('area') == 0}
+  return faults | {
+    row: ('covered', f'covered {quoted(a["covered"])} is not a list of {count} times 0 or 1')
+    for row, a in enumerate(annotations) if 'covered' in a and not (
+      isinstance(a['covered'], list) and len(a['covered']) == count
+      and all(_is_number(v) and v in (0, 1) for v in a['covered']))}
+
+
+def _is_number(value):
+  return isinstance(value, (int, float))
 
 
 def _joints(annotations, count):
@@ -126,21 +168,26 @@ def _joints(annotations, count):
   joints = table.reshape(len(rows), count, 3)
   codes = joints[..., 2]
   valid = _is_finite(table) & ((codes == 0) | (codes == 1) | (codes == 2)).all(1)
-  findings = {rows[i]: _wrong_keypoints(given[rows[i]], 3 * count)
-              for i in np.flatnonzero(~valid).tolist()}
-  return np.array(rows, np.int64), joints, findings
+  faults = {rows[i]: _wrong_keypoints(given[rows[i]], 3 * count)
+            for i in np.flatnonzero(~valid).tolist()}
+  return np.array(rows, np.int64), joints, faults
 
 
 def _wrong_keypoints(values, length):
   """What is wrong with keypoints of which something is."""
-  if not isinstance(values, list) or not all(isinstance(v, (int, float)) for v in values):
-    return 'its keypoints are not a list of numbers'
+  if not isinstance(values, list) or not all(map(_is_number, values)):
+    return 'keypoints', 'its keypoints are not a list of numbers'
   if len(values) != length:
-    return (f'has {len(values)} keypoint numbers, {length // 3} joints need {length} (x, y, v '
-            'each)')
+    return 'keypoints', (f'has {len(values)} keypoint numbers, {length // 3} joints need {length} '
+                         '(x, y, v each)')
   code = next((v for v in values[2::3] if v not in (0, 1, 2)), None)
-  return ('a keypoint is not a finite number' if code is None else
-          f'visibility {code!r} is not 0 (not labelled), 1 (hidden) or 2 (visible)')
+  if code is None:
+    return 'keypoints', 'a keypoint is not a finite number'
+  if code == 3:
+    return 'visibility', ('visibility 3, as some programs mark what is outside of the picture; '
+                          'write 0 (not labelled) for it')
+  return 'visibility', (f'visibility {quoted(code)} is not 0 (not labelled), 1 (hidden) or 2 '
+                        '(visible)')
 
 
 def numbers(lists, length):
@@ -166,16 +213,20 @@ def index_pictures(truth, path):
   pictures = {}
   for picture in truth['images']:
     number, name = picture.get('id'), picture.get('file_name')
-    if not isinstance(number, int) or number in pictures:
-      raise UserError(f'{path}: picture id {number!r} is not a whole number or repeats; number '
-                       'the pictures anew')
+    if not isinstance(number, int) or abs(number) >= 2**63 or number in pictures:
+      raise UserError(f'{path}: picture id {quoted(number)} is not a whole number or repeats; '
+                      'number the pictures anew')
     if not isinstance(name, str) or not name:
-      raise UserError(f'{path}: picture {number} has the file_name {name!r}; give it the path of '
-                       'the file below the picture folder')
+      raise UserError(f'{path}: picture {number} has the file_name {quoted(name)}; give it the '
+                      'path of the file below the picture folder')
     sides = [picture.get(side) or 0 for side in ('width', 'height')]
-    if not all(isinstance(s, int) and s >= 0 for s in sides) or (0 in sides and any(sides)):
-      raise UserError(f'{path}: picture {number} has the width and height {sides}, which are not '
-                       'whole numbers; mend them or leave both away')
+    if not all(isinstance(s, int) and 0 <= s < _LIMIT for s in sides) or any(sides) != all(sides):
+      raise UserError(f'{path}: picture {number} has the width and height {quoted(sides)}, which '
+                      'are not whole numbers; mend them or leave both away')
+    crowding = picture.get('crowdIndex', 0)
+    if crowding is not None and not (_is_number(crowding) and 0 <= crowding < np.inf):
+      raise UserError(f'{path}: picture {number} has the crowdIndex {quoted(crowding)}, not a '
+                      'number; leave it away, it is computed')
     pictures[number] = picture
   return pictures
 

@@ -1,4 +1,5 @@
 """Any keypoint set in COCO's format: COCO itself, CrowdPose, OCHuman in COCO form, your own."""
+import codecs
 import functools
 import json
 import os
@@ -12,7 +13,7 @@ from dslope_jax import skeletons
 from dslope_jax.errors import UserError
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
-from input_pipeline.sources import checks, masks
+from input_pipeline.sources import categories, checks, findings, masks
 from input_pipeline.sources.source import Source
 
 HOW_TO_GET = (
@@ -23,13 +24,15 @@ HOW_TO_GET = (
 
 
 def load(split, *, root, annotations='annotations/person_keypoints_{split}.json', images='',
-         aspect=0.75, padding=1.25, skip_invalid=False) -> Source:
+         aspect=0.75, padding=1.25, skip_invalid=False, category='') -> Source:
   """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
   root: folder. annotations: json file below it; images: picture folder below it ('.': the root).
   '{split}' in either is replaced; without `images` the folders '{split}', 'images/{split}' and
   'images' are tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25
   for COCO. skip_invalid: leave out invalid annotations and say how many, instead of stopping.
+  category: name or id of the one to read, where the file has people of several whose keypoints
+  differ; those with the same keypoints are read as one.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
@@ -38,25 +41,24 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
   if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
     return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
   check_lists(truth, path, COCO_LISTS)
-  return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid)
+  return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid,
+                         chosen=category)
 
 
 def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,
-                    how_to_get=HOW_TO_GET) -> Source:
-  """The Source of the labelled people in the content of a file.
+                    how_to_get=HOW_TO_GET, chosen='') -> Source:
+  """The Source of the labelled people in the content of a file, with its findings.
 
-  skeleton: the keypoints of a set that is known; its category then needs to name none. Arguments
-  and errors as for `load`; how_to_get: last sentence of the message for missing pictures.
+  skeleton: the keypoints of a set that is known; its category then needs to name none. chosen: the
+  category. Arguments and errors as for `load`; how_to_get: last sentence of the message for missing
+  pictures.
   """
-  category = _category(truth, path, skeleton)
-  if skeleton is None:
-    try:
-      skeleton = skeletons.from_category(category)
-    except (TypeError, ValueError) as error:
-      raise UserError(f"{path}: category {category['id']!r}: {error}; mend the category") from None
-  people, scored = checks.labelled_people(truth, category, skeleton, path, skip_invalid)
-  return make_source(people, split, skeleton, path, folder, aspect, padding,
-                     truth | {'annotations': scored, 'categories': [category]}, how_to_get)
+  listed, said = categories.choose(truth, path, skeleton, chosen)
+  skeleton = skeleton or categories.skeleton_of(listed[0], path)
+  people, scored = checks.labelled_people(truth, listed, skeleton, path, skip_invalid)
+  source = make_source(people, split, skeleton, path, folder, aspect, padding,
+                       truth | {'annotations': scored, 'categories': listed}, how_to_get)
+  return findings.checked(source, path, said)
 
 
 def pictures_only(truth, split, path, folder) -> Source:
@@ -66,7 +68,7 @@ def pictures_only(truth, split, path, folder) -> Source:
                    c.get('name') == 'person'), {'id': 1, 'name': 'person'})
   skeleton = skeletons.COCO
   if category.get('keypoints'):
-    skeleton = skeletons.from_category(category)
+    skeleton = categories.skeleton_of(category, path)
   checks.index_pictures(truth, path)
   checks.check_pictures(truth['images'], folder, path, HOW_TO_GET)
   k = skeleton.num_keypoints
@@ -79,23 +81,6 @@ def pictures_only(truth, split, path, folder) -> Source:
     read=functools.partial(read_row, [], []),
     ground_truth=truth | {'annotations': [], 'categories': [
       category | {'keypoints': list(skeleton.names)}]})
-
-
-def _category(truth, path, skeleton):
-  """The category of the people; UserError if there is none or it lists other keypoints."""
-  category = next((c for c in truth['categories'] if isinstance(c.get('id'), int)
-                   and (c.get('keypoints') or skeleton)), None)
-  if category is None:
-    raise UserError(f"{path}: no category has an id and lists its 'keypoints' names; this is not "
-                     'a keypoint set')
-  given = category.get('keypoints')
-  if skeleton and given and [str(n).lower().replace(' ', '_') for n in given] != list(
-      skeleton.names):
-    raise UserError(f'{path}: its category lists {len(given)} keypoints, first {given[0]!r}, '
-                     f"which are not the {skeleton.num_keypoints} of {skeleton.name}, first "
-                     f"'{skeleton.names[0]}'; is it the file of another set? data.name 'coco' "
-                     'reads any')
-  return category
 
 
 class _Annotation(TypedDict, total=False):
@@ -176,6 +161,7 @@ def parse_json(path, form=Any):
   try:
     with open(path, 'rb') as f:
       content = f.read()
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
       return msgspec.json.decode(content, type=form)
     except (msgspec.MsgspecError, RecursionError, ValueError):

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 
 from dslope_jax import skeletons
-from dslope_jax.errors import UserError
-from input_pipeline.sources import checks, coco
+from dslope_jax.errors import UserError, quoted
+from input_pipeline.sources import checks, coco, masks
 from input_pipeline.sources.source import Source
 
 _PEOPLE = 'person'
@@ -36,22 +36,23 @@ def _parts(mask, row):
 
 def _things(truth, path, skip_invalid):
   categories, pictures = _category_names(truth, path), checks.index_pictures(truth, path)
-  annotations, rows, findings = truth['annotations'], [], {}
+  annotations, rows, faults = truth['annotations'], [], {}
   boxes = checks.numbers([a.get('bbox') for a in annotations], 4)
   thin = (boxes[:, 2:].min(1) < _MIN_SIDE).tolist()
   for row, annotation in enumerate(annotations):
     number, picture = annotation.get('category_id'), annotation.get('image_id')
     name = categories.get(number) if isinstance(number, int) else None
     if name is None:
-      findings[row] = f'category_id {number!r} matches no category of the file'
-    elif name == _PEOPLE or annotation.get('iscrowd') or not annotation.get('segmentation'):
+      faults[row] = 'category_id', f'category_id {quoted(number)} matches no category of the file'
+    elif name == _PEOPLE or annotation.get('iscrowd') or not annotation.get(
+        'segmentation') or masks.is_bare(annotation['segmentation']):
       continue
     elif isinstance(picture, int) and not pictures.get(picture, {}).get('width'):
-      findings[row] = f'its mask needs the width and height of picture {picture}'
+      faults[row] = 'size', f'its mask needs the width and height of picture {picture}'
     elif not thin[row]:
       rows.append(row)
   unlabelled = np.zeros((len(rows), skeletons.COCO.num_keypoints, 3))
-  things, _ = checks.examples(annotations, pictures, np.array(rows, np.int64), unlabelled, findings,
+  things, _ = checks.examples(annotations, pictures, np.array(rows, np.int64), unlabelled, faults,
                               path, skip_invalid)
   if not things.annotations:
     raise UserError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '

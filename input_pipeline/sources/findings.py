@@ -1,17 +1,164 @@
 """What looks wrong with a set of annotated people: one line for each kind of fault."""
-from typing import NamedTuple
+import collections
+import dataclasses
+
+import numpy as np
+
+from dslope_jax import plausibility, skeletons
+from dslope_jax.errors import quoted
+from dslope_jax.plausibility import Finding, finding
+from input_pipeline.sources import checks, masks
+from input_pipeline.sources.source import Source
+
+__all__ = ['Finding', 'checked', 'of_source']
+_TOO_LARGE = 1.5  # times the box: no person covers more
 
 
-class Finding(NamedTuple):
-  """One kind of fault of a set.
+def checked(source: Source, where='', more=()) -> Source:
+  """The source with what looks wrong as `findings`; it is checked once.
 
-  kind: a short name, as in docs/data.md. severity: 'error' stops, 'warning' is printed once.
-  text: what is seen, one line. count: how many entries are affected; ids: of the first three.
-  mend: what the user can do about it.
+  more: findings of its file. Raises plausibility.Implausible, a UserError that begins with `where`,
+  if there are errors.
   """
-  kind: str
-  severity: str
-  text: str
-  count: int
-  ids: tuple
-  mend: str
+  if source.findings is not None:
+    return source
+  found = [*more, *of_source(source)]
+  plausibility.refuse(found, where or f'{source.name} {source.split}')
+  return dataclasses.replace(source, findings=tuple(found))
+
+
+def of_source(source: Source) -> list[Finding]:
+  """All findings of a set: those it was loaded with, else of its annotations or columns."""
+  if source.findings is not None:
+    return list(source.findings)
+  found, truth = _of_names(source.skeleton), source.ground_truth
+  if not len(source):
+    return found
+  table = _of_columns(source) if truth is None else _of_truth(truth, source)
+  found += plausibility.check(table)
+  if not any(f.severity == 'error' for f in found):
+    found += _of_joints(source)
+  return found if truth is None else found + _of_fields(truth, table, source)
+
+
+def _of_columns(source):
+  """Boxes of such sets are made from the joints, or not tight; they say nothing."""
+  return plausibility.Table(
+    source.annotation_id, np.zeros((len(source), 2), int), np.full((len(source), 4), np.nan),
+    source.keypoints, source.visibility > 0)
+
+
+def _of_truth(truth, source):
+  """The people of the source as the file has them: their boxes are not cut at the border."""
+  people = {a['id']: a for a in truth['annotations']}
+  people = [people[number] for number in source.annotation_id.tolist()]
+  sizes = {picture['id']: picture for picture in truth['images']}
+  return plausibility.Table(
+    source.annotation_id, checks.stated_sizes([sizes[p['image_id']] for p in people]),
+    checks.numbers([p['bbox'] for p in people], 4), source.keypoints, source.visibility > 0)
+
+
+def _of_names(skeleton):
+  if skeleton.flip_pairs is not None:
+    return []
+  return [Finding(
+    'no-mirror-pairs', 'warning', f'none of the {skeleton.num_keypoints} keypoint names, such as '
+    f'{quoted(skeleton.names[0])}, says left or right: pictures are not mirrored in training, and '
+    'there is no flip test', skeleton.num_keypoints, (),
+    "give the category 'flip_pairs': pairs of joint numbers from 0, or [] if there are none")]
+
+
+def _of_joints(source):
+  found, labelled = [], source.visibility > 0
+  rows = (labelled & (source.keypoints == 0).all(2)).any(1)
+  if rows.any():
+    found.append(finding(
+      'joints-at-origin', 'warning', f'{rows.sum()} people have a labelled joint at (0, 0)', rows,
+      source.annotation_id, 'mark what is not labelled by v = 0'))
+  poses = np.where(labelled[..., None], source.keypoints, 0)
+  again = np.setdiff1d(np.flatnonzero(labelled.sum(1) > 2),
+                       plausibility.first_of_equals(source.image_id, poses))
+  if again.size:
+    found.append(finding(
+      'people-twice', 'warning', f'{again.size} people have the very joints of another person of '
+      'their picture', again, source.annotation_id, 'remove the copies'))
+  if labelled.any() and not (source.visibility == 2).any():
+    found.append(Finding(
+      'nothing-visible', 'warning', 'all labelled joints are hidden (v = 1), so no body part can '
+      'be cut out for occlusion', int(labelled.any(1).sum()), (),
+      'write v = 2 for what is visible, or where it is not known'))
+  return found
+
+
+def _of_fields(truth, table, source):
+  """Findings of the fields besides boxes and joints, and of the pictures."""
+  of = {a['id']: a for a in truth['annotations']}
+  people = [of[number] for number in source.annotation_id.tolist()]
+  return (_of_counts(people, source) + _of_areas(people, table) + _of_files(truth['images'])
+          + _of_outlines(truth['annotations']) + _of_limbs(truth['categories'][0], source))
+
+
+def _of_counts(people, source):
+  stated = np.array([p.get('num_keypoints', -1) for p in people])
+  labelled = source.visibility > 0
+  counts = labelled.sum(1)
+  differ = (stated >= 0) & (stated != counts)
+  if source.skeleton is skeletons.CROWDPOSE:  # as published, without head and neck
+    differ &= stated != labelled[:, :12].sum(1)
+  if not differ.any():
+    return []
+  if not stated.any():
+    return [finding(
+      'num_keypoints-all-0', 'error', 'num_keypoints is 0 for everybody, which a metric takes for '
+      'nobody to be found, though joints are labelled', differ, source.annotation_id,
+      'leave num_keypoints away, it is counted')]
+  zeros = (differ & (stated == 0)).sum()
+  return [finding(
+    'num_keypoints-differ', 'warning', f'num_keypoints of {differ.sum()} people is not the number '
+    f'of their labelled joints{f"; {zeros} with 0 are ignored by metrics" * bool(zeros)}', differ,
+    source.annotation_id, 'leave num_keypoints away, it is counted')]
+
+
+def _of_areas(people, table):
+  areas = np.array([p.get('area', np.nan) for p in people], np.float64)
+  boxes, found = table.box[:, 2:].prod(1), []
+  told = np.isfinite(areas) & (boxes > 16)
+  with np.errstate(invalid='ignore'):
+    small, large = told & (areas <= 1), told & (areas > _TOO_LARGE * boxes)
+  if small.any():
+    found.append(finding(
+      'areas-are-shares', 'error' if 2 * small.sum() > told.sum() else 'warning',
+      f'{small.sum()} of {told.sum()} areas are at most 1, as shares of the picture are; every '
+      'pose would be wrong', small, table.ids,
+      'write square pixels, or leave the area away if it is unknown'))
+  if large.any():
+    found.append(finding(
+      'areas-beyond-boxes', 'warning', f'{large.sum()} of {told.sum()} areas are more than '
+      f'{_TOO_LARGE} times their box, so poses count as right too easily', large, table.ids,
+      'write square pixels of the person, or leave the area away if it is unknown'))
+  return found
+
+
+def _of_files(pictures):
+  counts = collections.Counter(picture['file_name'] for picture in pictures)
+  ids = np.array([p['id'] for p in pictures if counts[p['file_name']] > 1])
+  return [finding(
+    'pictures-twice', 'warning', f'{ids.size} pictures share their file_name with another: people '
+    'of one picture look like people of two', np.arange(ids.size), ids,
+    'give every picture one entry (the ids here are of pictures)')] if ids.size else []
+
+
+def _of_outlines(annotations):
+  bare = np.array([a.get('id') for a in annotations if masks.is_bare(a.get('segmentation'))])
+  return [finding(
+    'outlines-of-points', 'warning', f'{bare.size} outlines have fewer than three points; these '
+    'people count as without outline', np.arange(bare.size), bare,
+    'leave the segmentation of such people away')] if bare.size else []
+
+
+def _of_limbs(category, source):
+  if source.skeleton.name != category.get('name') or not skeletons.limbs_from_zero(category):
+    return []
+  return [Finding('limbs-from-0', 'warning', "the category's skeleton counts joints from 0, COCO's "
+                  'from 1; it is read as from 0', len(category['skeleton']), (),
+                  'add 1 to its numbers')]

@@ -10,6 +10,7 @@ from dslope_jax.errors import UserError
 _BROKEN = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 _FURTHEST = 1e5  # pixels; pycocotools walks along every edge
 _DENSE_SIDE = 256
+_BARE_TEXT = 200  # bytes; far more than a few points take
 # DensePose-COCO's part numbers 1 to 14 in the order of its data_format.md; hands and feet go to
 # the limb that they end, since a cut-out hand alone is too small to hide anything.
 _DENSE_PARTS = (
@@ -21,8 +22,9 @@ _DENSE_PARTS = (
 def decode(segmentation, width, height) -> np.ndarray:
   """A COCO segmentation as a (height,width) bool array.
 
-  segmentation: a list of polygons [x0, y0, x1, y1, ...] in pixels, whose union it is, or a dict
-  with `size` [height, width] and run lengths `counts`, a list of numbers or packed as text.
+  segmentation: a list of polygons [x0, y0, x1, y1, ...] in pixels, whose union it is, those of less
+  than three points left out; or a dict with `size` [height, width] and run lengths `counts`, a list
+  of numbers or packed as text.
   Raises UserError saying what is wrong, without the place, which the caller knows.
   """
   try:
@@ -36,6 +38,22 @@ def decode(segmentation, width, height) -> np.ndarray:
 def parsed(value):
   """What a field holds that was left as json text; any other value as it is."""
   return json.loads(bytes(value)) if isinstance(value, msgspec.Raw) else value
+
+
+def is_bare(segmentation) -> bool:
+  """Whether an outline, which may be left as json text, has no polygon of three points: [[]] or a
+  point or two, as some programs write for people who have keypoints only."""
+  if isinstance(segmentation, msgspec.Raw) and len(bytes(segmentation)) > _BARE_TEXT:
+    return False
+  polygons = parsed(segmentation)
+  return (isinstance(polygons, list) and bool(polygons)
+          and not any(_has_area(polygon) for polygon in polygons))
+
+
+def _has_area(polygon):
+  """Anything but a list of 0, 1 or 2 points; what is none at all is told when it is drawn."""
+  return not (isinstance(polygon, list) and len(polygon) in (0, 2, 4)
+              and all(isinstance(v, (int, float)) for v in polygon))
 
 
 def dense_parts(dp_masks, box, width, height) -> dict[str, np.ndarray]:
@@ -78,7 +96,7 @@ def read_mask(annotations, sizes, path, row):
   """
   annotation, (width, height) = annotations[row], sizes[row].tolist()
   segmentation = parsed(annotation.get('segmentation'))
-  if not segmentation or not width:
+  if not segmentation or not width or is_bare(segmentation):
     return None
   return _naming(path, annotation, decode, segmentation, width, height)
 
@@ -106,6 +124,7 @@ def _in_square(steps):
 
 def _fill(polygons, width, height):
   """By pycocotools: the masks of COCO's own tools, whatever the version of OpenCV."""
+  polygons = list(filter(_has_area, polygons))
   for polygon in polygons:
     points = np.asarray(polygon, np.float64).reshape(-1, 2)
     if len(points) < 3 or not (np.abs(points) < _FURTHEST).all():

@@ -54,6 +54,7 @@ class Source:
   identity: (N,) int64, equal for rows that show the same person.
 
   folder: of the pictures, where they are files.
+  findings: what looked wrong when the set was loaded, see findings.py; None if not looked at.
   frames: (N,4) int32, where `read` gives a part of a picture: x and y of its first pixel, how many
     pixels a side became one by their mean, and the width of the full picture.
   """
@@ -81,6 +82,7 @@ class Source:
   identity: np.ndarray | None = None
   folder: str = ''
   frames: np.ndarray | None = None
+  findings: tuple | None = None
 
   def __len__(self):
     return len(self.annotation_id)

@@ -1,0 +1,224 @@
+"""Do boxes and joints look like pixels of their pictures? The same for truth, detections, results.
+
+Everything is counted over a whole set, in arrays; one `Finding` a kind of fault.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from dslope_jax.errors import UserError
+
+_CLOSE = 0.05  # of the picture's side: further than a box or joint reaches over the border
+_FAR = 0.25  # of the box's or the picture's side: a joint further out is no joint of it
+_MIN_SIDE = 8  # pixels: a smaller box says little of where joints are
+_MIN_JOINTS = 3  # that say where a person is
+_UNITS = (('shares', 1.5, 2, 'shares of the picture (0 to 1)'),
+          ('percent', 100, 200, 'percent of the picture'))
+_SCALE = 'multiply {} by the width and height of the picture'  # kind, largest, least picture, words
+
+
+class Finding(NamedTuple):
+  """One kind of fault of a set.
+
+  kind: a short name, as in docs/data.md. severity: 'error' stops, 'warning' is printed once.
+  text: what is seen, one line. count: how many entries are affected; ids: of the first three.
+  mend: what the user can do about it.
+  """
+  kind: str
+  severity: str
+  text: str
+  count: int
+  ids: tuple
+  mend: str
+
+
+class ImplausibleError(UserError):
+  """A set with errors; `findings` has all of them."""
+
+  def __init__(self, text, findings):
+    super().__init__(text)
+    self.findings = tuple(findings)
+
+
+class Table(NamedTuple):
+  """N boxes, each with a pose; in pixels of their pictures, if they are what they should be.
+
+  ids: (N,) of the entries. size: (N,2) width, height of the picture, 0 where unknown. box: (N,4) x,
+  y, width, height, NaN where there is none. joints: (N,K,2). labelled: (N,K) bool; the numbers of
+  other joints mean nothing.
+  """
+  ids: np.ndarray
+  size: np.ndarray
+  box: np.ndarray
+  joints: np.ndarray
+  labelled: np.ndarray
+
+
+def finding(kind, severity, text, rows, ids, mend):
+  """A `Finding` of the entries at `rows`, (M,) numbers or (N,) bool, of ids (N,)."""
+  rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+  return Finding(kind, severity, text, len(rows), tuple(ids[rows[:3]].tolist()), mend)
+
+
+def line(found: Finding, what='annotation') -> str:
+  """What is printed of a finding."""
+  some = f' ({what} {", ".join(map(str, found.ids))}{" ..." * (found.count > len(found.ids))})'
+  return f'{found.text}{some * bool(found.ids)}; {found.mend}'
+
+
+def refuse(findings, where, what='annotation'):
+  """Raises ImplausibleError with the first error, if any, and the kinds of the rest."""
+  errors = [f for f in findings if f.severity == 'error']
+  if errors:
+    more = f' (and {len(errors) - 1} more: {", ".join(f.kind for f in errors[1:])})'
+    raise ImplausibleError(f'{where}: {line(errors[0], what)}{more * (len(errors) > 1)}', errors)
+
+
+def first_of_equals(images, poses):
+  """(M,) rows of the first of every set of equal poses (N,K,2) on one picture, images (N,)."""
+  seen = {}
+  for row, pose in enumerate(zip(images.tolist(), map(bytes, np.ascontiguousarray(poses)),
+                                 strict=True)):
+    seen.setdefault(pose, row)
+  return np.array(list(seen.values()), np.int64)
+
+
+def check(table: Table) -> list[Finding]:
+  """What looks wrong; where the unit or the form of boxes is, the rest is not looked at."""
+  with np.errstate(invalid='ignore', over='ignore'):
+    places = _places(table)
+    found = _units(table, places) + _corners(table, places)
+    if any(f.severity == 'error' for f in found):
+      return found
+    return found + _outside_pictures(table, places) + _outside_boxes(table, places) + _points(
+      table, places)
+
+
+class _Places(NamedTuple):
+  """has_box, has_pose (N,) bool: whether there is enough to tell. low, high: (N,2) extent of the
+  labelled joints, inf and -inf where there are none."""
+  has_box: np.ndarray
+  has_pose: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+
+
+def _places(table):
+  labelled = table.labelled[..., None]
+  return _Places(
+    np.isfinite(table.box).all(1),
+    table.labelled.sum(1) >= min(_MIN_JOINTS, max(1, table.labelled.shape[1])),
+    np.where(labelled, table.joints, np.inf).min(1, initial=np.inf),
+    np.where(labelled, table.joints, -np.inf).max(1, initial=-np.inf))
+
+
+def _severity(rows, among):
+  return 'error' if 2 * rows.sum() > among.sum() else 'warning'
+
+
+def _units(t, at):
+  """Boxes and joints that are no pixels."""
+  found, room = [], t.size.min(1)
+  for kind, largest, least, words in _UNITS:
+    told = at.has_box & ((room >= least) | ((room == 0) & (kind == 'shares')))
+    rows = told & (np.abs(t.box) <= largest).all(1)
+    poses = at.has_pose & (told | ~at.has_box)
+    low = poses & (at.high <= largest).all(1) & (at.low >= -largest).all(1)
+    if kind == 'percent' and (rows.sum() < max(8, told.sum()) or low.sum() < poses.sum()):
+      continue  # small numbers are common; only all of them are telling
+    if rows.any():
+      found.append(finding(
+        f'boxes-are-{kind}', _severity(rows, told), f'{rows.sum()} of {told.sum()} boxes look like '
+        f'{words}, not pixels', rows, t.ids, _SCALE.format('them')))
+    low &= ~at.has_box | (t.box[:, 2:].max(1) > 2 * largest)
+    if low.any():
+      found.append(finding(
+        f'joints-are-{kind}', _severity(low, poses), f'the joints of {low.sum()} of {poses.sum()} '
+        f'people look like {words}, not pixels', low, t.ids, _SCALE.format('x and y')))
+  return found
+
+
+def _corners(t, at):
+  """Boxes that fit better as x1, y1, x2, y2."""
+  x, y, a, b = t.box.T
+  w, h = t.size.T
+  usable = at.has_box & (at.has_pose | (w > 0))
+  opposite = usable & (a > x) & (b > y)
+  differ = (x > _CLOSE * a) | (y > _CLOSE * b)  # at the origin both readings are one
+  # As x, y, width, height the box leaves its picture, as corners it does not.
+  out = ((x + a > (1 + _CLOSE) * w) | (y + b > (1 + _CLOSE) * h)) & (w > 0)
+  out &= (a <= (1 + _CLOSE) * w) & (b <= (1 + _CLOSE) * h)
+  as_sides = _overlap(at, t.box[:, :2], t.box[:, :2] + t.box[:, 2:])
+  as_corners = _overlap(at, t.box[:, :2], t.box[:, 2:])
+  tighter = at.has_pose & (as_corners > as_sides)
+  votes = opposite & differ & (out | tighter) & ~(at.has_pose & ~tighter)
+  told = usable & (differ | ~opposite)
+  if 2 * votes.sum() > told.sum():
+    return [finding(
+      'boxes-are-corners', 'error', f'{votes.sum()} of {told.sum()} boxes fit their '
+      f'{"joints" if at.has_pose.any() else "picture"} as corners x1, y1, x2, y2, not as x, y, '
+      'width, height: the bbox leaves its picture or is far larger than the person', votes, t.ids,
+      'write width and height as bbox[2:]')]
+  sure = votes & out & tighter & (as_corners > 0.5)
+  return [finding(
+    'boxes-are-corners', 'warning', f'{sure.sum()} of {told.sum()} boxes leave their picture and '
+    'fit it and their joints as corners x1, y1, x2, y2', sure, t.ids,
+    'write width and height as bbox[2:]')] if sure.any() else []
+
+
+def _overlap(at, low, high):
+  """(N,) intersection over union of boxes with the extents of joints; 0 without."""
+  one, other = (np.clip(sides, 0, None).prod(1) for sides in (high - low, at.high - at.low))
+  both = np.clip(np.minimum(high, at.high) - np.maximum(low, at.low), 0, None).prod(1)
+  return np.where(both > 0, both / (one + other - both), 0)
+
+
+def _outside_pictures(t, at):
+  found, known = [], t.size.min(1) > 0
+  w, h = t.size.T
+  x, y, a, b = t.box.T
+  known_box = known & at.has_box
+  large = known_box & ((a > (1 + _CLOSE) * w) | (b > (1 + _CLOSE) * h))
+  leaves = (x < -_FAR * w) | (y < -_FAR * h) | (x + a > (1 + _FAR) * w) | (y + b > (1 + _FAR) * h)
+  leaves &= known_box | large
+  leaves |= large
+  if leaves.any():
+    turned = leaves & (x + a <= (1 + _CLOSE) * h) & (y + b <= (1 + _CLOSE) * w)
+    hint = ' (with width and height of the picture exchanged they fit)' * (
+      2 * turned.sum() > leaves.sum())
+    found.append(finding(
+      'boxes-leave-pictures', 'warning', f'{leaves.sum()} of {known_box.sum()} boxes reach far out '
+      f'of their picture or are larger{hint}', leaves, t.ids,
+      'check the boxes, and the width and height of the pictures'))
+  reach = np.stack([w, h], 1)[:, None]
+  far = ((t.joints < -_FAR * reach) | (t.joints > (1 + _FAR) * reach)).any(2) & t.labelled
+  out = ((t.joints < -_CLOSE * reach) | (t.joints > (1 + _CLOSE) * reach)).any(2) & t.labelled
+  told = known & t.labelled.any(1)
+  most = told & (2 * out.sum(1) > t.labelled.sum(1))
+  rows = told & far.any(1) | most
+  if rows.any():
+    found.append(finding(
+      'joints-outside-pictures', _severity(most, told), f'{rows.sum()} of {told.sum()} people have '
+      'labelled joints far outside of their picture', rows, t.ids,
+      'check the joints, and the width and height of the pictures; what is not in the picture has '
+      'v = 0'))
+  return found
+
+
+def _outside_boxes(t, at):
+  told = at.has_box & at.has_pose & (t.box[:, 2:].min(1) >= _MIN_SIDE)
+  corner, side = t.box[:, None, :2], t.box[:, None, 2:]
+  inside = ((t.joints >= corner - _FAR * side) & (t.joints <= corner + (1 + _FAR) * side)).all(2)
+  rows = told & (2 * (inside & t.labelled).sum(1) < t.labelled.sum(1))
+  return [finding(
+    'joints-outside-boxes', _severity(rows, told), f'{rows.sum()} of {told.sum()} people have most '
+    'of their joints outside of their box', rows, t.ids,
+    'check that joints and boxes are in pixels of one picture, x before y, and of one person')
+  ] if rows.any() else []
+
+
+def _points(t, at):
+  rows = at.has_pose & (at.high == at.low).all(1) & (t.labelled.sum(1) > 1)
+  return [finding(
+    'joints-at-one-point', 'warning', f'{rows.sum()} people have all their joints at one point',
+    rows, t.ids, 'mark them as not labelled (v = 0)')] if rows.any() else []
