@@ -29,6 +29,7 @@ from input_pipeline.geometry import Augmentation
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import coco, detections, mpii
+from input_pipeline.sources.pictures import read_picture
 from tests import tiny
 from tests.data_sets import write_coco, write_mpii
 from tests.refusals import fails
@@ -241,13 +242,13 @@ def test_a_cut_jpeg_is_noticed(tmp_path):
   for flags in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]):
     cv2.imwrite(path, _texture((640, 480)), flags)
     whole = pathlib.Path(path).read_bytes()
-    assert coco.read_picture(path).shape == (480, 640, 3)
+    assert read_picture(path).shape == (480, 640, 3)
     for size in (1, 2, 300, len(whole) // 2, len(whole) - 1000, len(whole) - 2, len(whole) - 1):
       pathlib.Path(path).write_bytes(whole[:size])
-      fails(lambda: coco.read_picture(path), f"picture '{path}' is broken", kind=OSError)
+      fails(lambda: read_picture(path), f"picture '{path}' is broken", kind=OSError)
     for tail in (b'\0' * 5, b'more' * 1000):  # what cameras append is no harm
       pathlib.Path(path).write_bytes(whole + tail)
-      assert coco.read_picture(path).shape == (480, 640, 3)
+      assert read_picture(path).shape == (480, 640, 3)
 
 
 def test_a_cut_jpeg_with_a_whole_thumbnail_is_noticed(tmp_path):
@@ -257,14 +258,14 @@ def test_a_cut_jpeg_with_a_whole_thumbnail_is_noticed(tmp_path):
   Image.fromarray(_texture((640, 480))).save(path, exif=b'Exif\0\0' + thumbnail.read_bytes())
   whole = pathlib.Path(path).read_bytes()
   assert whole.count(b'\xff\xd9') == 2
-  assert coco.read_picture(path).shape == (480, 640, 3)
+  assert read_picture(path).shape == (480, 640, 3)
   pathlib.Path(path).write_bytes(whole[:-5])
-  fails(lambda: coco.read_picture(path), 'ends too early', kind=OSError)
+  fails(lambda: read_picture(path), 'ends too early', kind=OSError)
 
 
 def test_picture_that_is_none(tmp_path):
   def check(path, *parts):
-    fails(lambda: coco.read_picture(str(path)), f"picture '{path}'", *parts, kind=OSError)
+    fails(lambda: read_picture(str(path)), f"picture '{path}'", *parts, kind=OSError)
   check(tmp_path / 'none.jpg', 'cannot be opened', 'No such file')
   check(tmp_path, 'cannot be opened', 'directory')
   for content in (b'', b'\xff\xd8', b'text', b'GIF89a'):
@@ -287,7 +288,7 @@ def test_every_kind_of_picture_is_rgb(tmp_path):
   Image.fromarray(image[..., ::-1]).convert('CMYK').save(tmp_path / 'cmyk.jpg', quality=95)
   Image.fromarray(image[..., ::-1]).quantize(256).save(tmp_path / 'palette.png')
   for name in [*kinds, 'cmyk.jpg', 'palette.png']:
-    read = coco.read_picture(str(tmp_path / name))
+    read = read_picture(str(tmp_path / name))
     assert read.dtype == np.uint8, name
     assert read.shape == (64, 96, 3), name
     wanted = np.repeat(image[..., 1:2], 3, 2) if 'grey' in name else image[..., ::-1]

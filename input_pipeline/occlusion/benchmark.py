@@ -29,8 +29,9 @@ from input_pipeline import pairs, stream
 from input_pipeline.occlusion import recipes
 from input_pipeline.occlusion.pasting import paste
 from input_pipeline.pairs import PairMaker
-from input_pipeline.sources.coco import read_json, read_picture
+from input_pipeline.sources.coco import read_json
 from input_pipeline.sources.masks import parsed
+from input_pipeline.sources.pictures import read_picture
 from input_pipeline.sources.source import Source
 
 FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}

@@ -5,7 +5,6 @@ import json
 import os
 from typing import Any, TypedDict
 
-import cv2
 import msgspec
 import numpy as np
 
@@ -14,6 +13,7 @@ from dslope_jax.errors import UserError
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources import categories, checks, findings, masks
+from input_pipeline.sources.pictures import read_picture
 from input_pipeline.sources.source import Source
 
 HOW_TO_GET = (
@@ -186,45 +186,6 @@ def check_lists(data, path, keys):
     if odd is not None:
       raise UserError(f"{path}: entry {odd} of '{key}' is not a dict; get or mend the file")
   return data
-
-
-def read_picture(path, size=(0, 0)):
-  """(H,W,3) uint8 RGB of a picture file, as stored: EXIF rotation is ignored, as COCO does.
-
-  size: the (width, height) that its annotation states, (0, 0) if it states none.
-  Raises OSError naming the file if it is missing, broken, or of another size.
-  """
-  try:
-    data = np.fromfile(path, np.uint8)
-  except OSError as error:
-    raise OSError(f"picture '{path}' cannot be opened ({error.strerror})") from None
-  if _is_cut_jpeg(data):
-    raise OSError(f"picture '{path}' is broken: the JPEG file ends too early")
-  try:
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-  except cv2.error:  # an empty file, or a size beyond all measure
-    image = None
-  if image is None:
-    raise OSError(f"picture '{path}' is broken or of an unknown format")
-  h, w = image.shape[:2]
-  if size[0] and (w, h) != tuple(size):
-    raise OSError(f"picture '{path}' is {w}x{h}, its annotation says {size[0]}x{size[1]}")
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _is_cut_jpeg(data):
-  """OpenCV fills what is missing of a JPEG file with grey, so the end is looked for here.
-
-  The last scan must end with an end marker; within a scan neither marker can occur. It is nearly
-  always in the last bytes; some files carry more after it.
-  """
-  if data[:2].tobytes() != b'\xff\xd8':
-    return False
-  for part in (data[-1024:], data):
-    text = part.tobytes()
-    if text.rfind(b'\xff\xd9') > text.rfind(b'\xff\xda'):
-      return False
-  return True
 
 
 def read_row(files, sizes, row):

@@ -15,7 +15,8 @@ import scipy.io
 from dslope_jax import skeletons
 from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
-from input_pipeline.sources.coco import read_json, read_picture
+from input_pipeline.sources.coco import read_json
+from input_pipeline.sources.pictures import read_picture
 from input_pipeline.sources.source import Source
 
 _HOW_TO_GET = (
