@@ -83,12 +83,15 @@ def first_of_equals(images, poses):
   return np.array(list(seen.values()), np.int64)
 
 
-def check(table: Table) -> list[Finding]:
-  """What looks wrong; where the unit or the form of boxes is, the rest is not looked at."""
+def check(table: Table, placed=True) -> list[Finding]:
+  """What looks wrong; where the unit or the form of boxes is, the rest is not looked at.
+
+  placed: joints should be where pictures and boxes are; those of a poor network need not.
+  """
   with np.errstate(invalid='ignore', over='ignore'):
     places = _places(table)
     found = _units(table, places) + _corners(table, places)
-    if any(f.severity == 'error' for f in found):
+    if not placed or any(f.severity == 'error' for f in found):
       return found
     return found + _outside_pictures(table, places) + _outside_boxes(table, places) + _points(
       table, places)
@@ -112,8 +115,8 @@ def _places(table):
     np.where(labelled, table.joints, -np.inf).max(1, initial=-np.inf))
 
 
-def _severity(rows, among):
-  return 'error' if 2 * rows.sum() > among.sum() else 'warning'
+def _severity(rows, among, least=1):
+  return 'error' if rows.sum() >= least and 2 * rows.sum() > among.sum() else 'warning'
 
 
 def _units(t, at):
@@ -141,29 +144,21 @@ def _units(t, at):
 def _corners(t, at):
   """Boxes that fit better as x1, y1, x2, y2."""
   x, y, a, b = t.box.T
-  w, h = t.size.T
-  usable = at.has_box & (at.has_pose | (w > 0))
-  opposite = usable & (a > x) & (b > y)
-  differ = (x > _CLOSE * a) | (y > _CLOSE * b)  # at the origin both readings are one
-  # As x, y, width, height the box leaves its picture, as corners it does not.
-  out = ((x + a > (1 + _CLOSE) * w) | (y + b > (1 + _CLOSE) * h)) & (w > 0)
-  out &= (a <= (1 + _CLOSE) * w) & (b <= (1 + _CLOSE) * h)
-  as_sides = _overlap(at, t.box[:, :2], t.box[:, :2] + t.box[:, 2:])
-  as_corners = _overlap(at, t.box[:, :2], t.box[:, 2:])
-  tighter = at.has_pose & (as_corners > as_sides)
-  votes = opposite & differ & (out | tighter) & ~(at.has_pose & ~tighter)
-  told = usable & (differ | ~opposite)
-  if 2 * votes.sum() > told.sum():
-    return [finding(
-      'boxes-are-corners', 'error', f'{votes.sum()} of {told.sum()} boxes fit their '
-      f'{"joints" if at.has_pose.any() else "picture"} as corners x1, y1, x2, y2, not as x, y, '
-      'width, height: the bbox leaves its picture or is far larger than the person', votes, t.ids,
-      'write width and height as bbox[2:]')]
-  sure = votes & out & tighter & (as_corners > 0.5)
+  low, side, beyond = t.box[:, :2], t.box[:, 2:], (1 + _CLOSE) * t.size
+  known, opposite = (t.size > 0).all(1), (side > low).all(1)
+  # Near the origin both readings are nearly one, and it matters little which is right.
+  told = at.has_box & (at.has_pose | known) & ~(opposite & (a * b < 1.25 * (a - x) * (b - y)))
+  out = known & (low + side > beyond).any(1) & (side <= beyond).all(1)
+  tighter = _overlap(at, low, side) > 1.15 * _overlap(at, low, low + side)
+  slack = _CLOSE * (side - low)
+  holds = (at.low >= low - slack).all(1) & (at.high <= side + slack).all(1)
+  votes = told & opposite & (out | (holds & tighter))
+  most = votes.sum() > 1 and 2 * votes.sum() > told.sum()
+  rows = votes if most else votes & out & holds & tighter
   return [finding(
-    'boxes-are-corners', 'warning', f'{sure.sum()} of {told.sum()} boxes leave their picture and '
-    'fit it and their joints as corners x1, y1, x2, y2', sure, t.ids,
-    'write width and height as bbox[2:]')] if sure.any() else []
+    'boxes-are-corners', 'error' if most else 'warning',
+    f'{rows.sum()} of {told.sum()} boxes leave their picture or joints as x, y, width, height and '
+    'fit them as corners x1, y1, x2, y2', rows, t.ids, 'write width and height as bbox[2:]')] if rows.any() else []
 
 
 def _overlap(at, low, high):
@@ -184,8 +179,8 @@ def _outside_pictures(t, at):
   leaves |= large
   if leaves.any():
     turned = leaves & (x + a <= (1 + _CLOSE) * h) & (y + b <= (1 + _CLOSE) * w)
-    hint = ' (with width and height of the picture exchanged they fit)' * (
-      2 * turned.sum() > leaves.sum())
+    hint = (' (with width and height of the picture exchanged they fit)'
+            if 2 * turned.sum() > leaves.sum() else '')
     found.append(finding(
       'boxes-leave-pictures', 'warning', f'{leaves.sum()} of {known_box.sum()} boxes reach far out '
       f'of their picture or are larger{hint}', leaves, t.ids,
@@ -198,7 +193,7 @@ def _outside_pictures(t, at):
   rows = told & far.any(1) | most
   if rows.any():
     found.append(finding(
-      'joints-outside-pictures', _severity(most, told), f'{rows.sum()} of {told.sum()} people have '
+      'joints-outside-pictures', _severity(most, told, 3), f'{rows.sum()} of {told.sum()} people have '
       'labelled joints far outside of their picture', rows, t.ids,
       'check the joints, and the width and height of the pictures; what is not in the picture has '
       'v = 0'))
@@ -211,7 +206,7 @@ def _outside_boxes(t, at):
   inside = ((t.joints >= corner - _FAR * side) & (t.joints <= corner + (1 + _FAR) * side)).all(2)
   rows = told & (2 * (inside & t.labelled).sum(1) < t.labelled.sum(1))
   return [finding(
-    'joints-outside-boxes', _severity(rows, told), f'{rows.sum()} of {told.sum()} people have most '
+    'joints-outside-boxes', _severity(rows, told, 3), f'{rows.sum()} of {told.sum()} people have most '
     'of their joints outside of their box', rows, t.ids,
     'check that joints and boxes are in pixels of one picture, x before y, and of one person')
   ] if rows.any() else []

@@ -115,7 +115,7 @@ def _of_counts(people, source):
   zeros = (differ & (stated == 0)).sum()
   return [finding(
     'num_keypoints-differ', 'warning', f'num_keypoints of {differ.sum()} people is not the number '
-    f'of their labelled joints{f"; {zeros} with 0 are ignored by metrics" * bool(zeros)}', differ,
+    'of their labelled joints' + f'; {zeros} with 0 are ignored by metrics' * bool(zeros), differ,
     source.annotation_id, 'leave num_keypoints away, it is counted')]
 
 
