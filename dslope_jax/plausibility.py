@@ -94,7 +94,7 @@ def check(table: Table, placed=True) -> list[Finding]:
   """
   with np.errstate(invalid='ignore', over='ignore'):
     places = _places(table)
-    found = _units(table, places) + _corners(table, places)
+    found = _units(table, places) + _corners(table, places) + _centres(table, places)
     if not placed or any(f.severity == 'error' for f in found):
       return found
     return found + _outside_pictures(table, places) + _outside_boxes(table, places) + _points(
@@ -131,8 +131,9 @@ def _units(t, at):
     rows = told & (np.abs(t.box) <= largest).all(1)
     poses = at.has_pose & (told | ~at.has_box)
     low = poses & (at.high <= largest).all(1) & (at.low >= -largest).all(1)
-    if kind == 'percent' and (rows.sum() < max(8, told.sum()) or low.sum() < poses.sum()):
-      continue  # small numbers are common; only all of them are telling
+    if kind == 'percent':  # numbers below 100 are common; only all of them are telling
+      rows &= rows.sum() == max(8, told.sum())
+      low &= low.sum() == max(8, poses.sum())
     found += findings(
       f'boxes-are-{kind}', _severity(rows, told), f'{{}} of {told.sum()} boxes look like {words}, '
       'not pixels', rows, t.ids, 'multiply them by the width and height of the picture')
@@ -141,6 +142,8 @@ def _units(t, at):
       f'joints-are-{kind}', _severity(low, poses), f'the joints of {{}} of {poses.sum()} people '
       f'look like {words}, not pixels', low, t.ids,
       'multiply x and y by the width and height of the picture')
+    if found:
+      break  # shares are also below 100
   return found
 
 
@@ -152,15 +155,32 @@ def _corners(t, at):
   # Near the origin both readings are nearly one, and it matters little which is right.
   told = at.has_box & (at.has_pose | known) & ~(opposite & (a * b < 1.25 * (a - x) * (b - y)))
   out = known & (low + side > beyond).any(1) & (side <= beyond).all(1)
-  tighter = _overlap(at, low, side) > 1.15 * _overlap(at, low, low + side)
-  slack = _CLOSE * (side - low)
-  holds = (at.low >= low - slack).all(1) & (at.high <= side + slack).all(1)
-  votes = told & opposite & (out | (holds & tighter))
+  fits = _holds(at, low, side) & (_overlap(at, low, side) > 1.15 * _overlap(at, low, low + side))
+  votes = told & opposite & (out | fits)
   most = votes.sum() > 1 and 2 * votes.sum() > told.sum()
   return findings(
     'boxes-are-corners', 'error' if most else 'warning', f'{{}} of {told.sum()} boxes leave their '
     'picture or joints as x, y, width, height and fit them as corners x1, y1, x2, y2',
-    votes if most else votes & out & holds & tighter, t.ids, 'write width and height as bbox[2:]')
+    votes if most else votes & out & fits, t.ids, 'write width and height as bbox[2:]')
+
+
+def _centres(t, at):
+  """Boxes that fit better as centre x, y, width, height."""
+  low, side = t.box[:, :2], t.box[:, 2:]
+  told = at.has_box & at.has_pose
+  votes = told & _holds(at, low - side / 2, low + side / 2) & (
+    _overlap(at, low - side / 2, low + side / 2) > 1.5 * _overlap(at, low, low + side))
+  most = votes.sum() > 2 and 2 * votes.sum() > told.sum()
+  return findings(
+    'boxes-are-centres', 'error', f'{{}} of {told.sum()} boxes fit their joints as centre x, y, '
+    'width, height, not as corner x, y, width, height', votes & most, t.ids,
+    'subtract half of the width from x and half of the height from y')
+
+
+def _holds(at, low, high):
+  """(N,) whether boxes hold all labelled joints."""
+  slack = _CLOSE * (high - low)
+  return (at.low >= low - slack).all(1) & (at.high <= high + slack).all(1)
 
 
 def _overlap(at, low, high):
