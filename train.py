@@ -4,7 +4,7 @@
 
 The same command resumes an interrupted run, from its newest checkpoint. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
-facts.json and eval_STEP/ with results, predictions and pictures of each evaluation.
+facts.json, findings.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
 import contextlib
 import os
@@ -74,6 +74,7 @@ def _set_up(config, folder, allow_change):
   mesh = sharding.make_mesh()
   task = tasks.build(config, folder)
   workdir.check_facts(folder, task.facts, task.digest, allow_change)
+  workdir.write_findings(folder, task.findings)
   per_epoch = task.samples / config.batch_size
   total = optimizers.to_steps(config.duration, per_epoch)
   if total < 1:

@@ -54,10 +54,14 @@ class Table(NamedTuple):
   labelled: np.ndarray
 
 
-def finding(kind, severity, text, rows, ids, mend):
-  """A `Finding` of the entries at `rows`, (M,) numbers or (N,) bool, of ids (N,)."""
+def findings(kind, severity, text, rows, ids, mend) -> list[Finding]:
+  """A `Finding` of the entries at `rows`, (M,) numbers or (N,) bool, of ids (N,); [] without any.
+
+  '{}' in the text becomes their number.
+  """
   rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-  return Finding(kind, severity, text, len(rows), tuple(ids[rows[:3]].tolist()), mend)
+  some = tuple(ids[rows[:3]].tolist())
+  return [Finding(kind, severity, text.format(len(rows)), len(rows), some, mend)] * bool(len(rows))
 
 
 def line(found: Finding, what='annotation') -> str:
@@ -66,9 +70,9 @@ def line(found: Finding, what='annotation') -> str:
   return f'{found.text}{some * bool(found.ids)}; {found.mend}'
 
 
-def refuse(findings, where, what='annotation'):
+def refuse(found, where, what='annotation'):
   """Raises ImplausibleError with the first error, if any, and the kinds of the rest."""
-  errors = [f for f in findings if f.severity == 'error']
+  errors = [f for f in found if f.severity == 'error']
   if errors:
     more = f' (and {len(errors) - 1} more: {", ".join(f.kind for f in errors[1:])})'
     raise ImplausibleError(f'{where}: {line(errors[0], what)}{more * (len(errors) > 1)}', errors)
@@ -83,12 +87,15 @@ def first_of_equals(images, poses):
   return np.array(list(seen.values()), np.int64)
 
 
-def check(table: Table) -> list[Finding]:
-  """What looks wrong; where the unit or the form of boxes is, the rest is not looked at."""
+def check(table: Table, placed=True) -> list[Finding]:
+  """What looks wrong; where the unit or the form of boxes is, the rest is not looked at.
+
+  placed: joints should be where pictures and boxes are; those of a poor network need not.
+  """
   with np.errstate(invalid='ignore', over='ignore'):
     places = _places(table)
-    found = _units(table, places) + _corners(table, places)
-    if any(f.severity == 'error' for f in found):
+    found = _units(table, places) + _corners(table, places) + _centres(table, places)
+    if not placed or any(f.severity == 'error' for f in found):
       return found
     return found + _outside_pictures(table, places) + _outside_boxes(table, places) + _points(
       table, places)
@@ -112,8 +119,8 @@ def _places(table):
     np.where(labelled, table.joints, -np.inf).max(1, initial=-np.inf))
 
 
-def _severity(rows, among):
-  return 'error' if 2 * rows.sum() > among.sum() else 'warning'
+def _severity(rows, among, least=1):
+  return 'error' if rows.sum() >= least and 2 * rows.sum() > among.sum() else 'warning'
 
 
 def _units(t, at):
@@ -124,46 +131,56 @@ def _units(t, at):
     rows = told & (np.abs(t.box) <= largest).all(1)
     poses = at.has_pose & (told | ~at.has_box)
     low = poses & (at.high <= largest).all(1) & (at.low >= -largest).all(1)
-    if kind == 'percent' and (rows.sum() < max(8, told.sum()) or low.sum() < poses.sum()):
-      continue  # small numbers are common; only all of them are telling
-    if rows.any():
-      found.append(finding(
-        f'boxes-are-{kind}', _severity(rows, told), f'{rows.sum()} of {told.sum()} boxes look like '
-        f'{words}, not pixels', rows, t.ids, _SCALE.format('them')))
+    if kind == 'percent':  # numbers below 100 are common; only all of them are telling
+      rows &= rows.sum() == max(8, told.sum())
+      low &= low.sum() == max(8, poses.sum())
+    found += findings(
+      f'boxes-are-{kind}', _severity(rows, told), f'{{}} of {told.sum()} boxes look like {words}, '
+      'not pixels', rows, t.ids, 'multiply them by the width and height of the picture')
     low &= ~at.has_box | (t.box[:, 2:].max(1) > 2 * largest)
-    if low.any():
-      found.append(finding(
-        f'joints-are-{kind}', _severity(low, poses), f'the joints of {low.sum()} of {poses.sum()} '
-        f'people look like {words}, not pixels', low, t.ids, _SCALE.format('x and y')))
+    found += findings(
+      f'joints-are-{kind}', _severity(low, poses), f'the joints of {{}} of {poses.sum()} people '
+      f'look like {words}, not pixels', low, t.ids,
+      'multiply x and y by the width and height of the picture')
+    if found:
+      break  # shares are also below 100
   return found
 
 
 def _corners(t, at):
   """Boxes that fit better as x1, y1, x2, y2."""
   x, y, a, b = t.box.T
-  w, h = t.size.T
-  usable = at.has_box & (at.has_pose | (w > 0))
-  opposite = usable & (a > x) & (b > y)
-  differ = (x > _CLOSE * a) | (y > _CLOSE * b)  # at the origin both readings are one
-  # As x, y, width, height the box leaves its picture, as corners it does not.
-  out = ((x + a > (1 + _CLOSE) * w) | (y + b > (1 + _CLOSE) * h)) & (w > 0)
-  out &= (a <= (1 + _CLOSE) * w) & (b <= (1 + _CLOSE) * h)
-  as_sides = _overlap(at, t.box[:, :2], t.box[:, :2] + t.box[:, 2:])
-  as_corners = _overlap(at, t.box[:, :2], t.box[:, 2:])
-  tighter = at.has_pose & (as_corners > as_sides)
-  votes = opposite & differ & (out | tighter) & ~(at.has_pose & ~tighter)
-  told = usable & (differ | ~opposite)
-  if 2 * votes.sum() > told.sum():
-    return [finding(
-      'boxes-are-corners', 'error', f'{votes.sum()} of {told.sum()} boxes fit their '
-      f'{"joints" if at.has_pose.any() else "picture"} as corners x1, y1, x2, y2, not as x, y, '
-      'width, height: the bbox leaves its picture or is far larger than the person', votes, t.ids,
-      'write width and height as bbox[2:]')]
-  sure = votes & out & tighter & (as_corners > 0.5)
-  return [finding(
-    'boxes-are-corners', 'warning', f'{sure.sum()} of {told.sum()} boxes leave their picture and '
-    'fit it and their joints as corners x1, y1, x2, y2', sure, t.ids,
-    'write width and height as bbox[2:]')] if sure.any() else []
+  low, side, beyond = t.box[:, :2], t.box[:, 2:], (1 + _CLOSE) * t.size
+  known, opposite = (t.size > 0).all(1), (side > low).all(1)
+  # Near the origin both readings are nearly one, and it matters little which is right.
+  told = at.has_box & (at.has_pose | known) & ~(opposite & (a * b < 1.25 * (a - x) * (b - y)))
+  out = known & (low + side > beyond).any(1) & (side <= beyond).all(1)
+  fits = _holds(at, low, side) & (_overlap(at, low, side) > 1.15 * _overlap(at, low, low + side))
+  votes = told & opposite & (out | fits)
+  most = votes.sum() > 1 and 2 * votes.sum() > told.sum()
+  return findings(
+    'boxes-are-corners', 'error' if most else 'warning', f'{{}} of {told.sum()} boxes leave their '
+    'picture or joints as x, y, width, height and fit them as corners x1, y1, x2, y2',
+    votes if most else votes & out & fits, t.ids, 'write width and height as bbox[2:]')
+
+
+def _centres(t, at):
+  """Boxes that fit better as centre x, y, width, height."""
+  low, side = t.box[:, :2], t.box[:, 2:]
+  told = at.has_box & at.has_pose
+  votes = told & _holds(at, low - side / 2, low + side / 2) & (
+    _overlap(at, low - side / 2, low + side / 2) > 1.5 * _overlap(at, low, low + side))
+  most = votes.sum() > 2 and 2 * votes.sum() > told.sum()
+  return findings(
+    'boxes-are-centres', 'error', f'{{}} of {told.sum()} boxes fit their joints as centre x, y, '
+    'width, height, not as corner x, y, width, height', votes & most, t.ids,
+    'subtract half of the width from x and half of the height from y')
+
+
+def _holds(at, low, high):
+  """(N,) whether boxes hold all labelled joints."""
+  slack = _CLOSE * (high - low)
+  return (at.low >= low - slack).all(1) & (at.high <= high + slack).all(1)
 
 
 def _overlap(at, low, high):
@@ -174,35 +191,26 @@ def _overlap(at, low, high):
 
 
 def _outside_pictures(t, at):
-  found, known = [], t.size.min(1) > 0
-  w, h = t.size.T
-  x, y, a, b = t.box.T
-  known_box = known & at.has_box
-  large = known_box & ((a > (1 + _CLOSE) * w) | (b > (1 + _CLOSE) * h))
-  leaves = (x < -_FAR * w) | (y < -_FAR * h) | (x + a > (1 + _FAR) * w) | (y + b > (1 + _FAR) * h)
-  leaves &= known_box | large
-  leaves |= large
-  if leaves.any():
-    turned = leaves & (x + a <= (1 + _CLOSE) * h) & (y + b <= (1 + _CLOSE) * w)
-    hint = ' (with width and height of the picture exchanged they fit)' * (
-      2 * turned.sum() > leaves.sum())
-    found.append(finding(
-      'boxes-leave-pictures', 'warning', f'{leaves.sum()} of {known_box.sum()} boxes reach far out '
-      f'of their picture or are larger{hint}', leaves, t.ids,
-      'check the boxes, and the width and height of the pictures'))
-  reach = np.stack([w, h], 1)[:, None]
-  far = ((t.joints < -_FAR * reach) | (t.joints > (1 + _FAR) * reach)).any(2) & t.labelled
-  out = ((t.joints < -_CLOSE * reach) | (t.joints > (1 + _CLOSE) * reach)).any(2) & t.labelled
+  known = (t.size > 0).all(1)
+  low, high = t.box[:, :2], t.box[:, :2] + t.box[:, 2:]
+  leaves = (low < -_FAR * t.size) | (high > (1 + _FAR) * t.size)
+  leaves = known & at.has_box & (leaves | (t.box[:, 2:] > (1 + _CLOSE) * t.size)).any(1)
+  turned = leaves & (high <= (1 + _CLOSE) * t.size[:, ::-1]).all(1)
+  hint = (' (with width and height of the picture exchanged they fit)'
+          if 2 * turned.sum() > leaves.sum() else '')
+  reach = t.size[:, None]
+  far, out = (t.labelled & ((t.joints < -share * reach) | (t.joints > (1 + share) * reach)).any(2)
+              for share in (_FAR, _CLOSE))
   told = known & t.labelled.any(1)
   most = told & (2 * out.sum(1) > t.labelled.sum(1))
-  rows = told & far.any(1) | most
-  if rows.any():
-    found.append(finding(
-      'joints-outside-pictures', _severity(most, told), f'{rows.sum()} of {told.sum()} people have '
-      'labelled joints far outside of their picture', rows, t.ids,
-      'check the joints, and the width and height of the pictures; what is not in the picture has '
-      'v = 0'))
-  return found
+  return findings(
+    'boxes-leave-pictures', 'warning', f'{{}} of {(known & at.has_box).sum()} boxes reach far out '
+    f'of their picture or are larger{hint}', leaves, t.ids,
+    'check the boxes, and the width and height of the pictures') + findings(
+    'joints-outside-pictures', _severity(most, told, 3), f'{{}} of {told.sum()} people have '
+    'labelled joints far outside of their picture', told & far.any(1) | most, t.ids,
+    'check the joints, and the width and height of the pictures; what is not in the picture has '
+    'v = 0')
 
 
 def _outside_boxes(t, at):
@@ -210,15 +218,13 @@ def _outside_boxes(t, at):
   corner, side = t.box[:, None, :2], t.box[:, None, 2:]
   inside = ((t.joints >= corner - _FAR * side) & (t.joints <= corner + (1 + _FAR) * side)).all(2)
   rows = told & (2 * (inside & t.labelled).sum(1) < t.labelled.sum(1))
-  return [finding(
-    'joints-outside-boxes', _severity(rows, told), f'{rows.sum()} of {told.sum()} people have most '
-    'of their joints outside of their box', rows, t.ids,
+  return findings(
+    'joints-outside-boxes', _severity(rows, told, 3), f'{{}} of {told.sum()} people have most of '
+    'their joints outside of their box', rows, t.ids,
     'check that joints and boxes are in pixels of one picture, x before y, and of one person')
-  ] if rows.any() else []
 
 
 def _points(t, at):
   rows = at.has_pose & (at.high == at.low).all(1) & (t.labelled.sum(1) > 1)
-  return [finding(
-    'joints-at-one-point', 'warning', f'{rows.sum()} people have all their joints at one point',
-    rows, t.ids, 'mark them as not labelled (v = 0)')] if rows.any() else []
+  return findings('joints-at-one-point', 'warning', '{} people have all their joints at one point',
+                  rows, t.ids, 'mark them as not labelled (v = 0)')

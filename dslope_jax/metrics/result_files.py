@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.io
 
+from dslope_jax import plausibility
 from dslope_jax.errors import UserError
 
 _MEND = 'mend or remove it'
-_BEYOND = 0.05  # of the picture's side: further than a detector's box reaches over the border
 
 
 class Results(NamedTuple):
@@ -45,7 +45,7 @@ def read_results(path, truth, num_keypoints) -> Results:
   results = Results(np.array([e['image_id'] for e in entries], np.int64), joints[..., :2],
                     joints[..., 2], np.array([e['score'] for e in entries], np.float64))
   _refuse_doubles(results, path)
-  _refuse_corners(entries, pictures, path)
+  _refuse_implausible(entries, results, pictures, path)
   return results
 
 
@@ -59,7 +59,7 @@ def write_mpii(path, keypoints):
 
 def _parse(path):
   try:
-    with open(path, encoding='utf-8') as f:
+    with open(path, encoding='utf-8-sig') as f:  # some programs begin with a mark
       entries = json.load(f)
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
@@ -118,38 +118,33 @@ def _joint_problem(joints, num_keypoints):
 
 
 def _refuse_doubles(results, path):
-  """UserError if one picture has the same pose twice, as when parts of a run were joined."""
-  seen = {}
-  for i, (number, pose) in enumerate(zip(results.image_id.tolist(), results.keypoints,
-                                         strict=True)):
-    first = seen.setdefault((number, pose.tobytes()), i)
-    if first != i:
-      raise UserError(f'{path}: entries {first} and {i} are the same pose of picture {number}; '
-                       'were the parts of a run joined twice? Keep one of them')
+  """UserError if one picture has the same pose twice, as when parts of a run were joined; but for
+  poses of zeros alone, which stand for people without joints."""
+  rows = np.flatnonzero(results.keypoints.any((1, 2)))
+  images, poses = results.image_id[rows], results.keypoints[rows]
+  again = np.setdiff1d(np.arange(len(rows)), plausibility.first_of_equals(images, poses))
+  if again.size:
+    i = again[0]
+    first = np.flatnonzero((images == images[i]) & (poses == poses[i]).all((1, 2)))[0]
+    raise UserError(f'{path}: entries {rows[first]} and {rows[i]} are the same pose of picture '
+                    f'{images[i]}; were the parts of a run joined twice? Keep one of them')
 
 
-def _refuse_corners(entries, pictures, path):
-  """UserError if the boxes must be two corners: most reach far out of pictures that they fit."""
-  told = out = 0
-  for i, entry in enumerate(entries):
-    box, image = entry.get('bbox'), pictures[entry['image_id']]
-    if box is None:
-      continue
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
+def _refuse_implausible(entries, results, pictures, path):
+  """UserError if joints or boxes cannot be in pixels of their pictures, or boxes are corners."""
+  given = [entry.get('bbox') for entry in entries]
+  for i, box in enumerate(given):
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(
+        map(_finite, box))):
       raise UserError(f'{path}: entry {i} has the bbox {_shown(box)}, not four finite numbers x, '
-                       f'y, width, height; {_MEND}')
-    x, y, a, b = box
-    w, h = image.get('width'), image.get('height')
-    if not w or not h:
-      continue
-    if a <= x or b <= y:
-      return  # no corner opposite to the first one
-    told += 1
-    reach_w, reach_h = (1 + _BEYOND) * w, (1 + _BEYOND) * h
-    out += (x + a > reach_w or y + b > reach_h) and a <= reach_w and b <= reach_h
-  if out > told / 2:
-    raise UserError(f'{path}: {out} of {told} boxes leave their picture as x, y, width, height '
-                     'and fit it as corners x1, y1, x2, y2; write width and height as bbox[2:]')
+                      f'y, width, height; {_MEND}')
+  sizes = [[pictures[entry['image_id']].get(side) or 0 for side in ('width', 'height')]
+           for entry in entries]
+  posed = results.keypoints.any((1, 2))
+  plausibility.refuse(plausibility.check(plausibility.Table(
+    np.arange(len(entries)), np.array(sizes, np.float64).reshape(-1, 2),
+    np.array([box or [np.nan] * 4 for box in given], np.float64).reshape(-1, 4), results.keypoints,
+    np.broadcast_to(posed[:, None], results.keypoint_scores.shape)), placed=False), path, 'entry')
 
 
 def _finite(value):

@@ -23,7 +23,8 @@ class Task(NamedTuple):
   example: a batch of shapes, B = 1. samples: of an epoch; 0 without training.
   stream: first step -> this process's batches, with the fields that the loss reads.
   evals: {entry of config.evals: its set}. digest: of all training samples.
-  look_at: files, besides those of the loop, that show how a run went.
+  look_at: files, besides those of the loop, that show how a run went. findings: {set: what looked
+  wrong with it, `plausibility.Finding`s that are warnings}; they were printed when it was loaded.
   """
   system: System
   facts: Facts
@@ -33,6 +34,7 @@ class Task(NamedTuple):
   evals: dict[str, EvalSet]
   digest: str = ''
   look_at: tuple[str, ...] = ()
+  findings: dict[str, tuple] = {}
 
 
 class Serving(NamedTuple):

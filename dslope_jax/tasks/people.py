@@ -1,10 +1,12 @@
 """The people that a config names: to train on, held out, to evaluate; and their patch bank."""
 import concurrent.futures
+import functools
 import json
 import os
 
 import numpy as np
 
+from dslope_jax import plausibility
 from dslope_jax.errors import UserError
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
@@ -12,18 +14,30 @@ from input_pipeline.occlusion import bank as patch_bank
 from input_pipeline.occlusion import recipes
 from input_pipeline.prepared import area, writing
 from input_pipeline.prepared import reading as prepared
-from input_pipeline.sources import held_out
+from input_pipeline.sources import findings, held_out
 from input_pipeline.sources.source import Source
 
 
 def load_source(config, split, data=None) -> Source:
-  """The people of a split.
+  """The people of a split; what looks wrong with them is printed.
 
   data: section `evals.NAME.data`; its empty fields are those of `config.data`.
   """
   name, root, loader = _where(config, data)
-  return sources.load(name, split, aspect=_aspect(config), **({'root': root} if root else {}),
-                      **loader)
+  return told(sources.load(name, split, aspect=_aspect(config),
+                           **({'root': root} if root else {}), **loader))
+
+
+def told(source: Source) -> Source:
+  """The same source; its findings are printed, each once in a process."""
+  for found in source.findings:
+    _print_once(f'warning: {source.name} {source.split}: {plausibility.line(found)}')
+  return source
+
+
+@functools.cache
+def _print_once(text):
+  print(text, flush=True)
 
 
 def _aspect(config):
@@ -117,8 +131,8 @@ def _training_people(config):
     return load_source(config, data.train_split)
   aspect, meta = _aspect(config), prepared.read_meta(data.prepared, data.train_split)
   prepared.check_fit(meta, crops_asked(config), data.prepared)
-  return prepared.load(data.train_split, root=data.prepared, aspect=aspect,
-                       ground_truth=data.holdout > 0)
+  return told(findings.checked(prepared.load(
+    data.train_split, root=data.prepared, aspect=aspect, ground_truth=data.holdout > 0)))
 
 
 def crops_asked(config) -> dict:

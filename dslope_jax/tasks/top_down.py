@@ -37,16 +37,20 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   bank = people.load_bank(config, workdir, source)
   system = systems.build(facts, **config.system.to_dict())
-  evals = {name: _eval_set(config, name, system, facts, bank, held_out, stored_fits, training)
-           for name in config.evals}
+  scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
+  evals = {name: _eval_set(config, name, *scored[name], system, facts, bank, held_out, stored_fits,
+                           training) for name in config.evals}
+  found = {f'{s.name} {s.split}': s.findings for s in (
+    *[source] * training, *(people for people, _ in scored.values()))}
   if not training:
-    return Task(system, facts, example(facts), 0, None, evals)
+    return Task(system, facts, example(facts), 0, None, evals, findings=found)
   maker = PairMaker(source, size, bank, config.data.recipe, config.seed,
                     geometry.Augmentation(**config.data.augmentation),
                     people.unbiased_crops(config), system.fields['loss'])
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
-  return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet)
+  return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
+              found)
 
 
 def serve(config, facts: Facts) -> Serving:
@@ -98,9 +102,8 @@ def example(facts: Facts) -> dict:
           'covered': shape((1, k), np.bool_)}
 
 
-def _eval_set(config, name, system, facts, bank, held_out, stored_fits, training):
+def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits, training):
   entry = config.evals[name]
-  source, boxes = _scored_people(config, name, entry)
   if source.skeleton.names != facts.skeleton.names:
     raise UserError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
@@ -145,6 +148,7 @@ def _scored_people(config, name, entry):
     source, elsewhere = detections.with_detections(
       source, entry.boxes, aspect=size[0] / size[1],
       padding=people.padding_of(config, entry.data))
+    people.told(source)
     boxes = os.path.basename(entry.boxes)
     print(f"{entry.split}: {len(source)} boxes of '{entry.boxes}'; {elsewhere} more are on "
           'pictures outside this split')

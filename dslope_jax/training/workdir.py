@@ -91,6 +91,12 @@ def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
   _write(pathlib.Path(path), now)
 
 
+def write_findings(workdir, found):
+  """Keeps `Task.findings`, what looked wrong with the data, in findings.json."""
+  _write(pathlib.Path(workdir) / 'findings.json',
+         {name: [finding._asdict() for finding in of] for name, of in found.items()})
+
+
 def read_facts(workdir) -> Facts:
   """The facts of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'facts.json')

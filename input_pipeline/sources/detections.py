@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from dslope_jax import plausibility
 from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.checks import stated_sizes
@@ -23,7 +24,8 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
   Each box takes the keypoints of the annotated person that it overlaps most, at least by min_iou;
   they place the occluder and are never shown to a network. A box that meets nobody has none; it
   counts as a false alarm, also on a picture without people.
-  Returns the source and the number of boxes on pictures that the source does not have.
+  Returns the source, with the findings of the file beside its own, and the number of boxes on
+  pictures that the source does not have.
   Raises UserError naming the file and the entry.
   """
   source.need_pictures("a detector's box")
@@ -31,15 +33,16 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
     raise UserError(f"a detector's box needs pictures in files, which {source.name} has not; "
                      "evaluate with boxes 'gt'")
   detections = read_json(path)
-  truth, category = source.as_coco(), source.category_id
+  truth = source.as_coco()
+  categories = [category['id'] for category in truth['categories']]
   rows_of = {}
   for row, image in enumerate(source.image_id.tolist()):
     rows_of.setdefault(image, []).append(row)
   images = {image['id']: image for image in truth['images']}
-  boxes, scores, entries, rows, elsewhere = [], [], [], [], 0
+  boxes, scores, entries, rows, numbers, flat, elsewhere = [], [], [], [], [], [], 0
   for i, d in enumerate(detections):
     try:
-      if d.get('category_id', category) != category:
+      if d.get('category_id', categories[0]) not in categories:
         continue
       box, score, image = [float(v) for v in d['bbox']], float(d['score']), int(d['image_id'])
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
@@ -49,18 +52,22 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
                        'height) and score; mend or remove it')
     if image not in images:
       elsewhere += 1
-    elif box[2] > 0 and box[3] > 0:
+    elif min(box[2:]) <= 0:
+      flat.append(i)
+    else:
       overlap = _iou(box, source.box[rows_of.get(image, [])])
       near = overlap.size > 0 and overlap.max() >= min_iou
       rows.append(rows_of[image][int(overlap.argmax())] if near else -1)
+      numbers.append(i)
       boxes.append(box)
       scores.append(score)
       entries.append(images[image])
   if not boxes:
-    raise UserError(f'{path}: none of its {len(detections)} boxes is of category {category} and '
-                     f'on a picture of {source.name} {source.split}; is it the file of another '
+    raise UserError(f'{path}: none of its {len(detections)} boxes is of category {categories[0]} '
+                     f'and on a picture of {source.name} {source.split}; is it the file of another '
                      'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
+  found = _findings(boxes, stated_sizes(entries), numbers, flat, path)
   center, scale = box_to_center_scale(boxes.T, aspect, padding)
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
   nobody = lambda column: np.zeros_like(column, shape=(1, *column.shape[1:]))  # row -1
@@ -70,7 +77,21 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
     source, **of_person, image_id=np.array([e['id'] for e in entries], np.int64), file=files,
     box=boxes, center=center, scale=scale, box_score=np.array(scores, np.float32),
     read=functools.partial(read_row, files, stated_sizes(entries)), ground_truth=truth,
-    mask=lambda row: None, parts=lambda row: {}), elsewhere
+    mask=lambda row: None, parts=lambda row: {},
+    findings=(*source.findings, *found) if source.findings else tuple(found)), elsewhere
+
+
+def _findings(boxes, sizes, numbers, flat, path):
+  """What looks wrong with a file of boxes; raises UserError if that is an error."""
+  none = np.zeros((len(boxes), 0, 2))
+  found = plausibility.check(plausibility.Table(
+    np.array(numbers), sizes, boxes, none, none[..., 0] > 0))
+  if flat:
+    found.append(plausibility.Finding(
+      'boxes-without-area', 'warning', f'{len(flat)} boxes without width or height are left out',
+      len(flat), tuple(flat[:3]), 'have the detector leave them away'))
+  plausibility.refuse(found, path, 'entry')
+  return found
 
 
 def _iou(box, boxes):

@@ -6,7 +6,7 @@ import numpy as np
 
 from dslope_jax import plausibility, skeletons
 from dslope_jax.errors import quoted
-from dslope_jax.plausibility import Finding, finding
+from dslope_jax.plausibility import Finding, findings
 from input_pipeline.sources import checks, masks
 from input_pipeline.sources.source import Source
 
@@ -69,25 +69,21 @@ def _of_names(skeleton):
 
 
 def _of_joints(source):
-  found, labelled = [], source.visibility > 0
-  rows = (labelled & (source.keypoints == 0).all(2)).any(1)
-  if rows.any():
-    found.append(finding(
-      'joints-at-origin', 'warning', f'{rows.sum()} people have a labelled joint at (0, 0)', rows,
-      source.annotation_id, 'mark what is not labelled by v = 0'))
+  labelled, ids = source.visibility > 0, source.annotation_id
   poses = np.where(labelled[..., None], source.keypoints, 0)
   again = np.setdiff1d(np.flatnonzero(labelled.sum(1) > 2),
                        plausibility.first_of_equals(source.image_id, poses))
-  if again.size:
-    found.append(finding(
-      'people-twice', 'warning', f'{again.size} people have the very joints of another person of '
-      'their picture', again, source.annotation_id, 'remove the copies'))
-  if labelled.any() and not (source.visibility == 2).any():
-    found.append(Finding(
-      'nothing-visible', 'warning', 'all labelled joints are hidden (v = 1), so no body part can '
-      'be cut out for occlusion', int(labelled.any(1).sum()), (),
-      'write v = 2 for what is visible, or where it is not known'))
-  return found
+  hidden = labelled.any(1) & ~(source.visibility == 2).any()
+  return findings(
+    'joints-at-origin', 'warning', '{} people have a labelled joint at (0, 0)',
+    (labelled & (source.keypoints == 0).all(2)).any(1), ids, 'mark what is not labelled by v = 0'
+  ) + findings(
+    'people-twice', 'warning', '{} people have the very joints of another person of their picture',
+    again, ids, 'remove the copies'
+  ) + findings(
+    'nothing-visible', 'warning', 'all labelled joints of all {} people are hidden (v = 1), so no '
+    'body part can be cut out for occlusion', hidden, ids,
+    'write v = 2 for what is visible, or where it is not known')
 
 
 def _of_fields(truth, table, source):
@@ -100,60 +96,49 @@ def _of_fields(truth, table, source):
 
 def _of_counts(people, source):
   stated = np.array([p.get('num_keypoints', -1) for p in people])
-  labelled = source.visibility > 0
-  counts = labelled.sum(1)
-  differ = (stated >= 0) & (stated != counts)
+  labelled, mend = source.visibility > 0, 'leave num_keypoints away, it is counted'
+  differ = (stated >= 0) & (stated != labelled.sum(1))
   if source.skeleton is skeletons.CROWDPOSE:  # as published, without head and neck
     differ &= stated != labelled[:, :12].sum(1)
-  if not differ.any():
-    return []
-  if not stated.any():
-    return [finding(
-      'num_keypoints-all-0', 'error', 'num_keypoints is 0 for everybody, which a metric takes for '
-      'nobody to be found, though joints are labelled', differ, source.annotation_id,
-      'leave num_keypoints away, it is counted')]
+  if differ.any() and not stated.any():
+    return findings(
+      'num_keypoints-all-0', 'error', 'num_keypoints of all {} people is 0, which a metric takes '
+      'for nobody to be found, though joints are labelled', differ, source.annotation_id, mend)
   zeros = (differ & (stated == 0)).sum()
-  return [finding(
-    'num_keypoints-differ', 'warning', f'num_keypoints of {differ.sum()} people is not the number '
-    f'of their labelled joints{f"; {zeros} with 0 are ignored by metrics" * bool(zeros)}', differ,
-    source.annotation_id, 'leave num_keypoints away, it is counted')]
+  return findings(
+    'num_keypoints-differ', 'warning', 'num_keypoints of {} people is not the number of their '
+    f'labelled joints ({zeros} have 0, which metrics ignore)', differ, source.annotation_id, mend)
 
 
 def _of_areas(people, table):
   areas = np.array([p.get('area', np.nan) for p in people], np.float64)
-  boxes, found = table.box[:, 2:].prod(1), []
+  boxes = table.box[:, 2:].prod(1)
   told = np.isfinite(areas) & (boxes > 16)
-  with np.errstate(invalid='ignore'):
-    small, large = told & (areas <= 1), told & (areas > _TOO_LARGE * boxes)
-  if small.any():
-    found.append(finding(
-      'areas-are-shares', 'error' if 2 * small.sum() > told.sum() else 'warning',
-      f'{small.sum()} of {told.sum()} areas are at most 1, as shares of the picture are; every '
-      'pose would be wrong', small, table.ids,
-      'write square pixels, or leave the area away if it is unknown'))
-  if large.any():
-    found.append(finding(
-      'areas-beyond-boxes', 'warning', f'{large.sum()} of {told.sum()} areas are more than '
-      f'{_TOO_LARGE} times their box, so poses count as right too easily', large, table.ids,
-      'write square pixels of the person, or leave the area away if it is unknown'))
-  return found
+  small = told & (areas <= 1)
+  return findings(
+    'areas-are-shares', 'error' if 2 * small.sum() > told.sum() else 'warning',
+    f'{{}} of {told.sum()} areas are at most 1, as shares of the picture are: every pose would be '
+    'wrong', small, table.ids, 'write square pixels, or leave the area away if it is unknown'
+  ) + findings(
+    'areas-beyond-boxes', 'warning', f'{{}} of {told.sum()} areas are more than {_TOO_LARGE} times '
+    'their box, so poses count as right too easily', told & (areas > _TOO_LARGE * boxes),
+    table.ids, 'write square pixels of the person, or leave the area away if it is unknown')
 
 
 def _of_files(pictures):
   counts = collections.Counter(picture['file_name'] for picture in pictures)
   ids = np.array([p['id'] for p in pictures if counts[p['file_name']] > 1])
-  return [finding(
-    'pictures-twice', 'warning', f'{ids.size} pictures share their file_name with another: people '
-    'of one picture look like people of two', np.arange(ids.size), ids,
-    'give every picture one entry (the ids here are of pictures)')] if ids.size else []
+  return findings(
+    'pictures-twice', 'warning', '{} pictures share their file_name with another, so people of one '
+    'picture look like people of two', np.arange(len(ids)), ids,
+    'give every picture one entry (the ids here are of pictures)')
 
 
 def _of_outlines(annotations):
-  bare = np.array([a.get('id') for a in annotations if masks.is_bare(a.get('segmentation'))])
-  return [finding(
-    'outlines-of-points', 'warning', f'{bare.size} outlines have fewer than three points; these '
-    'people count as without outline', np.arange(bare.size), bare,
-    'leave the segmentation of such people away')] if bare.size else []
+  ids = np.array([a.get('id') for a in annotations if masks.is_bare(a.get('segmentation'))])
+  return findings(
+    'outlines-of-points', 'warning', '{} outlines have fewer than three points; these people count '
+    'as without outline', np.arange(len(ids)), ids, 'leave the segmentation of such people away')
 
 
 def _of_limbs(category, source):

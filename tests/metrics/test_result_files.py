@@ -84,7 +84,7 @@ def test_other_fields_and_an_empty_list(tmp_path):
   ('entries 1 and 3 are the same pose of picture 9', [
     result(7), result(9), result(9, seed=1), result(9, score=0.1)]),
   ('entry 0 has the bbox .1, 2, 3., not four', [result(bbox=[1, 2, 3])]),
-  ('2 of 3 boxes leave their picture as x, y, width, height and fit it as corners', [
+  ('2 of 2 boxes leave their picture or joints as x, y, width, height and fit them as corners', [
     result(seed=i, bbox=b) for i, b in enumerate(
       ([60, 10, 95, 70], [50, 20, 80, 60], [2, 3, 90, 60]))]),
 ])
