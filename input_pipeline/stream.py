@@ -14,6 +14,11 @@ import grain
 import numpy as np
 from absl import flags
 
+from dslope_jax.errors import one_line
+
+_REASON = 600  # bytes of the text why a sample cannot be read
+_ALL = 32  # samples; if none of so many can be read, none will
+
 
 class Maker(Protocol):
   """Makes samples, dicts of arrays of fixed shapes. Picklable; everything random comes from
@@ -41,8 +46,8 @@ def train_stream(maker: Maker, *, batch_size: int, start_step: int = 0, num_work
   """Endless generator of this process's part of the global batches, from `start_step`.
 
   batch_size: of this process. num_workers: data processes; 0 works in threads of this one.
-  A sample that cannot be read is named once and comes blank; more than max_unreadable of them
-  raise OSError.
+  A sample that cannot be read is named once, with the reason, and comes blank; more than
+  max_unreadable of them raise OSError, and so does a stream of nothing else.
   """
   cv2.setNumThreads(0)  # the samples of a batch run side by side; a sample is one thread's work
   dataset = (
@@ -74,10 +79,11 @@ def in_order(count, work, num_workers=0):
 
 def _train_or_blank(maker, index, row):
   try:
-    sample, unreadable = maker.train(index, row), False
-  except OSError:
-    sample, unreadable = maker.blank(row), True
-  return sample | {'row': np.int32(row), 'unreadable': unreadable}
+    sample, reason = maker.train(index, row), ''
+  except OSError as error:
+    sample, reason = maker.blank(row), one_line(error)
+  return sample | {'row': np.int32(row),
+                   'unreadable': np.array(reason.encode('utf-8')[:_REASON], f'S{_REASON}')}
 
 
 def _evaluate(maker, index):
@@ -86,18 +92,26 @@ def _evaluate(maker, index):
 
 
 def _readable(batches, maker, limit):
-  """The batches without the fields that are for this function; names what cannot be read."""
-  names = set()
+  """The batches without the fields that are for this function; says what cannot be read, and why.
+
+  Raises OSError for more than `limit` files, or if none of the first can be read.
+  """
+  names, first, read = set(), '', False
   try:
-    for batch in batches:
-      rows, unreadable = batch.pop('row'), batch.pop('unreadable')
-      for name in sorted({maker.name(row) for row in rows[unreadable].tolist()} - names):
-        names.add(name)
-        print(f"'{name}' cannot be read; it counts as without labels ({len(names)} so far)",
-              flush=True)
+    for count, batch in enumerate(batches, 1):
+      rows, reasons = batch.pop('row'), batch.pop('unreadable')
+      read = read or not reasons.all()
+      for row in np.flatnonzero(reasons).tolist():
+        name, reason = maker.name(int(rows[row])), reasons[row].decode('utf-8', 'ignore')
+        first = first or reason
+        if name not in names:
+          names.add(name)
+          print(f'{reason}; it counts as without labels ({len(names)} so far)', flush=True)
+      if not read and count * len(rows) >= min(len(maker), _ALL):
+        raise OSError(f'no file can be read; the first: {first}')
       if len(names) > limit:
         raise OSError(f'{len(names)} files cannot be read, more than data.max_unreadable={limit}; '
-                      'mend the files named above')
+                      f'mend the files named above; the first: {first}')
       yield batch
   finally:
     batches.close()

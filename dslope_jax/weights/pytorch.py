@@ -81,8 +81,8 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   extra = [key for key in given if key not in used]
   problems += [] if partial else [f'unexpected {key} {given[key].shape}' for key in extra]
   if problems:
-    raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys:\n  '
-                     + '\n  '.join(problems))
+    raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys: '
+                    + '; '.join(problems))
   return Converted(flax.traverse_util.unflatten_dict(out), sorted(used), extra, fresh, resized)
 
 

@@ -31,7 +31,7 @@ from input_pipeline.occlusion.pasting import paste
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources.coco import read_json
 from input_pipeline.sources.masks import parsed
-from input_pipeline.sources.pictures import read_picture
+from input_pipeline.sources.pictures import read_file, read_picture
 from input_pipeline.sources.source import Source
 
 FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}
@@ -216,12 +216,7 @@ def _annotation_sums(folder):
 
 
 def _verify_picture(path, entry):
-  try:
-    with open(path, 'rb') as f:
-      checksum = zlib.crc32(f.read())
-  except OSError as error:
-    raise OSError(f"picture '{path}' cannot be opened ({error.strerror})") from None
-  if checksum != entry['crc32']:
+  if zlib.crc32(read_file(path)) != entry['crc32']:
     raise UserError(f"picture '{path}' is not the one that was exported: it was changed or is "
                      'broken; export the benchmark again')
   read_picture(path, (entry['width'], entry['height']))

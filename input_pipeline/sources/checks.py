@@ -263,7 +263,7 @@ def check_pictures(images, folder, path, how_to_get):
   names = {image['file_name'] for image in images}
   for name in sorted(names.difference(os.listdir(folder))):
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
-      raise UserError(f"{path}: file_name '{name}' leads out of the picture folder; make it "
+      raise UserError(f'{path}: file_name {quoted(name)} leads out of the picture folder; make it '
                        'relative to the folder')
     below, base = os.path.split(name)
     if below not in present:
@@ -273,4 +273,4 @@ def check_pictures(images, folder, path, how_to_get):
       missing.append(name)
   if missing:
     raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
-                            f"is '{missing[0]}'. {how_to_get}")
+                            f'is {quoted(missing[0])}. {how_to_get}')

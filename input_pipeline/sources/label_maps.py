@@ -10,13 +10,13 @@ import os
 
 import cv2
 import numpy as np
-import scipy.io
 
 from dslope_jax import skeletons
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.coco import read_json
-from input_pipeline.sources.pictures import read_picture
+from input_pipeline.sources.mat_files import read_variable
+from input_pipeline.sources.pictures import checked_header, read_file, read_picture
 from input_pipeline.sources.source import Source
 
 _HOW_TO_GET = (
@@ -143,7 +143,8 @@ def _matching_files(images, labels, instances):
     missing = [] if not folder else [stem for stem in sorted(maps) if stem not in found]
     if missing:
       raise FileNotFoundError(f"'{folder}' has no file for {len(missing)} label maps, the first is "
-                              f"'{maps[missing[0]]}'; get the missing files or remove their maps")
+                              f'{quoted(maps[missing[0]])}; get the missing files or remove their '
+                              'maps')
   return [(pictures[stem], maps[stem], numbered.get(stem, '')) for stem in sorted(maps)]
 
 
@@ -179,19 +180,20 @@ def read_map(path) -> np.ndarray:
 
 def _read_mat(path):
   try:
-    return np.asarray(scipy.io.loadmat(path)['groundtruth'])
-  except Exception as error:  # scipy raises all kinds for a broken file
-    raise OSError(f"label map '{path}' is no mat file with the variable groundtruth "
-                  f'({type(error).__name__}); get the file again') from None
+    return read_variable(path, 'groundtruth')
+  except UserError as error:
+    raise OSError(f'label map {error}') from None
 
 
 def _read_png(path):
+  data = read_file(path)
+  checked_header(path, data)
   try:
-    numbers = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-  except (OSError, cv2.error):
+    numbers = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  except cv2.error:
     numbers = None
   if numbers is None:
-    raise OSError(f"label map '{path}' cannot be read or is broken; get the file again")
+    raise OSError(f'label map {quoted(path)} is broken; get the file again')
   return numbers
 
 
@@ -234,8 +236,9 @@ def _read(people, row):
   image = read_picture(person.picture)
   height, width = image.shape[:2]
   if (width, height) != person.size:
-    raise OSError(f"picture '{person.picture}' is {width}x{height}, its label map '{person.map}' "
-                  f'is {person.size[0]}x{person.size[1]}; get both from one release')
+    raise OSError(f'picture {quoted(person.picture)} is {width}x{height}, its label map '
+                  f'{quoted(person.map)} is {person.size[0]}x{person.size[1]}; get both from one '
+                  'release')
   return image
 
 

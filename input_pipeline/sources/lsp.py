@@ -3,7 +3,6 @@ import functools
 import os
 
 import numpy as np
-import scipy.io
 
 from dslope_jax import skeletons
 from dslope_jax.errors import UserError
@@ -11,6 +10,7 @@ from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.checks import check_pictures, folder_is_there
 from input_pipeline.sources.coco import read_row
 from input_pipeline.sources.counts import check_counts
+from input_pipeline.sources.mat_files import read_variable
 from input_pipeline.sources.source import Source
 
 _HOW_TO_GET = (
@@ -58,11 +58,10 @@ def load(split, *, root, extended=False, aspect=0.75, padding=1.25) -> Source:
 
 def _read(path, extended):
   """(N,14,2) joints and (N,14) COCO's codes of visibility."""
-  try:
-    values = np.asarray(scipy.io.loadmat(path)['joints'], np.float64)
-  except Exception as error:  # scipy raises all kinds for a broken file
-    raise UserError(f"{path}: not a mat file with 'joints' ({type(error).__name__}: {error}); get "
-                     'the file again') from None
+  values = read_variable(path, 'joints')
+  if values.dtype.kind not in 'biuf':
+    raise UserError(f'{path}: joints holds no numbers; get the file again')
+  values = values.astype(np.float64)
   if values.ndim != 3 or set(values.shape[:2]) != {3, 14}:
     raise UserError(f'{path}: joints has shape {values.shape}, not (3,14,N) or (14,3,N); get the '
                      'file again')

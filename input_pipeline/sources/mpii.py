@@ -3,13 +3,13 @@ import functools
 import os
 
 import numpy as np
-import scipy.io
 
 from dslope_jax import skeletons
 from dslope_jax.errors import UserError
 from input_pipeline.sources.checks import check_pictures, folder_is_there
 from input_pipeline.sources.coco import read_json, read_row
 from input_pipeline.sources.counts import check_counts
+from input_pipeline.sources.mat_files import read_variable
 from input_pipeline.sources.source import Source
 
 _HOW_TO_GET = (
@@ -96,11 +96,7 @@ def _check(entry, path, i):
 def _head_sizes(path, count):
   if not os.path.isfile(path):
     return np.zeros(count, np.float32)
-  try:
-    boxes = scipy.io.loadmat(path)['headboxes_src']  # (corner, xy, person)
-  except Exception as error:  # scipy raises all kinds for a broken file
-    raise UserError(f'{path}: not a mat file with headboxes_src '
-                     f'({type(error).__name__}: {error}); get the file again') from None
+  boxes = read_variable(path, 'headboxes_src')  # (corner, xy, person)
   if boxes.shape != (2, 2, count):
     raise UserError(f'{path}: head boxes of {boxes.shape[-1]} people, the json has {count}; the '
                      'two files are not of one release, get both anew')

@@ -139,11 +139,11 @@ def test_label_map_files_that_are_broken(tmp_path):
   assert source.read(0).shape == (200, 120, 3)
   fails(lambda: source.read(3), 'images/b.jpg', 'is 120x200', path, 'is 120x100', kind=OSError)
   path.unlink()
-  fails(lambda: source.mask(2), path, 'cannot be read', kind=OSError)
+  fails(lambda: source.mask(2), path, 'cannot be opened', kind=OSError)
   mat = path.with_suffix('.mat')
   for content in ({'other': 1}, None):
     scipy.io.savemat(mat, content) if content else mat.write_bytes(b'MATLAB 5.0')
-    fails(load, mat, 'variable groundtruth', kind=OSError)
+    fails(load, mat, "not a mat file with 'groundtruth'", kind=OSError)
   scipy.io.savemat(mat, {'groundtruth': np.full((20, 20), 1.5)})
   fails(load, mat, 'whole numbers')
   scipy.io.savemat(mat, {'groundtruth': np.full((20, 20), -1.0)})
