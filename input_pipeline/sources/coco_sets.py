@@ -91,7 +91,7 @@ def _aic_in_coco_form(entries, skeleton, path):
         annotations.append({
           'id': len(annotations) + 1, 'image_id': i + 1, 'category_id': 1, 'iscrowd': 0,
           'bbox': [x1, y1, x2 - x1, y2 - y1], 'keypoints': joints.ravel().tolist()})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
       raise UserError(f'{path}: entry {i} has not the form image_id, human_annotations (boxes of '
                        '4), keypoint_annotations (14 joints, codes 1 to 3) '
                        f'({error!r}); mend or remove it') from None
@@ -182,7 +182,7 @@ def _stated(field, annotations, source, count=1):
     return None
   values = [a.get(field) for a in annotations]
   table = checks.numbers(values if count > 1 else [[v] for v in values], count)
-  valid = np.isfinite(table).all(1) & ((table[:, 0] > 0) if count == 1 else True)
+  valid = (np.abs(table) < 1e9).all(1) & ((table[:, 0] > 0) if count == 1 else True)
   if not valid.all():
     raise UserError(f'{source.name} {source.split}: annotation '
                      f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "

@@ -47,7 +47,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
       box, score, image = [float(v) for v in d['bbox']], float(d['score']), int(d['image_id'])
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
       box, score, image = [], 0.0, None
-    if len(box) != 4 or not np.isfinite([*box, score]).all():
+    if len(box) != 4 or not (np.abs([*box, score]) < 1e9).all():
       raise UserError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
                        'height) and score; mend or remove it')
     if image not in images:

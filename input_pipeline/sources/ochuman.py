@@ -95,7 +95,7 @@ def _person(person, order, count, path, where):
     joints[:, 2] = [_VISIBILITY[v] for v in joints[:, 2].tolist()]
     x1, y1, x2, y2 = person['bbox']
     box = [x1, y1, x2 - x1, y2 - y1]
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, OverflowError, TypeError, ValueError) as error:
     raise UserError(f'{path}: a person of {where} has no box of 4 and {count} joints with the '
                      f'codes 0 to 3 ({error!r}); get the file again') from None
   return {'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': box[2] * box[3],
