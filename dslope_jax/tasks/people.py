@@ -19,13 +19,18 @@ from input_pipeline.sources.source import Source
 
 
 def load_source(config, split, data=None) -> Source:
-  """The people of a split; what looks wrong with them is printed.
+  """The people of a split; what looks wrong with them is printed. data: as for `read_source`."""
+  return told(read_source(config, split, data))
+
+
+def read_source(config, split, data=None) -> Source:
+  """The people of a split.
 
   data: section `evals.NAME.data`; its empty fields are those of `config.data`.
   """
   name, root, loader = _where(config, data)
-  return told(sources.load(name, split, aspect=_aspect(config),
-                           **({'root': root} if root else {}), **loader))
+  return sources.load(name, split, aspect=_aspect(config), **({'root': root} if root else {}),
+                      **loader)
 
 
 def told(source: Source) -> Source:
