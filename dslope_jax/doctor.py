@@ -112,7 +112,7 @@ def _cell(source, row):
     image = np.full((8, 8, 3), 128, np.uint8)
   size = (_CELL, _CELL)
   side = max(source.scale[row].max(), 0.05)
-  matrix = geometry.crop_affine(source.center[row], np.full(2, 1.2 * side), 0, size)
+  matrix = geometry.crop_affine(source.center[row], np.full(2, 1.2 * side), 0, size, False)
   crop = geometry.warp(image, matrix, size)
   crop = drawing.draw_pose(crop, geometry.transform(source.keypoints[row], matrix), labelled,
                            source.skeleton)

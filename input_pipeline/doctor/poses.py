@@ -90,12 +90,13 @@ def _places(source, points):
 
 def _limbs(source, points):
   """Limbs that are far too long for the person's other limbs: a joint was misplaced."""
-  lengths, told = _lengths(source, points)
+  lengths, _ = _lengths(source, points)
   if lengths is None:
     return []
-  with np.errstate(divide='ignore'):
-    ratio = np.log(lengths / np.nanmedian(lengths, 0))
+  with np.errstate(divide='ignore', invalid='ignore'):
+    ratio = np.log(lengths / _median(lengths, 0))
   ratio[~np.isfinite(ratio)] = np.nan
+  told = np.isfinite(ratio).sum(1) >= 6
   ratio -= _median(ratio, 1)[:, None]
   spread = 1.4826 * _median(np.abs(ratio - _median(ratio, 0)), 0)
   long = (ratio > np.maximum(np.log(_LONG), _SPREADS * spread)) & told[:, None]
@@ -156,6 +157,8 @@ def _sides(source, points):
   told = np.isfinite(frontal_face) & (np.abs(frontal_face) > 0.25 * np.hypot(*eyes.T) ** 2)
   wrong = told & (frontal_face > 0)
   twisted = (np.minimum(np.abs(shoulders), np.abs(hips)) > _WIDE) & (shoulders * hips < 0)
+  for part in ('shoulder', 'hip'):  # a body that is bent towards the camera may look so
+    twisted &= np.hypot(*_pair(source, points, part).T) < length[:, 0]
   opposed = told & (np.abs(shoulders) > _WIDE) & (frontal_face * shoulders < 0) & ~twisted
   most = told.sum() >= _FEW / 2 and 2 * wrong.sum() > told.sum()
   of_face = 'the eyes of {} of ' + f'{told.sum()} faces are on the wrong side of the nose'
