@@ -1,11 +1,15 @@
 """Keypoint sets: consistent, and made from a category where a data set brings its own."""
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dslope_jax import skeletons
-from dslope_jax.skeletons import Skeleton, from_category
+from dslope_jax.errors import UserError
+from dslope_jax.skeletons import Skeleton, from_category, from_fields
 
 KNOWN = [skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE, skeletons.LSP, skeletons.AIC,
          skeletons.JHMDB, skeletons.FACE_300W, skeletons.COFW, skeletons.WFLW, skeletons.AFLW]
@@ -84,3 +88,42 @@ def test_contradictions_are_named(category, message):
 def test_any_number_of_keypoints(k):
   s = Skeleton(tuple(f'joint{i}' for i in range(k)), (), (0.1,) * k)
   assert s.num_keypoints == k and s.flip_pairs is None and not s.lower_body.any()
+
+
+@pytest.mark.parametrize('left, right', [
+  ('left_eye', 'right_eye'), ('LeftEye', 'RightEye'), ('leftEye', 'rightEye'), ('l_eye', 'r_eye'),
+  ('eye_l', 'eye_r'), ('eye_left', 'eye_right'), ('LEye', 'REye'), ('Lshoulder', 'Rshoulder'),
+  ('left eye', 'right eye'), ('L.Shoulder', 'R.Shoulder'), ('x-L', 'x-R'), ('eye (L)', 'eye (R)'),
+  ('leye', 'reye'), ('lefteye', 'righteye'), ('eyeL', 'eyeR'), ('LEFT_EYE', 'RIGHT_EYE'),
+  ('左眼', '右眼'), ('Left-eye', 'right_eye')])
+def test_usual_spellings_of_sides(left, right):
+  names = ('nose', right, 'lip', 'rib', 'root', 'leg', 'lower', left)
+  assert Skeleton(names, (), (.1,) * 8).flip_pairs == ((7, 1),)
+
+
+def test_both_sides_of_a_name_are_exchanged():
+  names = ('left_eye_left', 'left_eye_right', 'right_eye_left', 'right_eye_right')
+  assert Skeleton(names, (), (.1,) * 4).flip_pairs == ((0, 3), (1, 2))
+
+
+def test_names_without_sides_give_no_mirror():
+  bare = ('lip', 'leg', 'rib', 'root', 'lower')
+  assert Skeleton(bare, (), (.1,) * 5).flip_pairs is None
+  assert Skeleton(bare, (), (.1,) * 5, flip_pairs=()).flip_pairs == ()
+  s = from_category({'keypoints': list(bare)})
+  assert from_fields(json.loads(json.dumps(dataclasses.asdict(s)))) == s
+  assert s.flip_order.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize('fields, message', [
+  ({'skeleton': [[0, 1], [1, 3]]}, 'names joint 3'), ({'skeleton': [[1, float('inf')]]}, 'skeleton'),
+  ({'flip_pairs': [[0.0, 1.0]]}, 'flip_pairs'), ({'flip_pairs': [[0, 1, 2]]}, 'flip_pairs'),
+  ({'sigmas': [float('inf')] * 3}, 'sigmas'), ({'sigmas': 'abc'}, 'sigmas')])
+def test_fields_of_a_category(fields, message):
+  with pytest.raises(UserError, match=message):
+    from_category({'name': 'x', 'keypoints': ['a', 'b', 'c']} | fields)
+
+
+def test_limbs_from_0():
+  assert from_category({'keypoints': ['a', 'b'], 'skeleton': [[0, 1]]}).limbs == ((0, 1),)
+  assert from_category({'keypoints': ['a', 'b'], 'skeleton': [[1, 2]]}).limbs == ((0, 1),)
