@@ -20,7 +20,8 @@ def loop(networks):
     fresh_head=False,  # init_from takes all but the head, for other keypoints
     data=dict(
       num_workers=0,  # data processes; 0 works in threads of the training process
-      max_unreadable=10),  # files; one more stops the run
+      max_unreadable=10,  # files; one more stops the run
+      patience=600.0),  # seconds without a batch that stop it
     evals=dict(),
     log_every='50 steps', eval_every='10 epochs', save_every='1 epoch', keep=3))
 

@@ -4,9 +4,6 @@ Equal batches with any number of workers, equal global batches on any number of 
 `start_step` resumes exactly. A stream knows nothing of what a sample is: a Maker makes it.
 """
 import functools
-import multiprocessing
-import os
-import threading
 from typing import Protocol
 
 import cv2
@@ -15,6 +12,7 @@ import numpy as np
 from absl import flags
 
 from dslope_jax.errors import one_line
+from input_pipeline import watch
 
 _REASON = 600  # bytes of the text why a sample cannot be read
 _ALL = 32  # samples; if none of so many can be read, none will
@@ -42,23 +40,25 @@ class Maker(Protocol):
 
 
 def train_stream(maker: Maker, *, batch_size: int, start_step: int = 0, num_workers: int = 0,
-                 process: int = 0, processes: int = 1, max_unreadable: int = 0):
+                 process: int = 0, processes: int = 1, max_unreadable: int = 0,
+                 patience: float = watch.PATIENCE):
   """Endless generator of this process's part of the global batches, from `start_step`.
 
   batch_size: of this process. num_workers: data processes; 0 works in threads of this one.
   A sample that cannot be read is named once, with the reason, and comes blank; more than
   max_unreadable of them raise OSError, and so does a stream of nothing else.
+  patience: see `watch.watched`.
   """
   cv2.setNumThreads(0)  # the samples of a batch run side by side; a sample is one thread's work
   dataset = (
     grain.MapDataset.range(len(maker)).seed(maker.seed).shuffle().repeat()
     .map_with_index(functools.partial(_train_or_blank, maker))[process::processes]
     .batch(batch_size, drop_remainder=True)[start_step:])
-  return _readable(_iterate(dataset, num_workers), maker, max_unreadable)
+  return _readable(_iterate(dataset, num_workers, patience), maker, max_unreadable)
 
 
 def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process: int = 0,
-                processes: int = 1):
+                processes: int = 1, patience: float = watch.PATIENCE):
   """Iterator over this process's part of the rows, every batch full, the last ones padded.
 
   A batch has 'row' (B,) and 'mask' (B,), False for padding. Every process gets the same number of
@@ -69,12 +69,12 @@ def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process:
   padded = -(-count // (batch_size * processes)) * batch_size * processes
   dataset = (grain.MapDataset.range(padded)[process::processes]
              .map(functools.partial(_evaluate, maker)).batch(batch_size, drop_remainder=True))
-  return _iterate(dataset, num_workers)
+  return _iterate(dataset, num_workers, patience)
 
 
 def in_order(count, work, num_workers=0):
   """Iterator over work(0), work(1), ... work(count - 1), by data processes; 0: by none."""
-  return _iterate(grain.MapDataset.range(count).map(work), num_workers)
+  return _iterate(grain.MapDataset.range(count).map(work), num_workers, watch.PATIENCE)
 
 
 def _train_or_blank(maker, index, row):
@@ -117,7 +117,7 @@ def _readable(batches, maker, limit):
     batches.close()
 
 
-def _iterate(dataset, num_workers):
+def _iterate(dataset, num_workers, patience):
   """Reads ahead: by worker processes, or by a few threads of this process."""
   threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
   iterable = dataset.to_iter_dataset(threads)
@@ -125,19 +125,5 @@ def _iterate(dataset, num_workers):
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, also where no script parsed any
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-    iterable = iterable.mp_prefetch(options, worker_init_fn=_start_worker)
-  return iter(iterable)
-
-
-def _start_worker(*_):
-  """A worker never touches an accelerator, should a library in it import jax, and does not outlive
-  a process that was killed."""
-  os.environ['JAX_PLATFORMS'] = 'cpu'
-  os.environ['CUDA_VISIBLE_DEVICES'] = ''
-  cv2.setNumThreads(0)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-  multiprocessing.parent_process().join()
-  os._exit(1)
+    iterable = iterable.mp_prefetch(options, worker_init_fn=watch.start_worker)
+  return watch.watched(iter(iterable), patience)

@@ -55,7 +55,7 @@ def train_batches(config, maker: stream.Maker, start: int):
   return stream.train_stream(
     maker, batch_size=config.batch_size // processes, start_step=start,
     num_workers=config.data.num_workers, process=jax.process_index(), processes=processes,
-    max_unreadable=config.data.max_unreadable)
+    max_unreadable=config.data.max_unreadable, patience=config.data.patience)
 
 
 def eval_batches(config, entry, maker: stream.Maker):
@@ -63,4 +63,4 @@ def eval_batches(config, entry, maker: stream.Maker):
   local = max(1, entry.batch_size // jax.device_count()) * jax.local_device_count()
   return stream.eval_stream(
     maker, batch_size=local, num_workers=config.data.num_workers, process=jax.process_index(),
-    processes=jax.process_count())
+    processes=jax.process_count(), patience=config.data.patience)

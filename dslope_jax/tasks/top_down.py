@@ -21,7 +21,7 @@ from input_pipeline import geometry, pairs
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
-FREE = ('data.root', 'data.num_workers', 'data.max_unreadable')
+FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
 

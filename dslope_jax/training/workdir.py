@@ -16,7 +16,8 @@ from dslope_jax.systems.base import Facts
 # parameters; remat only their rounding.
 _FREE = ('log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
 # What the command line decides; all else is as the run was trained.
-_OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers')
+_OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers',
+                  'data.patience')
 
 
 def claim(workdir):
@@ -131,7 +132,7 @@ def settings_to_evaluate(config, folder, given=None):
     section |= {'root': own.get('root', ''), 'loader': own['loader'] | options}
   elif data.name == own['name'] and section['root']:
     own['root'] = section['root']  # it may have moved; the held-out people are there, too
-  own['num_workers'] = data.num_workers
+  own |= {'num_workers': data.num_workers, 'patience': data.patience}
   evals = {}
   for name, entry in config.evals.items():
     entry = entry.to_dict()
