@@ -2,12 +2,14 @@
 
   python train.py --config FILE [--workdir DIR] [--profile] [--config.x.y=VALUE ...]
 
-The same command resumes an interrupted run, from its newest checkpoint. WORKDIR (default
+The same command resumes an interrupted run, from its newest checkpoint. SIGTERM and Ctrl-C save
+first and end it with exit code 75. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
 facts.json, findings.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from ml_collections import config_flags
 
 from dslope_jax import models, tasks
 from dslope_jax.cli import (
+  STOPPED,
   StopSignal,
   checked,
   default_workdir,
@@ -28,6 +31,7 @@ from dslope_jax.cli import (
 )
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
+from dslope_jax.evaluation.rounds import Rounds
 from dslope_jax.tasks.base import Task
 from dslope_jax.training import (
   checkpointing,
@@ -48,7 +52,8 @@ def train(config, folder, allow_config_change=False, profile=False):
   """Trains until `config.duration`, from the newest checkpoint if there is one.
 
   profile: see `profiling.Profile`; the trace goes to WORKDIR/profile.
-  Returns the state and, if the run came to its end, the results of the last evaluation.
+  Returns the state and the results of the last evaluation, {} if it was done before; None in their
+  place if a signal stopped the run.
   """
   with workdir.claim(folder):
     kind = tasks.module(config.task)
@@ -95,14 +100,17 @@ def _train(run, profile):
   stream, waits = run.task.stream(first), profiling.Waits()
   trace = profiling.Profile(os.path.join(run.folder, 'profile') if profile else '', waits, say)
   writer = MetricWriter(run.folder, run.total, first, run.config.batch_size, waits)
-  step_fn, results = None, {}
+  step_fn = None
   with contextlib.ExitStack() as closing:  # each of them closes whatever the others do
     for part in (checkpoints, writer, stream, trace):
       closing.callback(part.close)
     with StopSignal() as stopped:
-      for step in trace.steps(range(first + 1, run.total + 1)):
+      rounds = Rounds(run.engines, run.folder, run.total, run.due, writer, say, stopped)
+      results = rounds.owed(state)
+      leave = results is None
+      for step in trace.steps(range(first + 1, run.total + 1) if not leave else ()):
         with waits.of('data'):
-          batch = sharding.to_global(next(stream), run.mesh)
+          batch = sharding.to_global(_next(stream, state, writer, checkpoints), run.mesh)
         if step_fn is None:
           step_fn = _compile(run, state, batch)
           writer.start()
@@ -111,31 +119,26 @@ def _train(run, profile):
         if run.due(step, 'log_every'):
           writer.log()
         leave = reached_stop(stopped, step)
-        if run.due(step, 'eval_every') and not leave:
-          with waits.away():
-            writer.flush()
-            results = _evaluate(run, state, step, writer)
-          writer.resume_clock()
-        if run.due(step, 'save_every') or leave:
+        evaluate = run.due(step, 'eval_every')
+        if leave or evaluate or run.due(step, 'save_every'):
           writer.flush()  # a state after a loss that is not finite is never saved
-          checkpoints.save(state, step)
+          checkpoints.save(state, step)  # before the evaluation, which may fail
           writer.resume_clock()
+        if evaluate and not leave:
+          results = rounds.run(state, step)
+          leave = results is None
         if leave:
-          checkpoints.wait()
-          say(f'stopped by a signal; step {step} is saved, the same command resumes from there')
           break
+      if leave:
+        checkpoints.wait()
+        say(f'stopped by a signal; step {int(state.step)} is saved, the same command resumes from '
+            'there')
+        return state, None
   if results:
-    say('look at\n' + '\n'.join(_to_look_at(run)))
+    files = [*rounds.look_at(run.total), os.path.join(run.folder, 'learning_curve.png'),
+             *run.task.look_at]
+    say('look at\n' + '\n'.join(filter(os.path.exists, files)))
   return state, results
-
-
-def _to_look_at(run):
-  """Names of the files that show how a finished run went."""
-  folders = [os.path.join(run.folder, f'eval_{run.total}', name) for name in run.engines]
-  files = [os.path.join(folder, file) for folder in folders
-           for file in ('results.json', 'pictures.jpg')]
-  files += [os.path.join(run.folder, 'learning_curve.png'), *run.task.look_at]
-  return [file for file in files if os.path.exists(file)]
 
 
 def _first_state(run, checkpoints):
@@ -171,25 +174,28 @@ def _compile(run, state, batch):
   return compiled
 
 
-def _evaluate(run, state, step, writer):
-  """{entry: results} of all sets."""
-  writer.say_doing('evaluating')
-  out = {}
-  for name, engine in run.engines.items():
-    out[name], text = engine.run(state.weights(), step, run.folder, name)
-    say(text)
-    writer.metrics(step, name, out[name])
-    if engine.picture is not None:
-      writer.picture(step, f'{name}/pictures', engine.picture)
-  writer.say_doing('')
-  return out
+def _next(stream, state, writer, checkpoints):
+  """The next batch; where there is none, the state is saved before the reason is told."""
+  try:
+    return next(stream)
+  except Exception:
+    step = int(state.step)
+    if jax.process_count() == 1 and step and step not in checkpoints.steps():
+      writer.flush()
+      checkpoints.save(state, step)
+      checkpoints.wait()
+      say(f'step {step} is saved')
+    raise
 
 
 def main(_):
   flag = flags.FLAGS
   with checked():
     sharding.start(flag.coordinator, flag.processes, flag.process)
-    train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change, flag.profile)
+    _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,
+                       flag.profile)
+  if results is None:
+    sys.exit(STOPPED)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,9 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from dslope_jax.errors import UserError, one_line, print_any_name
+from dslope_jax.errors import UserError, guard_output, one_line
+
+STOPPED = 75  # exit code of a run that a signal stopped: it is not finished (EX_TEMPFAIL)
 
 
 @contextlib.contextmanager
@@ -58,7 +60,7 @@ def start(main):
   Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
   JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
   """
-  print_any_name()
+  guard_output()
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
@@ -100,7 +102,7 @@ def _configs():
 
 def say(text):
   """Prints above the progress bar, if there is one; process 0 only."""
-  if jax.process_index() == 0:
+  if jax.process_index() == 0 and sys.stdout is not None:
     tqdm.tqdm.write(text)
     sys.stdout.flush()
 

@@ -1,4 +1,5 @@
 """Errors that the user can mend, and how text from files enters their messages."""
+import os
 import sys
 
 _LONGEST = 4000  # characters of a message
@@ -33,9 +34,37 @@ def quoted(text, limit: int = 300) -> str:
   return shown if len(shown) <= limit else f'{shown[:limit - 30]}...{shown[-20:]}'
 
 
-def print_any_name():
-  """Makes output escape what the terminal's encoding lacks, such as file names that are no UTF-8,
-  in place of a UnicodeEncodeError."""
-  for stream in (sys.stdout, sys.stderr):
-    if stream is not None:
+class _Output:
+  """A text stream that takes everything: what cannot be written any more is dropped."""
+
+  def __init__(self, stream):
+    self._stream = stream
+
+  def write(self, text):
+    self._spared(self._stream.write, text)
+    return len(text)
+
+  def flush(self):
+    self._spared(self._stream.flush)
+
+  def __getattr__(self, name):
+    return getattr(self._stream, name)
+
+  def _spared(self, action, *arguments):
+    try:
+      action(*arguments)
+    except OSError:  # the reader of a pipe is gone, or the disk of a log file is full
+      os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def guard_output():
+  """Makes sure that no message stops a run: a closed or broken output is dropped, and what the
+  terminal's encoding lacks, such as file names that are no UTF-8, is escaped."""
+  for number, name in ((1, 'stdout'), (2, 'stderr')):
+    stream = getattr(sys, name)
+    if stream is None:  # closed by the shell; another file may have its number
+      stream = open(os.devnull, 'w')  # noqa: SIM115
+    elif hasattr(stream, 'reconfigure') and stream.fileno() == number:
       stream.reconfigure(errors='backslashreplace')
+      stream = _Output(stream)
+    setattr(sys, name, stream)

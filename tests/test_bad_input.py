@@ -336,12 +336,17 @@ def test_unreadable_pictures_in_evaluation(broken_pictures):
       list(stream.eval_stream(maker, batch_size=2, num_workers=num_workers))
 
 
-def test_broken_evaluation_pictures_are_told_before_training(broken_pictures, tmp_path):
+def test_broken_evaluation_pictures_are_told_before_training(broken_pictures, tmp_path, capsys):
+  """The trained state is saved before the evaluation is refused."""
   config = _config(broken_pictures, evals=dict(val=common.evaluation('val', 'coco_ap')))
   config.data.max_unreadable = 9
-  fails(lambda: train.train(config, str(tmp_path / 'run')), 'val/000102.jpg', 'ends too early',
-        kind=OSError)
-  assert not (tmp_path / 'run/checkpoints').exists()
+  fails(lambda: train.train(config, str(tmp_path / 'run')), 'val/00010', kind=OSError)
+  printed = capsys.readouterr().out
+  warning = printed[:printed.index('starting from step 0')]
+  assert 'val: 2 pictures cannot be read' in warning and 'ends too early' in warning
+  found, = json.loads((tmp_path / 'run/findings.json').read_text())['person_keypoints_val val']
+  assert found['kind'] == 'unreadable-pictures' and found['ids'] == [102, 103]
+  assert checkpointing.find_step(tmp_path / 'run') == 3
 
 
 def test_patch_bank(tmp_path):

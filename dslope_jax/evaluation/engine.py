@@ -18,6 +18,10 @@ from dslope_jax.weights import files as weight_files
 _SHOWN, _WORST = 12, 50  # samples in pictures.jpg, and in a report
 
 
+class Interrupted(Exception):  # noqa: N818 - a request, no error
+  """The evaluation was left between two batches."""
+
+
 class Engine:
   """Evaluates a system on one set; every process of a run calls it alike.
 
@@ -36,13 +40,16 @@ class Engine:
     self._predict = jax.jit(predict, in_shardings=(sharding.replicated(mesh), split),
                             out_shardings=split)
 
-  def predict(self, weights, rows: int, batches) -> dict:
+  def predict(self, weights, rows: int, batches, stop=None) -> dict:
     """Outputs of all rows as NumPy arrays (rows first), and the kept fields under 'batch'.
 
+    stop: function that says whether to raise Interrupted instead of going on.
     The truth never reaches the networks: only the fields that the system predicts from are sent.
     """
     outputs, in_flight = {}, None
     for batch in batches:
+      if stop and stop():
+        raise Interrupted
       device = {k: v for k, v in batch.items() if k in self._fields}
       host = {k: batch[k] for k in ('row', 'mask', *self.entry.keep)}
       result = host, self._predict(weights, sharding.to_global(device, self.mesh))
@@ -66,24 +73,27 @@ class Engine:
         empty = np.zeros((rows, *value.shape[1:]), value.dtype)
         outputs.setdefault(name, {}).setdefault(field, empty)[places] = value[host['mask']]
 
-  def run(self, weights, step: int, workdir, name: str, *, stress=False, with_report=False):
-    """Evaluates and writes to WORKDIR/eval_STEP/NAME (see `own_folder`).
+  def run(self, weights, step: int, workdir, name: str, *, stress=False, with_report=False,
+          stop=None):
+    """Evaluates and writes to WORKDIR/eval_STEP/NAME (see `own_folder`), results.json last.
 
-    stress: also scores every variant of the set. Returns (results, text to print).
+    stress: also scores every variant of the set. stop: see `predict`. Returns (results, text to
+    print).
     """
     entry = self.entry
-    outputs = self.predict(weights, entry.rows, entry.batches())
-    held_out = self._held_out(weights)
+    outputs = self.predict(weights, entry.rows, entry.batches(), stop)
+    held_out = self._held_out(weights, stop)
     scores = entry.score(outputs, held_out)
     stamp = entry.stamp | {'weights_step': step}
     folder = own_folder(os.path.join(workdir, f'eval_{step}', name), entry.stamp)
     if jax.process_index() == 0:
-      write(folder, scores, stamp)
+      os.makedirs(folder, exist_ok=True)
       if entry.pictures:
         cases = entry.pictures(outputs, range(min(_SHOWN, entry.rows)))
         self.picture = drawing.sheet([list(case['pictures'].values()) for case in cases],
                                      list(cases[0]['pictures']))
         drawing.save(os.path.join(folder, 'pictures.jpg'), self.picture)
+      write(folder, scores, stamp)
     text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'
     if stress:
       curves = self._stress(weights, scores.files.get('calibration.json'))
@@ -95,11 +105,11 @@ class Engine:
       text += f'\nthe report is {report.write(folder, cases)}'
     return scores.results, text
 
-  def _held_out(self, weights):
+  def _held_out(self, weights, stop):
     if not self.entry.held_out:
       return None
     rows, batches = self.entry.held_out
-    return self.predict(weights, rows, batches())
+    return self.predict(weights, rows, batches(), stop)
 
   def _stress(self, weights, fits):
     """{row without its view: {'metric', 'severity': [[level, value], ...], 'area': mean height of
@@ -141,12 +151,14 @@ def score_file(entry: EvalSet, path, folder, name: str, *, with_report=False):
 
 
 def write(folder, scores, stamp):
-  """Writes all files of an evaluation; a report of the numbers before is removed."""
+  """Writes all files of an evaluation, results.json last: where it is, the others are, too.
+
+  A report of the numbers before is removed.
+  """
   os.makedirs(folder, exist_ok=True)
   stale = os.path.join(folder, 'report.html')
   if os.path.exists(stale):
     os.remove(stale)
-  write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': scores.results})
   save_samples(os.path.join(folder, 'samples.npz'), scores.samples)
   for file, value in scores.files.items():
     path = os.path.join(folder, file)
@@ -156,6 +168,7 @@ def write(folder, scores, stamp):
       write_json(path, {'stamp': stamp} | value)
     else:
       write_json(path, value)
+  write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': scores.results})
 
 
 def own_folder(base: str, stamp: dict) -> str:

@@ -1,5 +1,6 @@
 """The people that a config names: to train on, held out, to evaluate; and their patch bank."""
 import concurrent.futures
+import dataclasses
 import functools
 import json
 import os
@@ -106,20 +107,26 @@ def without(source: Source | None, scored: Source) -> Source | None:
   return source.subset(rows) if rows else None
 
 
-def check_pictures(source: Source):
-  """Reads every picture file of a set once: a broken one would end a run at its first evaluation.
-
-  Raises OSError naming the first file that cannot be read.
-  """
+def with_unreadable(source: Source) -> Source:
+  """The source with a finding of the picture files that cannot be read, if there are any: an
+  evaluation of it would be refused, hours after the start. Reads every file once."""
   files, rows = np.unique(source.file, return_index=True)
   rows = [row for file, row in zip(files.tolist(), rows.tolist(), strict=True)
           if os.path.isfile(file)]
 
-  def check(row):  # returns nothing: pictures that wait for their turn would fill the memory
-    source.read(row)
+  def reason(row):  # pictures that wait for their turn would fill the memory
+    try:
+      source.read(row)
+    except OSError as error:
+      return str(error)
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    list(pool.map(check, rows))
+    broken = {row: text for row, text in zip(rows, pool.map(reason, rows), strict=True) if text}
+  found = plausibility.findings(
+    'unreadable-pictures', 'warning', '{} pictures cannot be read, so the evaluation will be '
+    f'refused; the first: {next(iter(broken.values()), None)}', np.array(list(broken), int),
+    source.image_id, 'get them again while the networks train (the ids are of pictures)')
+  return told(dataclasses.replace(source, findings=(*source.findings, *found)))
 
 
 def _training_people(config):

@@ -38,8 +38,10 @@ def build(config, workdir, training=True) -> Task:
   bank = people.load_bank(config, workdir, source)
   system = systems.build(facts, **config.system.to_dict())
   scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
-  evals = {name: _eval_set(config, name, *scored[name], system, facts, bank, held_out, stored_fits,
-                           training) for name in config.evals}
+  if training:
+    scored = {name: (people.with_unreadable(s), boxes) for name, (s, boxes) in scored.items()}
+  evals = {name: _eval_set(config, name, *scored[name], system, facts, bank, held_out, stored_fits)
+           for name in config.evals}
   found = {f'{s.name} {s.split}': s.findings for s in (
     *[source] * training, *(people for people, _ in scored.values()))}
   if not training:
@@ -102,14 +104,12 @@ def example(facts: Facts) -> dict:
           'covered': shape((1, k), np.bool_)}
 
 
-def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits, training):
+def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits):
   entry = config.evals[name]
   if source.skeleton.names != facts.skeleton.names:
     raise UserError(f"evals.{name}: {source.name} {source.split} has other keypoints "
                      f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
                      f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
-  if training:
-    people.check_pictures(source)
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)

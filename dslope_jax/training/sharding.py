@@ -5,6 +5,7 @@ import time
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from orbax.checkpoint import multihost
 
@@ -119,9 +120,15 @@ def wait_for_all():
                                     processes=set(range(jax.process_count())))
 
 
+def agreed(value: bool) -> bool:
+  """What process 0 says, on every process."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
 def to_host(tree):
   """Global arrays split on axis 0 as whole NumPy arrays on every process."""
   if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
     return multihost_utils.process_allgather(tree, tiled=True)
   return jax.device_get(tree)

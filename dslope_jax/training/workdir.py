@@ -1,9 +1,11 @@
 """The folder of a run: its lock, its config, and the facts of the data it was trained on."""
 import dataclasses
+import errno
 import fcntl
 import json
 import os
 import pathlib
+import sys
 
 import jax
 from ml_collections import ConfigDict
@@ -37,7 +39,11 @@ def claim(workdir):
   if jax.process_index() == 0:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+      if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+        print(f"warning: the file system of '{workdir}' has no locks ({error.strerror}); take care "
+              'that no other run writes there', file=sys.stderr, flush=True)
+        return lock
       lock.close()
       raise UserError(f"another run is writing to '{workdir}'; stop it or choose another "
                        '--workdir') from None

@@ -44,12 +44,12 @@ def test_killed_three_times(whole, tmp_path):
   check_same(tmp_path, whole)
 
 
-def test_sigterm_saves_and_exits_cleanly(whole, tmp_path):
+def test_sigterm_saves_and_exits_with_a_code_of_its_own(whole, tmp_path):
   process = runs.start(tmp_path)
   runs.wait_for_checkpoint(tmp_path, 4, process)
   process.send_signal(signal.SIGTERM)
   code, output = runs.finish(process)
-  assert code == 0, output
+  assert code == 75, output
   stopped = int(re.search(r'stopped by a signal; step (\d+) is saved', output)[1])
   assert steps_of(tmp_path)[-1] == stopped < 24
   code, output = runs.finish(runs.start(tmp_path, '--config.data.num_workers=2'))
