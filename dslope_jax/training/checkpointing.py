@@ -1,9 +1,12 @@
 """Checkpoints: save without stalling, resume from the newest readable one, restore networks."""
+import contextlib
 import gc
 import logging
 import os
 import pathlib
+import re
 import sys
+import traceback
 
 import jax
 import orbax.checkpoint as ocp
@@ -14,8 +17,9 @@ from dslope_jax.errors import UserError
 from dslope_jax.training import sharding
 from dslope_jax.training.train_state import TrainState
 
-# Orbax warns of every choice it makes itself; its errors still come through.
-absl_logging.set_verbosity(absl_logging.ERROR)
+# Orbax warns of every choice it makes itself, and its threads print what they raise; it is raised
+# here, too.
+absl_logging.set_verbosity(absl_logging.FATAL)
 
 
 class Checkpoints:
@@ -34,7 +38,8 @@ class Checkpoints:
 
   def save(self, state: TrainState, step: int):
     """Writes in the background; the state may be donated to the next step at once."""
-    self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+    with self._writing(f'checkpoint {step} or the one before'):
+      self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
 
   def steps(self) -> list[int]:
     return sorted(self._manager.all_steps())
@@ -75,23 +80,57 @@ class Checkpoints:
 
   def wait(self):
     """Returns when everything saved is on disk."""
-    self._manager.wait_until_finished()
+    with self._writing('the last checkpoint'):
+      self._manager.wait_until_finished()
 
   def close(self):
-    self._manager.close()
+    with self._writing('the last checkpoint'):
+      self._manager.close()
+
+  @contextlib.contextmanager
+  def _writing(self, what):
+    """Tells what the disk refuses in one line; earlier checkpoints are whole then."""
+    try:
+      with _quietly():
+        yield
+    except Exception as error:  # orbax has no common type for it
+      if not isinstance(error, OSError) and not re.match('[A-Z_]+: ', str(error)):
+        raise
+      raise OSError(f"{what} cannot be written to '{self.folder}' ({_reason(error)}); make room or "
+                    'mend the disk, and run the same command again: checkpoints '
+                    f'{_finished(self.folder)} are there') from None
+
+
+@contextlib.contextmanager
+def _quietly():
+  """Within it unfinished reads and writes of orbax do not complain when they are collected."""
+  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
+  sys.unraisablehook, log.disabled = lambda _: None, True
+  try:
+    yield
+  except Exception as error:
+    traceback.clear_frames(error.__traceback__)
+    raise
+  finally:
+    gc.collect()
+    sys.unraisablehook, log.disabled = hook, False
 
 
 def _attempt(read, *args, **kwargs):
   """(what `read` returns, None) or (None, why it failed), without orbax's own pages about it."""
-  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
-  sys.unraisablehook, log.disabled = lambda _: None, True
-  try:
-    return read(*args, **kwargs), None
-  except Exception as error:  # orbax has no common type for broken files
-    return None, (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-  finally:
-    gc.collect()  # unfinished reads complain when they are collected
-    sys.unraisablehook, log.disabled = hook, False
+  with _quietly():
+    try:
+      return read(*args, **kwargs), None
+    except Exception as error:  # orbax has no common type for broken files
+      return None, _reason(error)
+
+
+def _reason(error):
+  return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _finished(folder):
+  return sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
 
 
 def find_step(workdir, step: int | None = None) -> int:
@@ -99,7 +138,7 @@ def find_step(workdir, step: int | None = None) -> int:
   folder = pathlib.Path(workdir).absolute() / 'checkpoints'
   if not folder.is_dir():
     raise FileNotFoundError(f"no checkpoints in '{workdir}'; give the workdir of a training run")
-  steps = sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
+  steps = _finished(folder)
   if not steps:
     raise FileNotFoundError(f"'{workdir}' has no finished checkpoint yet")
   if step not in (None, *steps):
