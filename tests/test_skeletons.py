@@ -116,7 +116,8 @@ def test_names_without_sides_give_no_mirror():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'skeleton': [[0, 1], [1, 3]]}, 'names joint 3'), ({'skeleton': [[1, float('inf')]]}, 'skeleton'),
+  ({'skeleton': [[0, 1], [1, 3]]}, 'names joint 3'),
+  ({'skeleton': [[1, float('inf')]]}, 'skeleton'),
   ({'flip_pairs': [[0.0, 1.0]]}, 'flip_pairs'), ({'flip_pairs': [[0, 1, 2]]}, 'flip_pairs'),
   ({'sigmas': [float('inf')] * 3}, 'sigmas'), ({'sigmas': 'abc'}, 'sigmas')])
 def test_fields_of_a_category(fields, message):
