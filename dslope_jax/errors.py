@@ -27,7 +27,7 @@ def one_line(text) -> str:
   return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def quoted(text, limit: int = 300) -> str:
+def quoted(text, limit: int = 120) -> str:
   """`repr` of a text from a file, cut in the middle: no escape sequence, line break or megabyte of
   it reaches a terminal."""
   shown = ascii(text) if isinstance(text, str) and not text.isprintable() else repr(text)

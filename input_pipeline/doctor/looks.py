@@ -41,8 +41,9 @@ def look(source, num_workers=0) -> Looks:
   """Decodes every picture of a set once, in data processes."""
   rows = np.sort(np.unique(source.file, return_index=True)[1])
   each = stream.in_order(len(rows), functools.partial(_look, source, rows), num_workers)
-  table = list(each)
-  return Looks(rows, *(np.array([entry[name] for entry in table]) for name in Looks._fields[1:]))
+  # Copies, since what comes from another process keeps a file open.
+  table = [[np.array(entry[name]) for name in Looks._fields[1:]] for entry in each]
+  return Looks(rows, *map(np.array, zip(*table, strict=True)))
 
 
 def _look(source, rows, place):

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from dslope_jax import skeletons
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.coco import read_json
 from input_pipeline.sources.mat_files import read_variable
-from input_pipeline.sources.pictures import checked_header, read_file, read_picture
+from input_pipeline.sources.pictures import checked_header, read_file, read_picture, shown
 from input_pipeline.sources.source import Source
 
 _HOW_TO_GET = (
@@ -143,7 +143,7 @@ def _matching_files(images, labels, instances):
     missing = [] if not folder else [stem for stem in sorted(maps) if stem not in found]
     if missing:
       raise FileNotFoundError(f"'{folder}' has no file for {len(missing)} label maps, the first is "
-                              f'{quoted(maps[missing[0]])}; get the missing files or remove their '
+                              f'{shown(maps[missing[0]])}; get the missing files or remove their '
                               'maps')
   return [(pictures[stem], maps[stem], numbered.get(stem, '')) for stem in sorted(maps)]
 
@@ -193,7 +193,7 @@ def _read_png(path):
   except cv2.error:
     numbers = None
   if numbers is None:
-    raise OSError(f'label map {quoted(path)} is broken; get the file again')
+    raise OSError(f'label map {shown(path)} is broken; get the file again')
   return numbers
 
 
@@ -236,8 +236,8 @@ def _read(people, row):
   image = read_picture(person.picture)
   height, width = image.shape[:2]
   if (width, height) != person.size:
-    raise OSError(f'picture {quoted(person.picture)} is {width}x{height}, its label map '
-                  f'{quoted(person.map)} is {person.size[0]}x{person.size[1]}; get both from one '
+    raise OSError(f'picture {shown(person.picture)} is {width}x{height}, its label map '
+                  f'{shown(person.map)} is {person.size[0]}x{person.size[1]}; get both from one '
                   'release')
   return image
 

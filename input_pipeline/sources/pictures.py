@@ -36,7 +36,7 @@ def read_picture(path, size=(0, 0)):
   except (cv2.error, MemoryError):
     image = None
   if image is None or image.shape[:2] != (header.height, header.width):
-    raise OSError(f'picture {quoted(path)} is broken or of an unknown format; save it as JPEG or '
+    raise OSError(f'picture {shown(path)} is broken or of an unknown format; save it as JPEG or '
                   'PNG')
   if image.dtype != np.uint8:
     image = _high_bytes(image, path)
@@ -44,6 +44,11 @@ def read_picture(path, size=(0, 0)):
   if is_turned(header, size):
     image = np.ascontiguousarray(_TURNS[header.orientation](image))
   return image
+
+
+def shown(path) -> str:
+  """A path as messages have it: see `quoted`."""
+  return quoted(str(path), 400)
 
 
 def read_file(path):
@@ -59,7 +64,7 @@ def read_file(path):
       return f.read()
   except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
     reason = getattr(error, 'strerror', None) or error
-    raise OSError(f'picture {quoted(path)} cannot be opened ({reason})') from None
+    raise OSError(f'picture {shown(path)} cannot be opened ({reason})') from None
 
 
 def checked_header(path, data, size=(0, 0)) -> picture_headers.Header:
@@ -67,18 +72,18 @@ def checked_header(path, data, size=(0, 0)) -> picture_headers.Header:
   try:
     header = picture_headers.read(data)
   except UserError as error:
-    raise OSError(f'picture {quoted(path)} is broken: {error}') from None
+    raise OSError(f'picture {shown(path)} is broken: {error}') from None
   w, h, orientation = header.width, header.height, header.orientation
   if w * h > MAX_PIXELS:
-    raise OSError(f'picture {quoted(path)} has {w}x{h} pixels, more than {MAX_PIXELS}; store a '
+    raise OSError(f'picture {shown(path)} has {w}x{h} pixels, more than {MAX_PIXELS}; store a '
                   'smaller one and scale its annotations')
   if header.bits > 16:
-    raise OSError(f'picture {quoted(path)} has {header.bits} bits a channel; save it with 8')
+    raise OSError(f'picture {shown(path)} has {header.bits} bits a channel; save it with 8')
   if size[0] and (w, h) != tuple(size) and not is_turned(header, size):
     exif = '' if orientation == 1 else (
       f' (it carries EXIF orientation {orientation}, which is applied where the annotation states '
       'the turned size)')
-    raise OSError(f'picture {quoted(path)} is {w}x{h}, its annotation says {size[0]}x{size[1]}'
+    raise OSError(f'picture {shown(path)} is {w}x{h}, its annotation says {size[0]}x{size[1]}'
                   f'{exif}; get the picture that was annotated, or mend width and height')
   return header
 
@@ -96,6 +101,6 @@ def _high_bytes(image, path):
   """uint8 of 16-bit pixels."""
   highest = int(image.max())
   if 0 < highest < _FEW_BITS:
-    raise OSError(f'picture {quoted(path)} has 16 bits a channel, but no value above {highest}, so '
+    raise OSError(f'picture {shown(path)} has 16 bits a channel, but no value above {highest}, so '
                   'that it would be black; scale its values and save it with 8 bits')
   return (image >> 8).astype(np.uint8)

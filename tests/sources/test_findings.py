@@ -1,5 +1,6 @@
 """Every kind of fault of an annotation set is found by its kind, and a good set has none."""
 import copy
+import dataclasses
 import functools
 import json
 import os
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from dslope_jax import plausibility
 from dslope_jax.errors import UserError
 from dslope_jax.metrics.result_files import read_results
+from dslope_jax.tasks import people
+from dslope_jax.training import workdir
 from input_pipeline import sources
+from input_pipeline.geometry import Augmentation
+from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import coco, detections, findings
 from input_pipeline.sources.checks import without_pictures
 from tests.refusals import fails
@@ -378,6 +383,34 @@ def test_unknown_sizes_and_missing_boxes():
   assert plausibility.check(table) == []
   nobody = plausibility.Table(*(column[:0] for column in table))
   assert plausibility.check(nobody) == []
+
+
+# ---- what follows from findings
+
+def test_warnings_are_printed_once_and_kept(tmp_path, capsys):
+  source = load(tmp_path, FAULTS['outlines of points'][0])
+  for _ in range(2):
+    people.told(source)
+  printed = capsys.readouterr().out
+  assert printed.startswith('warning: a train: 4 outlines have fewer than three points')
+  assert printed.count('\n') == 1
+  workdir.write_findings(tmp_path, {'a train': source.findings})
+  kept = json.loads((tmp_path / 'findings.json').read_text())['a train']
+  assert plausibility.Finding(**kept[0])._replace(ids=source.findings[0].ids) == source.findings[0]
+
+
+def test_people_without_mirror_pairs_are_not_mirrored(tmp_path):
+  """The draws of the other augmentations stay the same."""
+  def crops(names):
+    source = dataclasses.replace(load(tmp_path, _renamed(names)), read=world().read)
+    maker = PairMaker(source, (48, 64), None, 'none', 0, Augmentation(),
+                      fields=('image', 'keypoints'))
+    return [maker.train(i, i % 24) for i in range(24)]
+  sided, bare = crops(list(world().skeleton.names)), crops([f'{i}' for i in range(17)])
+  same = [np.array_equal(a['image'], b['image']) for a, b in zip(sided, bare, strict=True)]
+  assert 5 < sum(same) < 19  # half of them were mirrored
+  for a, b, alike in zip(sided, bare, same, strict=True):
+    assert alike == np.array_equal(a['keypoints'], b['keypoints'])
 
 
 # ---- real sets
