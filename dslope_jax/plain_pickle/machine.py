@@ -53,7 +53,10 @@ class Machine:
 
   def run(self):
     while True:
-      name, read = _OPCODES[self.file.read(1)]
+      code = self.file.read(1)
+      if code not in _OPCODES:
+        raise ValueError(f'no instruction {code}' if code else 'it is cut short')
+      name, read = _OPCODES[code]
       argument = read(self.file) if read else None
       if name == 'STOP':
         return self.stack.pop()

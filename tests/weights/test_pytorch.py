@@ -1,11 +1,7 @@
 """Weights in and out: every layout, the way back, and files that must be refused."""
 import json
-import os
-import pathlib
-import struct
 import subprocess
 import sys
-import zipfile
 
 import jax
 import numpy as np
@@ -130,84 +126,6 @@ def test_mmpose_1_names_of_vitpose():
   assert set(pytorch.canonical('vitpose', given)) == {f'{k}.weight' for k in names}
 
 
-# ---- files that must be refused
-
-def refused(path, network=''):
-  with pytest.raises((OSError, ValueError)) as error:
-    weight_files.read(path, network)
-  message = str(error.value)
-  assert '\n' not in message and str(path) in message
-  return message
-
-
-def test_broken_safetensors_are_refused(tmp_path):
-  good = write(tmp_path / 'good.safetensors', state('simple_baseline'))
-  data = pathlib.Path(good).read_bytes()
-  cases = {'empty': b'', 'cut': data[:len(data) // 2], 'text': b'no tensors at all' * 9,
-           'huge header': struct.pack('<Q', 10 * 2**30) + data[8:]}
-  for name, content in cases.items():
-    path = tmp_path / f'{name}.safetensors'
-    path.write_bytes(content)
-    assert 'is not a readable safetensors file' in refused(path), name
-  tensors = state('simple_baseline')
-  tensors['bn1.weight'] = tensors['bn1.weight'] * np.nan
-  assert 'bn1.weight holds values that are not finite' in refused(
-    write(tmp_path / 'nan.safetensors', tensors))
-  assert 'no weight file' in refused(tmp_path / 'nothing.safetensors')
-  (tmp_path / 'a.txt').write_text('x')
-  assert 'weight files end in' in refused(tmp_path / 'a.txt')
-
-
-class Bomb:
-  """What a malicious checkpoint holds: unpickling it writes a file."""
-
-  def __init__(self, path):
-    self.path = path
-
-  def __reduce__(self):
-    return os.mkdir, (self.path,)
-
-
-def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
-  torch = pytest.importorskip('torch')
-  torch.save({'state_dict': {'w': torch.zeros(2), 'x': Bomb(str(tmp_path / 'ran'))}},
-             tmp_path / 'evil.pth')
-  assert 'holds more than tensors' in refused(tmp_path / 'evil.pth')
-  assert not (tmp_path / 'ran').exists()
-
-
-def test_broken_torch_files_are_refused(tmp_path):
-  torch = pytest.importorskip('torch')
-  torch.save({'w': torch.zeros(1000)}, tmp_path / 'good.pth')
-  data = (tmp_path / 'good.pth').read_bytes()
-  for name, content in {'cut': data[:len(data) // 2], 'empty': b'', 'text': b'hello' * 50}.items():
-    (tmp_path / f'{name}.pth').write_bytes(content)
-    refused(tmp_path / f'{name}.pth')
-  with zipfile.ZipFile(tmp_path / 'other.pth', 'w') as z:
-    z.writestr('a.txt', 'no tensors')
-  assert 'is not a readable PyTorch file' in refused(tmp_path / 'other.pth')
-  torch.save({'epoch': 3}, tmp_path / 'none.pth')
-  assert 'holds no state dict' in refused(tmp_path / 'none.pth')
-
-
-def test_wrapped_and_paired_torch_checkpoints(tmp_path):
-  torch = pytest.importorskip('torch')
-  tensors = {k: torch.from_numpy(v.copy()) for k, v in state('simple_baseline').items()}
-  other = {k: v + 1 for k, v in tensors.items()}
-  plain = {'epoch': 4, 'state_dict': {f'module.{k}': v for k, v in tensors.items()},
-           'optimizer': {'lr': 0.1}}
-  torch.save(plain, tmp_path / 'plain.pth')
-  torch.save({'gnet_state_dict': tensors, 'enet_state_dict': other}, tmp_path / 'pair.pth')
-  torch.save({f'{n}.{k}': v for n, t in (('gnet', tensors), ('enet', other))
-              for k, v in t.items()}, tmp_path / 'flat.pth')
-  key = 'final_layer.bias'
-  np.testing.assert_array_equal(weight_files.read(tmp_path / 'plain.pth')[key], tensors[key])
-  for file in ('pair.pth', 'flat.pth'):
-    for network, want in (('gnet', tensors), ('enet', other)):
-      np.testing.assert_array_equal(weight_files.read(tmp_path / file, network)[key], want[key])
-  assert 'say which after a colon' in refused(tmp_path / 'flat.pth')
-
-
 def torch_baseline(width=8, num_keypoints=5):
   """The simple baseline of 18 layers in PyTorch, with random running statistics."""
   import torch
@@ -263,10 +181,16 @@ def test_heatmaps_equal_those_of_the_original_torch_module(tmp_path):
   torch = pytest.importorskip('torch')
   network = torch_baseline()
   torch.save({'model': network.state_dict()}, tmp_path / 'a.pth')
-  _, certificate = pytorch.load_file(tmp_path / 'a.pth', 'simple_baseline',
-                                           TINY['simple_baseline'], SIZE, original=network)
+  converted, certificate = pytorch.load_file(tmp_path / 'a.pth', 'simple_baseline',
+                                             TINY['simple_baseline'], SIZE)
   assert certificate['arguments']['num_keypoints'] == 5
-  assert 0 < certificate['max_relative_heatmap_difference'] < 1e-5
+  image = np.random.default_rng(0).standard_normal((1, 96, 64, 3)).astype(np.float32)
+  with torch.no_grad():
+    theirs = network(torch.from_numpy(image.transpose(0, 3, 1, 2).copy())).numpy()
+  ours = models.build('simple_baseline', **certificate['arguments']).apply(
+    converted.variables, image)['heatmaps']
+  np.testing.assert_allclose(np.transpose(ours, (0, 3, 1, 2)), theirs, rtol=0,
+                             atol=1e-5 * np.abs(theirs).max())
   changed = pytorch.to_state_dict('simple_baseline', random_variables('simple_baseline'))
   network.load_state_dict({k: torch.from_numpy(v) for k, v in changed.items()}, strict=False)
   for key, value in changed.items():
@@ -291,7 +215,7 @@ def test_command_imports_and_certifies(tmp_path):
   assert certificate['sha256'] == weight_files.sha256(file)
   assert json.loads((out / 'config.json').read_text())['width'] == 8
   wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
-  assert wrong.returncode == 1 and wrong.stderr.startswith('error: weights do not fit')
+  assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr and wrong.stderr.count('\n') == 1
   assert command('--out', str(out)).stderr.startswith('error: give a weight file and --model')
 
 
