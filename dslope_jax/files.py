@@ -11,10 +11,9 @@ MAX_BYTES = 32 * 2**30
 
 def local_path(text: str) -> str:
   """A path as a user writes it, with `~` for a home folder. UserError for an address."""
-  address = re.match(r'([a-zA-Z][a-zA-Z0-9+.-]+):/', text)
-  if address:
-    raise UserError(f'{quoted(text)} is an address of {address[1]}, and only folders and files of '
-                    'this machine are read and written: mount the bucket or copy what is needed')
+  if re.match(r'[a-zA-Z][\w+.-]+://|(gs|s3|hdfs):/', text):  # some shells and libraries join //
+    raise UserError(f'{quoted(text)} is an address, and only folders and files of this machine are '
+                    'read and written: mount the bucket, or copy what is needed')
   return os.path.expanduser(text)
 
 
@@ -52,8 +51,8 @@ def mapped(path) -> mmap.mmap:
 _BEGINNINGS = [
   (rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml)', 'a web page, as sites send in place of '
    'a file that asks for a login or a confirmation; download it in a browser'),
-  (rb'version https://git-lfs', "a pointer of Git LFS, not the file; run 'git lfs pull'"),
-  (rb'/?(\.git/)?annex/objects/', "a pointer of git-annex, not the file; run 'git annex get'"),
+  (rb'version https://git-lfs', "a pointer of Git LFS; run 'git lfs pull'"),
+  (rb'/?(\.git/)?annex/objects/', "a pointer of git-annex; run 'git annex get'"),
   (rb'\s*[{\[]\s*["{\[]', 'a JSON text'),
   (rb'\x1f\x8b', 'packed by gzip; unpack it'), (rb'BZh\d', 'packed by bzip2; unpack it'),
   (rb'\xfd7zXZ', 'packed by xz; unpack it'), (rb'\x28\xb5\x2f\xfd', 'packed by zstd; unpack it'),

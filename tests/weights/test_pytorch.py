@@ -215,7 +215,8 @@ def test_command_imports_and_certifies(tmp_path):
   assert certificate['sha256'] == weight_files.sha256(file)
   assert json.loads((out / 'config.json').read_text())['width'] == 8
   wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
-  assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr and wrong.stderr.count('\n') == 1
+  assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr
+  assert wrong.stderr.startswith('error: ') and wrong.stderr.count('\n') == 1
   assert command('--out', str(out)).stderr.startswith('error: give a weight file and --model')
 
 
