@@ -16,11 +16,12 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import check_file, mapped, one_line
 from dslope_jax.plain_pickle.machine import CALLS, Machine, Placeholder, Refused
 
-__all__ = ['BROKEN', 'Placeholder', 'load', 'load_npz', 'loads']
+__all__ = ['BROKEN', 'BROKEN_ZIP', 'Placeholder', 'load', 'load_npz', 'loads']
 
 MAX_UNPACKED = 16 * 2**30
 # What a file that is cut or forged makes its reader stumble over.
 BROKEN = (ArithmeticError, EOFError, LookupError, TypeError, ValueError)
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, RuntimeError)
 
 
 def load(path):
@@ -77,9 +78,6 @@ def load_npz(path) -> dict:
   except (*BROKEN, *BROKEN_ZIP) as error:
     raise UserError(f"'{path}' is not a readable .npz file ({one_line(error)}); get it "
                     'again') from None
-
-
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def _read_npy(data, where):

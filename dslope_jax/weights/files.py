@@ -62,13 +62,16 @@ def _read_safetensors(path):
   import safetensors
   out = {}
   try:
-    with safetensors.safe_open(path, framework='flax') as file:  # NumPy's lacks bfloat16
+    # That for NumPy lacks bfloat16, that for Flax makes int32 of int64.
+    with (safetensors.safe_open(path, framework='np') as file,
+          safetensors.safe_open(path, framework='flax') as flax_file):
       for key in file.keys():  # noqa: SIM118 - it is no dict
         kind = file.get_slice(key).get_dtype()
         if kind not in _FLOATS | _OTHERS:
           raise UserError(f"'{path}': {quoted(key)} holds {kind} numbers, which are not read; save "
                           'it as float32')
-        out[key] = _float32(np.asarray(file.get_tensor(key)))
+        reader = flax_file if kind == 'BF16' else file
+        out[key] = _float32(np.asarray(reader.get_tensor(key)))
   except UserError:
     raise
   except (safetensors.SafetensorError, KeyError, OSError, ValueError) as error:
