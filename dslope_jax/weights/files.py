@@ -96,7 +96,7 @@ def _read_torch(path, size, network, is_zip):
         out[str(key)] = _float32(tensor.array())
       except ValueError as error:
         raise UserError(f"'{path}': {quoted(key)} cannot be read ({one_line(error)}); get the file "
-                        'again') from None
+                        'again, or save it as float32 with PyTorch') from None
   return out, found
 
 

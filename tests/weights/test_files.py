@@ -267,6 +267,38 @@ def test_what_is_no_file(tmp_path):
   fails(lambda: files.read(path), path, '64.0 GiB')
 
 
+# ---- what PyTorch itself writes
+
+@pytest.mark.filterwarnings('ignore')  # PyTorch warns of what it saves
+@pytest.mark.parametrize('new', [True, False], ids=['zip', 'rows'])
+def test_files_of_pytorch(new, tmp_path):
+  torch = pytest.importorskip('torch')
+  base, path = torch.randn(4, 6), tmp_path / 'a.pth'
+  tree = {str(kind): torch.arange(6).to(kind) for kind in (
+    torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool,
+    torch.complex64)}
+  tree |= {'turned': base.T, 'part': base[1:3, ::2], 'row': base[:1].expand(3, 6),
+           'empty': base[:0], 'parameter': torch.nn.Parameter(base), 'one': torch.tensor(3.),
+           'channels last': torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)}
+  more = dict(optimizer=torch.optim.Adam([torch.nn.Parameter(base)]).state_dict(),
+              args=argparse.Namespace(device=torch.device('cpu'), dtype=torch.float32))
+  for saved in (tree, {'state_dict': tree} | more):
+    for protocol in (2, 4):
+      torch.save(saved, path, _use_new_zipfile_serialization=new, pickle_protocol=protocol)
+      for key, read in files.read(path).items():
+        want = tree[key].detach()
+        want = (want.float() if want.is_floating_point() else want).numpy()
+        assert read.dtype == want.dtype
+        np.testing.assert_array_equal(read, want, key)
+  for part, bad in (('sparse', base.to_sparse()), ('meta', base.to('meta')),
+                    ('qtensor', torch.quantize_per_tensor(base, 0.1, 0, torch.qint8)),
+                    ('uint16', torch.tensor([1], dtype=torch.uint16))):
+    torch.save({'w': bad}, path, _use_new_zipfile_serialization=new)
+    fails(lambda: files.read(path), path, "'w'", part)
+  torch.save(torch.nn.Linear(2, 3), path, _use_new_zipfile_serialization=new)
+  fails(lambda: files.read(path), path, 'modules.linear.Linear', 'save the state_dict')
+
+
 # ---- safetensors
 
 def safe(kind, shape, size, key='w', length=None, metadata=None):
@@ -326,6 +358,9 @@ def test_home_folders_and_addresses(monkeypatch):
 GOOD = [zipped({'state_dict': {'w': tensor(W), 'v': parameter(W)}, 'perf': np.float64(1)}),
         in_rows({'state_dict': {'w': tensor(W)}, 'meta': np.arange(3), 'a': {1, (2, 'x')}}),
         safe('F32', [2, 3], 24)]
+TREE = {'state_dict': {'w': tensor(W), 'v': parameter(W)}, 'perf': np.float64(1), 'a': np.arange(9)}
+with zipfile.ZipFile(io.BytesIO(zipped(TREE))) as _archive:
+  PICKLE = _archive.read('archive/data.pkl')
 EDITS = st.lists(st.tuples(st.sampled_from(['flip', 'cut', 'grow', 'copy']), st.integers(0, 2**16),
                            st.binary(min_size=1, max_size=6)), min_size=1, max_size=6)
 
@@ -345,10 +380,14 @@ def edited(content, edits):
 
 @settings(deadline=None, max_examples=400, database=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, len(GOOD) - 1), EDITS)
+@given(st.integers(0, len(GOOD)), EDITS)
 @example(0, [('cut', 4, b'\1')])  # the archive begins before the file
 def test_mutations_are_read_or_refused_in_one_line(tmp_path, which, edits):
-  path = stored(tmp_path / 'a.pth', edited(GOOD[which], edits))
+  if which < len(GOOD):
+    content = edited(GOOD[which], edits)
+  else:  # the checksum of the archive is right
+    content = zipped(TREE, **{'data.pkl': edited(PICKLE, edits)})
+  path = stored(tmp_path / 'a.pth', content)
   try:
     read = files.read(path)
   except (OSError, UserError) as error:

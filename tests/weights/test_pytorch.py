@@ -1,4 +1,5 @@
 """Weights in and out: every layout, the way back, and files that must be refused."""
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dslope_jax.training import init_from
 from dslope_jax.weights import files as weight_files
 from dslope_jax.weights import pytorch
 from tests import runs, tiny
+from tests.refusals import fails
+from tests.weights import torch_writer
 
 TINY = {'hrnet': dict(width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
         'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
@@ -58,7 +61,8 @@ def write(path, tensors):
   return str(path)
 
 
-@pytest.mark.parametrize('prefix', ['module.', 'module.backbone.', '_orig_mod.module.'])
+@pytest.mark.parametrize('prefix', [
+  'module.', 'module.backbone.', '_orig_mod.module.', 'model.', 'net.', 'student.', 'a.b.c.'])
 def test_prefixes_and_counters_are_taken_off(prefix, tmp_path):
   tensors = {prefix + k: v for k, v in state('simple_baseline').items()}
   tensors[prefix + 'bn1.num_batches_tracked'] = np.array(7)
@@ -124,6 +128,114 @@ def test_mmpose_1_names_of_vitpose():
            'blocks.1.attn': 'backbone.layers.1.attn', 'final_layer': 'head.final_layer'}
   given = {f'{name}.weight': np.zeros(1) for name in names.values()}
   assert set(pytorch.canonical('vitpose', given)) == {f'{k}.weight' for k in names}
+
+
+def test_prefixes_before_backbone_and_head(tmp_path):
+  """As Lightning has mmpose's networks, with other modules beside them."""
+  tensors = {f'model.net.{k}': v for k, v in pytorch.to_state_dict(
+    'simple_baseline', random_variables('simple_baseline'), True).items()}
+  tensors |= {'loss.weight': np.ones(3, np.float32), 'ema.decay': np.ones(1, np.float32)}
+  converted, _ = pytorch.load_file(write(tmp_path / 'a.safetensors', tensors), 'simple_baseline',
+                                   TINY['simple_baseline'], SIZE)
+  check_equal(converted.variables, random_variables('simple_baseline'))
+
+
+def test_two_networks_in_one_file_have_to_be_named(tmp_path):
+  tensors = {f'{name}.module.{k}': v + i for i, name in enumerate(('student', 'teacher'))
+             for k, v in state('simple_baseline').items()}
+  file = write(tmp_path / 'a.safetensors', tensors)
+  load = lambda network='': pytorch.load_file(file, 'simple_baseline', TINY['simple_baseline'],
+                                              SIZE, network)[0].variables
+  fails(load, file, "'student.module.'", "'teacher.module.'", 'say which after a colon')
+  check_equal(load('teacher'), jax.tree.map(lambda x: x + 1, load('student')))
+  fails(lambda: load('enet'), file, "no network 'enet'")
+
+
+def mae(size=(64, 64), prefix=''):
+  """Weights of a masked auto-encoder: a class token, a decoder, another name of the last norm."""
+  tensors = {prefix + k.replace('last_norm', 'norm'): v
+             for k, v in state('vitpose', size=size).items()
+             if not k.startswith(('final_layer', 'deconv_layers'))}
+  rng = np.random.default_rng(1)
+  tensors |= {f'{prefix}{key}': rng.standard_normal(shape).astype(np.float32) for key, shape in (
+    ('cls_token', (1, 1, 24)), ('mask_token', (1, 1, 12)), ('decoder_pos_embed', (1, 17, 12)),
+    ('decoder_norm.weight', (12,)), ('decoder_blocks.0.norm1.weight', (12,)))}
+  return tensors
+
+
+@pytest.mark.parametrize('fresh_head', [False, True])
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'model.'])
+def test_masked_auto_encoders_give_the_backbone(prefix, fresh_head, tmp_path):
+  file = tmp_path / 'mae_small.pth'
+  file.write_bytes(torch_writer.zipped({'model': {k: torch_writer.tensor(v) for k, v in mae(
+    prefix=prefix).items()}, 'args': argparse.Namespace(lr=0.1)}))
+  fresh = random_variables('vitpose', size=(64, 128))  # 32 places, the file has 16
+  marked = jax.tree.map(lambda x: x + 100, fresh)
+  network = models.build('vitpose', **TINY['vitpose'], num_keypoints=5)
+  weights, text = init_from.load(str(file), 'gnet', marked, network, (64, 128), fresh_head)
+  for part in ('deconv_layers_0', 'final_layer', 'resized: pos_embed', 'not used: 5 keys'):
+    assert part in text
+  np.testing.assert_array_equal(weights['params']['last_norm']['scale'],
+                                mae()['norm.weight'])
+  np.testing.assert_array_equal(weights['params']['final_layer']['bias'],
+                                marked['params']['final_layer']['bias'])
+  assert weights['params']['pos_embed'].shape == (1, 33, 24)
+
+
+def test_a_class_token_beside_a_head_is_left_out(tmp_path):
+  tensors = state('vitpose') | {'backbone.cls_token': np.zeros((1, 1, 24), np.float32)}
+  converted, _ = pytorch.load_file(write(tmp_path / 'v.safetensors', tensors), 'vitpose',
+                                   TINY['vitpose'], SIZE)
+  check_equal(converted.variables, random_variables('vitpose'))
+  assert converted.dropped == ['cls_token']
+
+
+def test_query_without_key_is_refused(tmp_path):
+  tensors = {'backbone.encoder.layer.0.attention.attention.query.weight': np.zeros((3, 3), 'f4')}
+  file = write(tmp_path / 'v.safetensors', tensors)
+  fails(lambda: pytorch.load_file(file, 'vitpose', TINY['vitpose'], SIZE), file, 'missing')
+
+
+BASELINE = ('simple_baseline', TINY['simple_baseline'])
+ODD = {
+  'integers': ('conv1.weight', lambda v: v.astype(np.int32), 'conv1.weight holds int32'),
+  'booleans': ('bn1.weight', lambda v: v > 0, 'bn1.weight holds bool'),
+  'scalar head': ('final_layer.weight', lambda v: v[0, 0, 0, 0], 'misshapen final_layer.weight'),
+  'flat head': ('final_layer.weight', lambda v: v.ravel(), 'misshapen final_layer.weight'),
+  'flat deconvolution': ('deconv_layers.0.weight', lambda v: v.ravel(), 'misshapen deconv'),
+  'kernel of three axes': ('conv1.weight', lambda v: v[0], 'misshapen conv1.weight'),
+  'another width': ('bn1.bias', lambda v: v[:3], 'misshapen bn1.bias')}
+
+
+@pytest.mark.parametrize('case', ODD)
+def test_weights_of_another_kind_are_refused(case, tmp_path):
+  key, change, part = ODD[case]
+  tensors = state('simple_baseline')
+  file = write(tmp_path / 'a.safetensors', tensors | {key: np.array(change(tensors[key]))})
+  fails(lambda: pytorch.load_file(file, *BASELINE, SIZE), file, part)
+
+
+@pytest.mark.parametrize('shape', [(1, 0, 24), (1, 1, 24), (1, 2, 24), (1, 12, 24), (2, 25, 24),
+                                   (1, 25, 7), (25,), ()])
+def test_odd_position_embeddings(shape, tmp_path):
+  file = write(tmp_path / 'v.safetensors', state('vitpose') | {
+    'backbone.pos_embed': np.zeros(shape, np.float32), 'pos_embed': np.zeros(shape, np.float32)})
+  try:
+    pytorch.load_file(file, 'vitpose', TINY['vitpose'], SIZE)
+  except ValueError as error:
+    assert 'misshapen pos_embed' in str(error) and '\n' not in str(error)
+  else:
+    assert shape == (1, 2, 24)  # one place fills them all
+
+
+@pytest.mark.parametrize('arguments', [
+  dict(width='abc'), dict(width=None), dict(width=0), dict(width=-8), dict(depth=7), dict(depth=[]),
+  dict(filters=3), dict(filters='abc'), dict(num_keypoints='x'), dict(num_keypoints=-1),
+  dict(wide=3)])
+def test_odd_arguments_are_one_line(arguments, tmp_path):
+  file = write(tmp_path / 'a.safetensors', state('simple_baseline'))
+  fails(lambda: pytorch.load_file(file, 'simple_baseline', TINY['simple_baseline'] | arguments,
+                                  SIZE), *arguments)
 
 
 def torch_baseline(width=8, num_keypoints=5):
@@ -214,6 +326,14 @@ def test_command_imports_and_certifies(tmp_path):
   assert certificate['arguments']['num_keypoints'] == 5
   assert certificate['sha256'] == weight_files.sha256(file)
   assert json.loads((out / 'config.json').read_text())['width'] == 8
+  headless = write(tmp_path / 'b.safetensors', {k: v for k, v in state('simple_baseline').items()
+                                                if not k.startswith(('final', 'deconv'))})
+  done = command(headless, '--model', 'simple_baseline', '--set', 'depth=18', 'width=8',
+                 'filters=(8,8,8)', '--out', str(tmp_path / 'trunk'))
+  assert done.returncode == 0 and 'final_layer/kernel; see' in done.stdout
+  assert 'num_keypoints' not in json.loads((tmp_path / 'trunk/config.json').read_text())
+  kept = safetensors.numpy.load_file(tmp_path / 'trunk/model.safetensors')
+  assert kept.keys() == safetensors.numpy.load_file(headless).keys()
   wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
   assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr
   assert wrong.stderr.startswith('error: ') and wrong.stderr.count('\n') == 1
