@@ -12,7 +12,7 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, one_line, print_any_name
 from dslope_jax.files import local_path
 
 
@@ -47,7 +47,7 @@ def _leave_others():
 def _stop(text):
   if os.environ.get('DSLOPE_TRACEBACK'):
     raise  # always called while an exception is handled
-  print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
+  print(f'error: {one_line(text)}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
   if jax.distributed.is_initialized():  # asking for the count would start a backend
     os._exit(1)
   sys.exit(1)
@@ -59,6 +59,7 @@ def start(main):
   Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
   JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
   """
+  print_any_name()
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))

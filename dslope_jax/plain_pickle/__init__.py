@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.files import check_file, mapped, one_line
+from dslope_jax.files import check_file, first_line, mapped
 from dslope_jax.plain_pickle.machine import CALLS, Machine, Placeholder, Refused
 
 __all__ = ['BROKEN', 'BROKEN_ZIP', 'Placeholder', 'load', 'load_npz', 'loads']
@@ -55,7 +55,7 @@ def loads(data, where: str, *, strict=True, calls: dict[str, Callable] | None = 
     raise UserError(f'{where} holds {quoted(str(refused))}, which is no plain data; making it '
                     'could run code, so it is refused') from None
   except BROKEN as error:
-    raise UserError(f'{where} is not a readable pickle ({one_line(error)}); get it '
+    raise UserError(f'{where} is not a readable pickle ({first_line(error)}); get it '
                     'again') from None
 
 
@@ -76,7 +76,7 @@ def load_npz(path) -> dict:
   except UserError:
     raise
   except (*BROKEN, *BROKEN_ZIP) as error:
-    raise UserError(f"'{path}' is not a readable .npz file ({one_line(error)}); get it "
+    raise UserError(f"'{path}' is not a readable .npz file ({first_line(error)}); get it "
                     'again') from None
 
 

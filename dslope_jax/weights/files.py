@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.files import check_file, likely_kind, one_line
+from dslope_jax.files import check_file, first_line, likely_kind
 from dslope_jax.plain_pickle import Placeholder
 from dslope_jax.weights import torch_files
 from dslope_jax.weights.torch_files import Tensor
@@ -75,7 +75,7 @@ def _read_safetensors(path):
   except UserError:
     raise
   except (safetensors.SafetensorError, KeyError, OSError, ValueError) as error:
-    raise UserError(f"'{path}' is not a readable safetensors file ({one_line(error)}); get it "
+    raise UserError(f"'{path}' is not a readable safetensors file ({first_line(error)}); get it "
                     'again') from None
   return out
 
@@ -95,8 +95,8 @@ def _read_torch(path, size, network, is_zip):
       try:
         out[str(key)] = _float32(tensor.array())
       except ValueError as error:
-        raise UserError(f"'{path}': {quoted(key)} cannot be read ({one_line(error)}); get the file "
-                        'again, or save it as float32 with PyTorch') from None
+        raise UserError(f"'{path}': {quoted(key)} cannot be read ({first_line(error)}); get the "
+                        'file again, or save it as float32 with PyTorch') from None
   return out, found
 
 

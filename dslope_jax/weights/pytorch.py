@@ -13,7 +13,7 @@ import numpy as np
 
 from dslope_jax import models
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.files import one_line
+from dslope_jax.files import first_line
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import files as weight_files
 
@@ -102,7 +102,7 @@ def _wanted(name, kwargs, image_size):
     if isinstance(error, UserError):
       raise
     raise UserError(f'no {name} can be made with {kwargs} for crops of {image_size} '
-                    f'({one_line(error)})') from None
+                    f'({first_line(error)})') from None
   return {torch_key(path[1:]): (path, leaf.shape)
           for path, leaf in flax.traverse_util.flatten_dict(tree).items()}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dslope_jax import plain_pickle
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.files import mapped, one_line
+from dslope_jax.files import first_line, mapped
 from dslope_jax.plain_pickle import BROKEN, BROKEN_ZIP, Placeholder
 
 _MAGIC = 0x1950a86a20f9469cfc6c  # the first pickle of the older format
@@ -71,7 +71,7 @@ def opened(path, is_zip: bool):
   except UserError:
     raise
   except (*BROKEN, *BROKEN_ZIP) as error:
-    raise UserError(f"'{path}' is not a readable PyTorch file ({one_line(error)}); get it "
+    raise UserError(f"'{path}' is not a readable PyTorch file ({first_line(error)}); get it "
                     'again') from None
 
 
