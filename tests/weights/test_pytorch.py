@@ -344,15 +344,16 @@ def test_runs_start_from_files_and_give_them_back(tmp_path):
   """train -> export -> train from the file: both networks begin with the exported weights."""
   from train import train
   config = tiny.config(steps=1)
-  state_, _ = train(config, str(tmp_path / 'a'))
+  first = str(tmp_path / '2026-11-25_12:30:00')  # a colon is no sign of a network
+  state_, _ = train(config, first)
   for network in ('gnet', 'enet'):
-    name, kwargs, variables = pytorch.export(str(tmp_path / 'a'), network)
+    name, kwargs, variables = pytorch.export(first, network)
     check_equal(variables['params'], jax.device_get(state_.params[network]))
     pytorch.save(tmp_path / network, name, kwargs, variables)
   config = tiny.config(steps=1)
   config.optim.gnet.lr = config.optim.enet.lr = 0.0
   config.init_from.gnet = str(tmp_path / 'enet')  # exchanged, to see that each takes its own
-  config.init_from.enet = str(tmp_path / 'gnet' / 'model.safetensors')
+  config.init_from.enet = first + ':gnet'
   again, _ = train(config, str(tmp_path / 'b'))
   check_equal(jax.device_get(again.params['gnet']), jax.device_get(state_.params['enet']))
   check_equal(jax.device_get(again.params['enet']), jax.device_get(state_.params['gnet']))
