@@ -13,6 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from dslope_jax.errors import UserError, guard_output, one_line
+from dslope_jax.files import local_path
 
 STOPPED = 75  # exit code of a run that a signal stopped: it is not finished (EX_TEMPFAIL)
 
@@ -77,6 +78,10 @@ def _parse(argv):
     rest = flags.FLAGS(argv)
     if flags.FLAGS.config is not None:
       flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
+      _expand(flags.FLAGS.config)
+    for name, value in flags.FLAGS.flag_values_dict().items():
+      if isinstance(value, str):
+        flags.FLAGS[name].value = local_path(value)
     if len(rest) > 1:
       raise UserError(f"'{rest[1]}' is no --flag")
   except Exception as error:  # ml_collections passes on what the file raises
@@ -92,6 +97,16 @@ def _parse(argv):
     asks = 'No such file' in cause or '--config=None' in cause
     _stop(cause + ('; give --config one of ' + ', '.join(_configs()) if asks else ''))
   return rest
+
+
+def _expand(config):
+  """Makes paths of all texts of a config, see `local_path`."""
+  for field, value in config.items():
+    if isinstance(value, str):
+      if local_path(value) != value:
+        config[field] = local_path(value)
+    elif hasattr(value, 'items'):
+      _expand(value)
 
 
 def _configs():
@@ -119,7 +134,8 @@ def default_workdir():
 
 def overrides() -> dict:
   """The config fields that the command line sets: {'system.codec': 'udp'}."""
-  return config_flags.get_override_values(flags.FLAGS['config'])
+  return {field: local_path(value) if isinstance(value, str) else value for field, value in
+          config_flags.get_override_values(flags.FLAGS['config']).items()}
 
 
 def define_process_flags():
