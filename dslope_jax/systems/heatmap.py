@@ -12,39 +12,56 @@ _MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 def build(facts: Facts, view='clean', **kwargs) -> System:
   """A network 'net' trained on the crops of one view, 'clean' or 'occluded'; see `learner`."""
+  if view == 'clean' and kwargs.get('covered_weight', 1) != 1:
+    raise UserError("system.covered_weight is of joints under patches, which view 'clean' has none "
+                    "of; leave it 1, or train on 'occluded'")
   return single(learner(facts, **kwargs), view)
 
 
 def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, codec='hrnet',
-            mutual=None) -> Learner:
+            mutual=None, covered_weight=1.0, head=(0, 1)) -> Learner:
   """A heatmap network on crops.
 
   model: name and arguments of `models.build`. sigma: of the target, heatmap pixels.
   loss: 'mse' or 'ohkm'. joint_weights: K factors, or None (published for COCO: 1).
   codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
+  covered_weight: factor of joints under a patch, for a learner that sees the occluded view.
+  head: (which, of how many) heads the network has; each has K heatmaps.
   """
   if loss not in _LOSSES:
     raise UserError(f"system.loss is one of {sorted(_LOSSES)}, not '{loss}'")
   rule = heatmaps.codec(codec)
-  network = models.build(**model, num_keypoints=facts.skeleton.num_keypoints)
-  run = lambda forward, images: forward('net', normalise(images[0]))
+  which, heads = head
+  count = facts.skeleton.num_keypoints
+  network = models.build(**model, num_keypoints=count * heads)
+
+  def own_head(outputs):
+    """The outputs with the heatmaps of this learner's head alone."""
+    return outputs | {'heatmaps': outputs['heatmaps'][..., which * count:(which + 1) * count]}
+
+  def run(forward, images):
+    return own_head(forward('net', normalise(images[0])))
 
   def fit(outputs, batch):
     maps = outputs['heatmaps']
     target, weight = draw_targets(batch, facts.size, maps.shape[2], sigma, joint_weights, codec)
+    if covered_weight != 1:
+      weight = jnp.where(batch['covered'], covered_weight * weight, weight)
     return {'heatmap': _LOSSES[loss](maps, target, weight)}
 
   def predict(forward, images, *, flip=True, shift=True):
     """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
     codec asks for it."""
-    maps = _maps(forward, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
+    maps_of = lambda images: own_head(forward('net', images, train=False))['heatmaps']
+    maps = _maps(maps_of, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
                  shift and not rule.unbiased)
     keypoints, scores = rule.decode(maps, sigma)
     keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
     return {'': {'keypoints': keypoints, 'scores': scores}}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
-                 ('keypoints', 'visibility'), image_shapes, run, fit,
+                 ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
+                 image_shapes, run, fit,
                  lambda own, partner, batch: compare(mutual, own, partner, batch), predict)
 
 
@@ -98,9 +115,9 @@ def compare(mutual, own, partner, batch):
   return {'kl': kl} | stages
 
 
-def _maps(forward, images, flip_pairs, shift):
-  maps = forward('net', images, train=False)['heatmaps']
+def _maps(maps_of, images, flip_pairs, shift):
+  maps = maps_of(images)
   if flip_pairs is None:
     return maps
-  mirrored = forward('net', images[:, :, ::-1], train=False)['heatmaps']
+  mirrored = maps_of(images[:, :, ::-1])
   return heatmaps.flip_merge(maps, mirrored, flip_pairs, shift)
