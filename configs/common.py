@@ -30,7 +30,9 @@ def top_down(networks=('net',)):
   config = loop(networks)
   config.task = 'top_down'
   config.system = ConfigDict(dict(
-    name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse', model=dict(
+    name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse',
+    covered_weight=1.0,  # of joints under a patch, for networks that see occluded crops
+    model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
       dtype='float32')))
   config.data.update(ConfigDict(dict(
@@ -79,7 +81,7 @@ def dslope(kind='mse'):
   config.system.mutual = ConfigDict(dict(
     kind=kind, weights=dict(gnet=1e-5, enet=1e-5 if kind == 'distill' else 1e-3),
     temperature=0.1, features=False, average=False))
-  config.system.update(dict(shared=False, covered_weight=1.0))
+  config.system.shared = False
   config.optim.gnet.frozen = kind == 'distill'
   return config
 

@@ -50,4 +50,59 @@ REGIMES = {
   'world_hrnet_64': _world(_plain('clean', {}, '9 epochs')),
   'regime_hrnet_64_started': _started(_plain('clean', {}, '11 epochs'), 'world_hrnet_64'),
 }
-ARMS = REGIMES
+
+# The regime of the arms below: the network and crops of clspet_hrnet.py.
+_LENGTH, _LR = '40 epochs', 2e-3
+_OCCLUDED = 'severity2,severity4'
+_HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
+_QUARTER = 'none:2,severity2:3,severity4:3'
+_KL = {'system.mutual.weights.gnet': 0.002, 'system.mutual.weights.enet': 0.02}
+_TAUGHT = {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02,
+           'optim.gnet.frozen': True}  # by a GNet that does not learn
+
+
+def _single(view, recipe=_OCCLUDED, length=_LENGTH, start=None, **fields):
+  arm = Arm(f'lspet_hrnet.py:{view}', {'duration': length, 'optim.net.lr': _LR,
+                                       'data.recipe': recipe} | fields)
+  return arm._replace(start={'net': start}) if start else arm
+
+
+def _pair(argument, recipe=_OCCLUDED, fields=None, start=None):
+  networks = ('net',) if 'shared' in argument else ('gnet', 'enet')
+  rates = {f'optim.{network}.lr': _LR for network in networks}
+  return Arm(f'clspet_hrnet.py:{argument}', {
+    'duration': _LENGTH, 'data.recipe': recipe} | rates | (fields or {}), start or {})
+
+
+_GNET = {'gnet': 'plain_clean:net'}
+_BOTH = _GNET | {'enet': 'plain_clean:net'}
+
+# One network. Without a mutual term a pair is two of these: its GNet is plain_clean, its ENet
+# plain_occluded.
+SINGLES = {
+  'plain_clean': _single('clean'),
+  'plain_occluded': _single('occluded'),
+  'plain_half': _single('occluded', _HALF),
+  'plain_quarter': _single('occluded', _QUARTER),
+  'plain_published': _single('occluded', 'published'),
+  'plain_curriculum': _single('occluded', 'severity1>severity2>severity4'),
+  'plain_covered': _single('occluded', **{'system.covered_weight': 2 ** 0.5}),
+  # ENet started from the converged GNet has seen twice the pictures; the others of that length.
+  'occluded_from_clean': _single('occluded', start='plain_clean:net'),
+  'half_from_clean': _single('occluded', _HALF, start='plain_clean:net'),
+  'clean_from_clean': _single('clean', start='plain_clean:net'),
+}
+PAIRS = {
+  'pair_mse': _pair('mse'),
+  'pair_mse_published': _pair('mse', 'published'),
+  'pair_kl': _pair('kl', fields=_KL),
+  'pair_kl_quarter': _pair('kl', _QUARTER, _KL),
+  'mean_teacher': _pair('kl', fields=_KL | {'system.mutual.average': True, 'ema_decay': 0.999}),
+  'one_trunk': _pair('none,shared'),
+  'one_trunk_kl': _pair('kl,shared', fields=_KL),
+  'distill': _pair('distill', start=_GNET),
+  'distill_kl': _pair('kl', fields=_TAUGHT, start=_GNET),
+  'distill_kl_from_clean': _pair('kl', fields=_TAUGHT, start=_BOTH),
+  'distill_kl_quarter_from_clean': _pair('kl', _QUARTER, _TAUGHT, _BOTH),
+}
+ARMS = REGIMES | SINGLES | PAIRS

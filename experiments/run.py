@@ -35,7 +35,7 @@ from experiments.arms import ARMS
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPES = ('published', *(f'severity{level}' for level in range(1, 6)))
 TUNING, TUNING_SEED = 500, 0  # pictures of the training part that are scored while screening
-METRIC, TIMES = 'PCK@0.2', 'sessions.jsonl'
+METRIC, TIMES, CELL = 'PCK@0.2', 'sessions.jsonl', 'cell.json'
 
 
 def split_tuning_part(data, out):
@@ -66,6 +66,8 @@ def config_of(name, seed, stage, data, out, length):
     node = config
     for part in path:
       node = node[part]
+    if last not in node:
+      raise UserError(f"arm '{name}' sets {field}, which {arm.config} has not")
     node[last] = ConfigDict(value) if isinstance(value, dict) else value
   config.seed, config.keep = seed, 1
   count, unit = config.duration.split()
@@ -73,7 +75,7 @@ def config_of(name, seed, stage, data, out, length):
   config.log_every, config.save_every = '20 steps', '100 steps'
   for network, start in arm.start.items():
     other, _, theirs = start.partition(':')
-    config.init_from[network] = f'{out}/{cell_name(other, seed, stage)}:{theirs}'
+    config.init_from[network] = os.path.join(out, cell_name(other, seed, stage)) + f':{theirs}'
   if arm.data:
     config.data.root = str(split_tuning_part(data, out) if stage == 'screen' else data)
     config.evals.val.split = 'tune' if stage == 'screen' else 'val'
@@ -90,6 +92,9 @@ def run_cell(name, seed, stage, data, out, length):
   """Trains and scores a cell; its result, or None where a signal stopped it."""
   folder = os.path.join(out, cell_name(name, seed, stage))
   config = config_of(name, seed, stage, data, out, length)
+  for start in config.init_from.values():
+    if start and not os.path.exists(os.path.join(start.rpartition(':')[0], CELL)):
+      raise FileNotFoundError(f"'{name}' needs '{start}': run the arm that it starts from first")
   samples = len(people.load_train(config)[0])
   total = optimizers.to_steps(config.duration, samples / config.batch_size)
   config.eval_every = f'{-(-total // 6)} steps'
@@ -103,7 +108,9 @@ def run_cell(name, seed, stage, data, out, length):
     note_time(folder, time.process_time() - cpu, time.time() - clock)
   if newest_step(folder) < total:
     return None
-  return describe(name, seed, stage, config, folder, total, samples)
+  found = describe(name, seed, stage, config, folder, total, samples)
+  write_json(os.path.join(folder, CELL), found)
+  return found
 
 
 def newest_step(folder):
@@ -121,7 +128,7 @@ def with_all_recipes(config):
 
 
 def note_time(folder, cpu, seconds):
-  """Adds the time of a session to the run's TIMES."""
+  """Adds the time of a session to those of the run."""
   if os.path.isdir(folder):
     with open(os.path.join(folder, TIMES), 'a', encoding='utf-8') as f:
       f.write(json.dumps({'cpu_seconds': cpu, 'seconds': seconds}) + '\n')
