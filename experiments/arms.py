@@ -15,11 +15,11 @@ class Arm(NamedTuple):
   data: bool = True
 
 
-def _plain(view, model, duration, size=(64, 96)):
+def _plain(view, model, duration, size=(64, 96), **fields):
   """One network on the pictures of a view; model: the HRNet of the config where it is empty."""
   model = {'system.model': model} if model else {}
   return Arm(f'lspet_hrnet.py:{view}', model | {
-    'data.size': size, 'duration': duration, 'optim.net.lr': 2e-3})
+    'data.size': size, 'duration': duration, 'optim.net.lr': 2e-3} | fields)
 
 
 _RESNET = dict(name='simple_baseline', depth=18, width=16, filters=(32, 32, 32), dtype='float32')
@@ -47,6 +47,8 @@ REGIMES = {
   'regime_resnet_64': _plain('clean', _RESNET, '15 epochs'),
   'regime_lite_64': _plain('clean', _LITE, '3 epochs'),
   'regime_lite_96': _plain('clean', _LITE, '2 epochs', (96, 128)),
+  'regime_hrnet_64_ce': _plain('clean', {}, '11 epochs', **{'system.loss': 'ce'}),
+  'regime_hrnet_96_ce': _plain('clean', {}, '7 epochs', (96, 128), **{'system.loss': 'ce'}),
   'world_hrnet_64': _world(_plain('clean', {}, '9 epochs')),
   'regime_hrnet_64_started': _started(_plain('clean', {}, '11 epochs'), 'world_hrnet_64'),
 }

@@ -6,7 +6,7 @@ from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 
-_LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse}
+_LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse, 'ce': losses.heatmap_ce}
 _MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 
@@ -23,7 +23,9 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
   """A heatmap network on crops.
 
   model: name and arguments of `models.build`. sigma: of the target, heatmap pixels.
-  loss: 'mse' or 'ohkm'. joint_weights: K factors, or None (published for COCO: 1).
+  loss: 'mse', 'ohkm' or 'ce', cross-entropy over the pixels: the heatmaps are then softmax
+    distributions, scaled so that one as wide as the target has peak 1.
+  joint_weights: K factors, or None (published for COCO: 1).
   codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
   covered_weight: factor of joints under a patch, for a learner that sees the occluded view.
   head: (which, of how many) heads the network has; each has K heatmaps.
@@ -37,7 +39,11 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
 
   def own_head(outputs):
     """The outputs with the heatmaps of this learner's head alone."""
-    return outputs | {'heatmaps': outputs['heatmaps'][..., which * count:(which + 1) * count]}
+    maps = outputs['heatmaps'][..., which * count:(which + 1) * count]
+    if loss != 'ce':
+      return outputs | {'heatmaps': maps}
+    share = jax.nn.softmax(maps, axis=(1, 2))
+    return outputs | {'logits': maps, 'heatmaps': 2 * jnp.pi * sigma ** 2 * share}
 
   def run(forward, images):
     return own_head(forward('net', normalise(images[0])))
@@ -47,7 +53,7 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     target, weight = draw_targets(batch, facts.size, maps.shape[2], sigma, joint_weights, codec)
     if covered_weight != 1:
       weight = jnp.where(batch['covered'], covered_weight * weight, weight)
-    return {'heatmap': _LOSSES[loss](maps, target, weight)}
+    return {'heatmap': _LOSSES[loss](outputs.get('logits', maps), target, weight)}
 
   def predict(forward, images, *, flip=True, shift=True):
     """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the

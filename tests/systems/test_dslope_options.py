@@ -94,3 +94,14 @@ def test_clean_pictures_have_no_covered_joints():
   assert 'covered' in build_plain('occluded').fields['loss']
   with pytest.raises(ValueError, match='covered_weight'):
     build_plain('clean')
+
+
+def test_heatmaps_of_cross_entropy_have_peak_1_where_they_are_as_wide_as_the_target():
+  system = systems.build(tiny.facts(K, (64, 64)), 'heatmap', model=tiny.MODEL, loss='ce', sigma=1.5)
+  y, x = np.mgrid[:16, :16]
+  logits = -((x - 9) ** 2 + (y - 6) ** 2) / (2 * 1.5 ** 2)
+  maps = np.broadcast_to(np.float32(logits)[None, ..., None], (1, 16, 16, K))
+  out = system.predict(lambda *_, **__: {'heatmaps': maps}, {
+    'image': np.zeros((1, 64, 64, 3), np.uint8)}, flip=False)['net/clean']
+  np.testing.assert_allclose(out['scores'], 1, rtol=1e-3)
+  np.testing.assert_allclose(out['keypoints'][0, 0], (36, 24), atol=2)
