@@ -6,6 +6,7 @@ import pytest
 
 from dslope_jax.tasks import people
 from experiments import run
+from experiments import table as tables
 from experiments.arms import ARMS, Arm
 from tests import data_sets, tiny
 
@@ -113,3 +114,33 @@ def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_scr
     assert cell['arm'] in ARMS
     if cell['stage'] == 'screen':
       assert {entry['stamp']['split'] for entry in cell['results'].values()} <= {'tune', 'test'}
+
+
+def cell_of(arm, seed, right, recipe='severity3'):
+  stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe}
+  row = {'right': right, 'labelled': [4, 4, 2]}
+  return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5,
+          'results': {'val': {'stamp': stamp, 'rows': {'net/clean': row, 'net/occluded': row}}}}
+
+
+def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
+  cells = [cell_of('a', 0, [4, 2, 0]), cell_of('a', 1, [4, 4, 1]), cell_of('b', 0, [3, 2, 0]),
+           cell_of('b', 1, [3, 4, 1])]
+  for number, cell in enumerate(cells):
+    (tmp_path / f'{number}.json').write_text(json.dumps(cell))
+  arms = tables.read_cells(tmp_path)
+  column = tables.columns(arms['a'])['net', 'severity3']
+  assert tables.score(*column[1:]) == (75, 15)  # 6 and 9 of 10
+  gap, low, high = tables.difference(column, tables.columns(arms['b'])['net', 'severity3'])
+  assert gap == pytest.approx(10) and low == 0 < gap < high  # one joint of the first picture
+  head, _, first, second = tables.table(arms, 'b:net')
+  assert head.endswith('| clean | severity3 |')
+  assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
+  assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 |'
+
+
+def test_cells_of_other_pictures_are_not_compared():
+  one, other = (tables.columns([cell]) for cell in (
+    cell_of('a', 0, [1, 1, 1]), cell_of('b', 0, [1, 1, 1], 'severity4')))
+  with pytest.raises(ValueError, match='recipe differ'):
+    tables.difference(one['net', 'severity3'], other['net', 'severity4'])
