@@ -31,7 +31,9 @@ def top_down(networks=('net',)):
   config = loop(networks)
   config.task = 'top_down'
   config.system = ConfigDict(dict(
-    name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse', model=dict(
+    name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse',
+    covered_weight=1.0,  # of joints under a patch, for networks that see occluded crops
+    model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
       dtype='float32')))
   config.data.update(ConfigDict(dict(
@@ -79,8 +81,17 @@ def dslope(kind='mse'):
   del config.system.view  # each half has its own
   config.system.mutual = ConfigDict(dict(
     kind=kind, weights=dict(gnet=1e-5, enet=1e-5 if kind == 'distill' else 1e-3),
-    temperature=0.1, features=False))
+    temperature=0.1, features=False, average=False))
+  config.system.shared = False
   config.optim.gnet.frozen = kind == 'distill'
+  return config
+
+
+def share_trunk(config):
+  """The pair as one network 'net' with two heads; its optimizer is that of ENet."""
+  config.system.shared = True
+  config.optim = ConfigDict({'net': config.optim.enet})
+  config.init_from = ConfigDict({'net': ''})
   return config
 
 
@@ -122,8 +133,9 @@ def on_lspet(config):
 def use_arguments(config, argument, models=None):
   """Applies the comma-separated words after the config file's name: one of `models`,
   {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
-  sigma that was published for it; for pairs a kind of mutual term, for plain networks the view
-  they train on, 'clean' or 'occluded'. Raises UserError."""
+  sigma that was published for it; for pairs a kind of mutual term and 'shared' (see
+  `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'. Raises
+  UserError."""
   models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
@@ -134,10 +146,13 @@ def use_arguments(config, argument, models=None):
       config.data.size, config.system.sigma = sizes[word]
     elif 'mutual' in config.system and word in kinds:
       config.system.mutual = dslope(word).system.mutual
-      config.optim.gnet.frozen = word == 'distill'
+      if 'gnet' in config.optim:
+        config.optim.gnet.frozen = word == 'distill'
+    elif 'mutual' in config.system and word == 'shared':
+      share_trunk(config)
     elif 'view' in config.system and word in views:
       config.system.view = word
     else:
-      known = [*models, *sizes, *(kinds if 'mutual' in config.system else views)]
+      known = [*models, *sizes, *((*kinds, 'shared') if 'mutual' in config.system else views)]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return config

@@ -18,6 +18,17 @@ def ohkm_mse(pred, target, weight=None, top_k=8):
   return worst.mean()
 
 
+def heatmap_ce(logits, target, weight=None):
+  """Cross-entropy of softmax(logits) over the pixels of a joint, with its target scaled to sum 1.
+
+  A joint without a target costs nothing; the mean is over all joints (B,K).
+  """
+  target = target.reshape(target.shape[0], -1, target.shape[-1])
+  target = target / jnp.maximum(target.sum(1, keepdims=True), 1e-6)
+  cost = -(target * _log_distribution(logits, 1.0)).sum(1)
+  return (cost if weight is None else cost * weight).mean()
+
+
 def _per_joint(pred, target, weight):
   """(B,K) half the pixel mean of the squared weighted difference."""
   difference = pred - target

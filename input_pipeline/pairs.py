@@ -19,7 +19,9 @@ _NEED_OCCLUSION = {'occluded_image', 'covered'}
 class PairMaker:
   """Makes the sample of one person: crop, occluded partner, keypoints. A `stream.Maker`.
 
-  size: (W, H) of the crops. recipe: see `recipes.recipe`. augmentation: None for evaluation.
+  size: (W, H) of the crops. recipe: see `recipes.recipe`, or for training a curriculum of them, see
+  `recipes.stages`. length: samples of the whole training, which a curriculum goes by; without it
+  the first stage never ends. augmentation: None for evaluation.
   unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
   image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
   covered (K,) bool. Nothing is pasted where no field shows it.
@@ -32,6 +34,7 @@ class PairMaker:
   augmentation: geometry.Augmentation | None = None
   unbiased: bool = False
   fields: tuple[str, ...] = FIELDS
+  length: int = 0
 
   def __len__(self):
     return len(self.source)
@@ -49,11 +52,13 @@ class PairMaker:
       np.random.default_rng([*key, 0]), augmentation, s.center[row], s.scale[row],
       s.keypoints[row], s.visibility[row], s.skeleton.lower_body, s.picture_width(row, image),
       self.size, self.unbiased)
-    return self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]))
+    return self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]),
+                      recipes.at(self.recipe, index / self.length if self.length else 0.0))
 
   def evaluate(self, row: int) -> dict:
     s = self.source
-    return self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row))
+    return self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row),
+                      self.recipe)
 
   def blank(self, row: int) -> dict:
     """A black picture without labels."""
@@ -74,7 +79,7 @@ class PairMaker:
     return recipes.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
                           s.scale[row], s.skeleton, matrix, self.size)
 
-  def _pair(self, image, row, matrix, mirror, rng):
+  def _pair(self, image, row, matrix, mirror, rng, recipe):
     s = self.source
     crop = geometry.warp(image, s.crop_map(row, matrix), self.size)
     keypoints = geometry.transform(s.keypoints[row], matrix).astype(np.float32)
@@ -85,7 +90,7 @@ class PairMaker:
       if self.augmentation:  # hide what is left of the person, not what the crop cut off
         inside = ((keypoints >= 0) & (keypoints < self.size)).all(1)
         seen = np.where(inside, visibility, 0)
-      occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng, self.recipe)
+      occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng, recipe)
       sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
     if mirror:
       order = s.skeleton.flip_order

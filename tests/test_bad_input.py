@@ -405,7 +405,7 @@ _BAD_CONFIG = {
   'crop of odd sides': ({'data.size': (40, 32)}, 'multiples of 32', '32x40'),
   'system': ({'system.name': 'dslop'}, "system.name 'dslop'", 'dslope_jax/systems/dslop.py'),
   'model': ({'system.model.name': 'resnet'}, "model.name 'resnet'", 'dslope_jax/models/resnet.py'),
-  'loss': ({'system.loss': 'l1'}, "['mse', 'ohkm'], not 'l1'"),
+  'loss': ({'system.loss': 'l1'}, "['ce', 'mse', 'ohkm'], not 'l1'"),
   'metric': ({'evals': dict(val=common.evaluation('val', 'ap'))}, "not 'ap'", 'coco_ap'),
   'head sizes': ({'evals': dict(val=common.evaluation('val', 'pckh'))}, 'needs head sizes', 'val'),
   'everything frozen': ({'optim.net.frozen': True}, 'nothing to train'),

@@ -125,3 +125,18 @@ def test_kl_of_micro_batches_is_that_of_the_whole():
   parts = [part(slice(i, None, 2), weight.mean()) for i in (0, 1)]
   np.testing.assert_allclose(np.mean(parts), whole, rtol=1e-5)
   assert losses.mutual_kl(own, partner, 0 * weight) == 0
+
+
+def test_cross_entropy_is_least_at_the_target_and_leaves_out_joints_without_one():
+  rng = np.random.default_rng(0)
+  target = rng.uniform(0.1, 1, (2, 5, 4, 3)).astype(np.float32)
+  shares = target / target.sum((1, 2), keepdims=True)
+  entropy = -(shares * np.log(shares)).sum((1, 2))  # (2, 3)
+  loss = lambda logits, weight=None: losses.heatmap_ce(logits, target, weight)
+  value, grad = jax.value_and_grad(loss)(np.log(target) + 3)
+  np.testing.assert_allclose(value, entropy.mean(), rtol=1e-5)
+  np.testing.assert_allclose(grad, 0, atol=1e-7)
+  np.testing.assert_allclose(loss(np.zeros_like(target)), np.log(20), rtol=1e-6)
+  weight = np.float32([[1, 0, 2], [0, 0, 0]])
+  np.testing.assert_allclose(loss(np.log(target), weight), (entropy * weight).mean(), rtol=1e-5)
+  assert float(losses.heatmap_ce(np.ones_like(target), 0 * target)) == 0

@@ -121,11 +121,12 @@ class Forward:
 class Renamed:
   """A Forward for a learner whose networks have other names in the system."""
 
-  def __init__(self, forward: Forward, names: dict[str, str]):
-    self._forward, self._names = forward, names
+  def __init__(self, forward: Forward, names: dict[str, str], **options):
+    """options: of every call, such as average=True."""
+    self._forward, self._names, self._options = forward, names, options
 
   def __call__(self, name, *inputs, **options):
-    return self._forward(self._names[name], *inputs, **options)
+    return self._forward(self._names[name], *inputs, **options, **self._options)
 
   def key(self, name: str = '') -> jax.Array:
     return self._forward.key(f"{self._names['net']}/{name}")
@@ -156,17 +157,21 @@ def single(learner: Learner, view: str) -> System:
   return System(learner.networks, fields, shapes, loss, predict)
 
 
-def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet', 'enet')):
+def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet', 'enet'),
+         average=False, shared=False):
   """The paired system: 'gnet' sees the clean view, 'enet' the occluded one; each learns from the
   truth and from its detached partner (mutual learning).
 
   learners: {'gnet', 'enet'}. A learner's network 'net' is called by the half's name, any other
   gets it before its own ('enet_gcn'). weights: of the comparison with the partner, by half.
   taught: the halves that learn; the networks of the other must be frozen.
+  average: the partner is its moving average (mean teacher). shared: both halves run the same
+  networks, which keep their own names.
   Source: MoEPose / D-Slope, mutual training loop; Deep Mutual Learning (Zhang et al., 2018).
   """
   partner = {'gnet': 'enet', 'enet': 'gnet'}
-  names = {half: {name: half if name == 'net' else f'{half}_{name}' for name in learner.networks}
+  own_name = lambda half, name: half if name == 'net' else f'{half}_{name}'
+  names = {half: {name: name if shared else own_name(half, name) for name in learner.networks}
            for half, learner in learners.items()}
   inputs = lambda half, batch: _inputs(learners[half], batch, _HALVES[half])
 
@@ -175,13 +180,15 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
       if half not in taught and set(names[half].values()) & set(forward.trainable):
         raise UserError(f"'{half}' teaches and does not learn: set optim.{half}.frozen=True and "
                          f'init_from.{half}')
-    outputs = {half: learner.run(Renamed(forward, names[half]), inputs(half, batch))
-               for half, learner in learners.items()}
+    run = lambda half, **options: learners[half].run(Renamed(forward, names[half], **options),
+                                                     inputs(half, batch))
+    outputs = {half: run(half) for half in learners}
+    teachers = {half: run(half, average=True) for half in learners} if average else outputs
     total, terms = 0.0, {}
     for half in taught:
       fit = learners[half].fit(outputs[half], batch)
       mutual = learners[half].compare(outputs[half],
-                                      jax.lax.stop_gradient(outputs[partner[half]]), batch)
+                                      jax.lax.stop_gradient(teachers[partner[half]]), batch)
       total += sum(fit.values()) + weights[half] * sum(mutual.values())
       terms |= {f'{half}/{term}': value for term, value in fit.items()}
       terms |= {f'{half}/mutual_{term}': value for term, value in mutual.items()}

@@ -5,7 +5,8 @@ from dslope_jax.systems import heatmap
 from dslope_jax.systems.base import Facts, System, pair
 
 
-def build(facts: Facts, model, mutual, learner='heatmap', **kwargs) -> System:
+def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_weight=1.0,
+          **kwargs) -> System:
   """Two networks under one loss.
 
   model: name and arguments of `models.build`, or {'gnet': ..., 'enet': ...} with those of each; of
@@ -15,7 +16,11 @@ def build(facts: Facts, model, mutual, learner='heatmap', **kwargs) -> System:
       heatmaps as spatial distributions), 'distill' (smooth L1 from a frozen GNet to ENet), 'none'.
     weights: {'gnet': w, 'enet': w}; published 1e-5 and 1e-3 ('mse'), 1e-5 for ENet ('distill').
     temperature: of 'kl'. features: whether 'kl' adds the squared distance of the features.
+    average: the partner that a network learns from is its moving average (mean teacher; needs
+      `ema_decay`).
   learner: the system whose learner each half is. The rest is the learner's.
+  shared: one network 'net' with a head for each half, 'gnet' and 'enet', instead of two networks.
+  covered_weight: of joints under a patch in ENet's loss; squared there, as all joint weights are.
   """
   mutual = dict(mutual)
   heatmap.check_mutual(mutual)
@@ -25,6 +30,20 @@ def build(facts: Facts, model, mutual, learner='heatmap', **kwargs) -> System:
                      "of one architecture; for gnet and enet of different ones choose 'kl' without "
                      "features, or 'none'")
   make = systems.module(learner).learner
-  halves = {half: make(facts, model=own, mutual=mutual, **kwargs) for half, own in each.items()}
+  options = {'gnet': {}, 'enet': {}}
+  if covered_weight != 1:
+    options['enet']['covered_weight'] = covered_weight
+  if shared:
+    _check_shared(each, mutual)
+    for head, half in enumerate(options):
+      options[half]['head'] = (head, len(options))
+  halves = {half: make(facts, model=own, mutual=mutual, **options[half], **kwargs)
+            for half, own in each.items()}
   taught = ('enet',) if mutual['kind'] == 'distill' else ('gnet', 'enet')
-  return pair(halves, mutual['weights'], taught)
+  return pair(halves, mutual['weights'], taught, mutual.get('average', False), shared)
+
+
+def _check_shared(each, mutual):
+  if each['gnet'] != each['enet'] or mutual['kind'] == 'distill':
+    raise UserError("system.shared is one network with two heads: give one system.model, and "
+                    "another system.mutual.kind than 'distill', whose GNet does not learn")

@@ -6,45 +6,68 @@ from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 
-_LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse}
+_LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse, 'ce': losses.heatmap_ce}
 _MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 
 def build(facts: Facts, view='clean', **kwargs) -> System:
   """A network 'net' trained on the crops of one view, 'clean' or 'occluded'; see `learner`."""
+  if view == 'clean' and kwargs.get('covered_weight', 1) != 1:
+    raise UserError("system.covered_weight is of joints under patches, which view 'clean' has none "
+                    "of; leave it 1, or train on 'occluded'")
   return single(learner(facts, **kwargs), view)
 
 
 def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, codec='hrnet',
-            mutual=None) -> Learner:
+            mutual=None, covered_weight=1.0, head=(0, 1)) -> Learner:
   """A heatmap network on crops.
 
   model: name and arguments of `models.build`. sigma: of the target, heatmap pixels.
-  loss: 'mse' or 'ohkm'. joint_weights: K factors, or None (published for COCO: 1).
+  loss: 'mse', 'ohkm' or 'ce', cross-entropy over the pixels: the heatmaps are then softmax
+    distributions, scaled so that one as wide as the target has peak 1.
+  joint_weights: K factors, or None (published for COCO: 1).
   codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
+  covered_weight: factor of joints under a patch, for a learner that sees the occluded view.
+  head: (which, of how many) heads the network has; each has K heatmaps.
   """
   if loss not in _LOSSES:
     raise UserError(f"system.loss is one of {sorted(_LOSSES)}, not '{loss}'")
   rule = heatmaps.codec(codec)
-  network = models.build(**model, num_keypoints=facts.skeleton.num_keypoints)
-  run = lambda forward, images: forward('net', normalise(images[0]))
+  which, heads = head
+  count = facts.skeleton.num_keypoints
+  network = models.build(**model, num_keypoints=count * heads)
+
+  def own_head(outputs):
+    """The outputs with the heatmaps of this learner's head alone."""
+    maps = outputs['heatmaps'][..., which * count:(which + 1) * count]
+    if loss != 'ce':
+      return outputs | {'heatmaps': maps}
+    share = jax.nn.softmax(maps, axis=(1, 2))
+    return outputs | {'logits': maps, 'heatmaps': 2 * jnp.pi * sigma ** 2 * share}
+
+  def run(forward, images):
+    return own_head(forward('net', normalise(images[0])))
 
   def fit(outputs, batch):
     maps = outputs['heatmaps']
     target, weight = draw_targets(batch, facts.size, maps.shape[2], sigma, joint_weights, codec)
-    return {'heatmap': _LOSSES[loss](maps, target, weight)}
+    if covered_weight != 1:
+      weight = jnp.where(batch['covered'], covered_weight * weight, weight)
+    return {'heatmap': _LOSSES[loss](outputs.get('logits', maps), target, weight)}
 
   def predict(forward, images, *, flip=True, shift=True):
     """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
     codec asks for it."""
-    maps = _maps(forward, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
+    maps_of = lambda images: own_head(forward('net', images, train=False))['heatmaps']
+    maps = _maps(maps_of, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
                  shift and not rule.unbiased)
     keypoints, scores = rule.decode(maps, sigma)
     keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
     return {'': {'keypoints': keypoints, 'scores': scores}}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
-                 ('keypoints', 'visibility'), image_shapes, run, fit,
+                 ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
+                 image_shapes, run, fit,
                  lambda own, partner, batch: compare(mutual, own, partner, batch), predict)
 
 
@@ -98,9 +121,9 @@ def compare(mutual, own, partner, batch):
   return {'kl': kl} | stages
 
 
-def _maps(forward, images, flip_pairs, shift):
-  maps = forward('net', images, train=False)['heatmaps']
+def _maps(maps_of, images, flip_pairs, shift):
+  maps = maps_of(images)
   if flip_pairs is None:
     return maps
-  mirrored = forward('net', images[:, :, ::-1], train=False)['heatmaps']
+  mirrored = maps_of(images[:, :, ::-1])
   return heatmaps.flip_merge(maps, mirrored, flip_pairs, shift)

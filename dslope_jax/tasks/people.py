@@ -163,7 +163,8 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
 
   recipe_names: of what will be drawn; default all of the config.
   """
-  names = recipe_names or [config.data.recipe, *(e.recipe for e in config.evals.values())]
+  names = recipe_names or [*recipes.stages(config.data.recipe),
+                           *(e.recipe for e in config.evals.values())]
   if not any([recipes.needs_bank(name) for name in names]):  # a list: all names are checked
     return None
   folder = (config.data.bank.folder or _prepared_bank(config) or _recorded_bank(workdir)

@@ -16,6 +16,7 @@ from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
 from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
+from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, pairs
 from input_pipeline.pairs import PairMaker
@@ -48,7 +49,9 @@ def build(config, workdir, training=True) -> Task:
     return Task(system, facts, example(facts), 0, None, evals, findings=found)
   maker = PairMaker(source, size, bank, config.data.recipe, config.seed,
                     geometry.Augmentation(**config.data.augmentation),
-                    people.unbiased_crops(config), system.fields['loss'])
+                    people.unbiased_crops(config), system.fields['loss'],
+                    config.batch_size * optimizers.to_steps(config.duration,
+                                                            len(source) / config.batch_size))
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,

@@ -56,7 +56,9 @@ class MetricWriter:
   def log(self):
     """Writes the log point before this one; raises FloatingPointError for a loss not finite."""
     shares = self.waits.since(self.since)
-    speed = {'samples_per_second': shares.steps * self.batch_size / shares.seconds,
+    samples = shares.steps * self.batch_size
+    speed = {'samples_per_second': samples / shares.seconds,
+             'samples_per_cpu_second': samples / shares.cpu_seconds,
              'data_wait_share': shares.data, 'device_wait_share': shares.device}
     self._flush()
     self.previous = [(self.pending, speed)]

@@ -15,12 +15,14 @@ class Shares(NamedTuple):
 
   data, device: shares of the time in which the host waited for a batch, for a step to be computed.
   dry: share of the steps that found the device with nothing left to do.
+  cpu_seconds: processor time of this process, all its threads together.
   """
   data: float
   device: float
   dry: float
   seconds: float
   steps: int
+  cpu_seconds: float = 0.0
 
   def verdict(self) -> str:
     """What bounds the speed. Waiting for data costs nothing while the device has work."""
@@ -41,7 +43,7 @@ class Waits:
   """
 
   def __init__(self):
-    self._sums = {'data': 0.0, 'device': 0.0, 'away': 0.0, 'dry': 0, 'steps': 0}
+    self._sums = {'data': 0.0, 'device': 0.0, 'away': 0.0, 'away_cpu': 0.0, 'dry': 0, 'steps': 0}
     self._in_flight = deque()
 
   @contextlib.contextmanager
@@ -57,8 +59,10 @@ class Waits:
     with self.of('device'):
       jax.block_until_ready(list(self._in_flight))
     self._in_flight.clear()
+    before = time.process_time()
     with self.of('away'):
       yield
+    self._sums['away_cpu'] += time.process_time() - before
 
   def run(self, step_fn, state, batch):
     """`step_fn(state, batch)`: the new state and the step's terms, neither computed yet."""
@@ -77,14 +81,15 @@ class Waits:
 
   def reading(self) -> dict:
     """The sums so far, for `since`."""
-    return self._sums | {'clock': time.perf_counter()}
+    return self._sums | {'clock': time.perf_counter(), 'cpu': time.process_time()}
 
   def since(self, reading: dict) -> Shares:
     """The shares of the time since a reading."""
     passed = {key: value - reading[key] for key, value in self.reading().items()}
     seconds, steps = max(passed['clock'] - passed['away'], 1e-9), passed['steps']
     return Shares(passed['data'] / seconds, passed['device'] / seconds,
-                  passed['dry'] / max(steps, 1), seconds, steps)
+                  passed['dry'] / max(steps, 1), seconds, steps,
+                  max(passed['cpu'] - passed['away_cpu'], 1e-9))
 
 
 def _computed(terms):

@@ -100,6 +100,17 @@ def _function(name):
   return RECIPES[name]
 
 
+def stages(name: str) -> list[str]:
+  """The recipes of a curriculum, 'severity1>severity3>severity5', which share the run evenly."""
+  return name.split('>')
+
+
+def at(name: str, progress: float) -> str:
+  """The recipe of a curriculum at this share of the run, 0 to 1."""
+  found = stages(name)
+  return found[min(int(progress * len(found)), len(found) - 1)]
+
+
 def needs_bank(name: str) -> bool:
   """Whether a recipe draws patches of a bank. Raises UserError for an unknown recipe."""
   functions = {f for chain in recipe(name)[1] for f in chain}

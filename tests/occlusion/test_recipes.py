@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslope_jax import skeletons
+from dslope_jax import skeletons, tasks
 from dslope_jax.skeletons import COCO
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patches
@@ -15,6 +15,7 @@ from input_pipeline.occlusion import body_parts, pasting, recipes
 from input_pipeline.occlusion.pasting import BLACK, Placement
 from input_pipeline.occlusion.recipes import Person
 from input_pipeline.pairs import PairMaker
+from tests import tiny
 
 SIZE = (192, 256)
 PICTURE = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -386,3 +387,42 @@ def test_pairs_share_their_geometry(bank):
     for x, y in np.minimum(np.round(sample['keypoints'][sample['covered']]), (63, 95)).astype(int):
       agree.append(changed[y, x])
   assert covered > 60 and np.mean(agree) > 0.95
+
+
+def test_a_curriculum_shares_the_run_evenly(bank):
+  name = 'none>severity1>severity5'
+  assert [recipes.at(name, p) for p in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [
+    'none', 'none', 'severity1', 'severity1', 'severity5', 'severity5']
+  assert recipes.at('published:2,severity3:1', 0.9) == 'published:2,severity3:1'
+  make = lambda recipe: PairMaker(world(), (64, 96), bank, recipe, 0, geometry.Augmentation(),
+                                  length=90)
+  maker = make(name)
+  for index, alone in ((29, 'none'), (30, 'severity1'), (59, 'severity1'), (60, 'severity5')):
+    np.testing.assert_array_equal(maker.train(index, 4)['occluded_image'],
+                                  make(alone).train(index, 4)['occluded_image'])
+
+
+def test_a_curriculum_goes_by_the_length_of_the_run(tmp_path):
+  config = tiny.config(None, steps=10, recipe='none>severity5')
+  config.system.view = 'occluded'
+  task = tasks.build(config, str(tmp_path))
+  batches = {start: next(task.stream(start)) for start in (4, 5)}
+  config.data.recipe = 'none'
+  clean = tasks.build(config, str(tmp_path))
+  same = {start: np.array_equal(batch['occluded_image'],
+                                next(clean.stream(start))['occluded_image'])
+          for start, batch in batches.items()}
+  assert same == {4: True, 5: False}
+
+
+@pytest.mark.parametrize('recipe', ['none>severity6', 'none>'])
+def test_every_stage_of_a_curriculum_must_be_a_recipe(tmp_path, recipe):
+  with pytest.raises(ValueError, match='a recipe is one of'):
+    tasks.build(tiny.config(None, recipe=recipe), str(tmp_path))
+
+
+def test_pictures_that_are_scored_have_no_curriculum(tmp_path):
+  config = tiny.config(None)
+  config.evals.val.recipe = 'none>severity5'
+  with pytest.raises(ValueError, match='none>severity5'):
+    tasks.build(config, str(tmp_path))

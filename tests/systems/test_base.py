@@ -126,3 +126,30 @@ def test_names_with_readouts_and_single_systems():
 def test_pictures_are_normalised_once():
   pictures = np.zeros((1, 1, 1, 3), np.uint8)
   np.testing.assert_array_equal(normalise(normalise(pictures)), normalise(pictures))
+
+
+def test_the_partner_may_be_its_moving_average():
+  """Each learns from the average of the other, and the truth from its own outputs."""
+  names = ('gnet', 'gnet_head', 'enet', 'enet_head')
+  system = pair({half: learner() for half in ('gnet', 'enet')}, {'gnet': 10., 'enet': 100.},
+                average=True)
+  run = evaluated(names, (1, 2, 3, 1))  # GNet puts out 4, ENet 3
+  run._average = {'params': {name: {'w': jnp.full(1, 5.0)} for name in names},
+                  'batch_stats': {name: {} for name in names}}  # the averages 50 and 25
+  total, terms = system.loss(run, BATCH)
+  assert {k: float(v) for k, v in terms.items()} == {
+    'gnet/fit': 16, 'gnet/mutual_gap': 21 ** 2, 'enet/fit': 9, 'enet/mutual_gap': 47 ** 2}
+  with pytest.raises(ValueError, match='ema_decay'):
+    system.loss(evaluated(names, (1, 2, 3, 1)), BATCH)
+
+
+def test_halves_may_share_their_networks():
+  system = pair({half: learner() for half in ('gnet', 'enet')}, {'gnet': 0., 'enet': 0.},
+                shared=True)
+  assert set(system.networks) == {'net', 'head'}
+  assert set(system.inputs({k: v[:1] for k, v in BATCH.items()})) == {'net', 'head'}
+  run = evaluated(('net', 'head'), (3, 2))
+  _, terms = system.loss(run, BATCH)
+  assert float(terms['gnet/fit']) == 12 ** 2 and float(terms['enet/fit']) == 6 ** 2
+  assert set(system.predict(run, BATCH)) == {
+    'gnet/clean', 'gnet/occluded', 'enet/clean', 'enet/occluded'}

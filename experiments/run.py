@@ -1,0 +1,235 @@
+"""Runs cells, each an arm of `experiments/arms.py` with a seed, one after the other.
+
+  python experiments/run.py --arms a,b --seeds 0,1 --data LSPET --out FOLDER --stage screen
+
+screen: trains on 4,700 of the training pictures for a third of the steps, and scores the other 500;
+FOLDER/screen, the only data that it reads, has no validation annotations. full: trains on all
+training pictures and scores the validation ones, clean and under every recipe.
+A finished cell is a file experiments/results/ARM_STAGE_seedN.json, and is not run again; one that
+was interrupted resumes. Arms that start from another arm's network need that cell in FOLDER.
+"""
+import argparse
+import importlib
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import eval as evaluation
+import train
+from dslope_jax.cli import checked
+from dslope_jax.errors import UserError
+from dslope_jax.evaluation.base import load_samples, write_json
+from dslope_jax.tasks import people
+from dslope_jax.training import checkpointing, optimizers
+from experiments.arms import ARMS
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RECIPES = ('published', *(f'severity{level}' for level in range(1, 6)))
+TUNING, TUNING_SEED = 500, 0  # pictures of the training part that are scored while screening
+METRIC, TIMES, CELL = 'PCK@0.2', 'sessions.jsonl', 'cell.json'
+
+
+def split_tuning_part(data, out):
+  """OUT/screen, a data set without the validation part: 'train' without TUNING pictures, which are
+  'tune'. Drawn by picture."""
+  folder = pathlib.Path(out) / 'screen'
+  if not (folder / 'images').exists():
+    truth = json.loads((pathlib.Path(data) / 'lspet_train.json').read_text(encoding='utf-8'))
+    numbers = sorted(image['id'] for image in truth['images'])
+    drawn = set(np.random.default_rng(TUNING_SEED).permutation(numbers)[:TUNING].tolist())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, wanted in (('train', set(numbers) - drawn), ('tune', drawn)):
+      part = truth | {'images': [i for i in truth['images'] if i['id'] in wanted],
+                      'annotations': [a for a in truth['annotations'] if a['image_id'] in wanted]}
+      write_json(str(folder / f'lspet_{name}.json'), part)
+    os.symlink(os.path.abspath(os.path.join(data, 'images')), folder / 'images')
+  return folder
+
+
+def config_of(name, seed, stage, data, out, length):
+  """The config of a cell. length: factor of the arm's duration."""
+  arm = ARMS[name]
+  file, _, argument = arm.config.partition(':')
+  module = importlib.import_module(f'configs.{file.removesuffix(".py")}')
+  config = module.get_config(argument) if argument else module.get_config()
+  for field, value in arm.fields.items():
+    *path, last = field.split('.')
+    node = config
+    for part in path:
+      node = node[part]
+    if last not in node:
+      raise UserError(f"arm '{name}' sets {field}, which {arm.config} has not")
+    node[last] = ConfigDict(value) if isinstance(value, dict) else value
+  config.seed, config.keep = seed, 1
+  count, unit = config.duration.split()
+  config.duration = f'{float(count) * length:g} {unit}'
+  config.log_every, config.save_every = '20 steps', '100 steps'
+  for network, start in arm.start.items():
+    other, _, theirs = start.partition(':')
+    config.init_from[network] = os.path.join(out, cell_name(other, seed, stage)) + f':{theirs}'
+  if arm.data:
+    config.data.root = str(split_tuning_part(data, out) if stage == 'screen' else data)
+    config.evals.val.split = 'tune' if stage == 'screen' else 'val'
+    config.data.bank.folder = os.path.join(out, f'bank_{stage}')
+    config.evals.val.recipe = 'severity3' if stage == 'screen' else 'published'
+  return config
+
+
+def cell_name(name, seed, stage):
+  return f'{name}_{stage}_seed{seed}'
+
+
+def run_cell(name, seed, stage, data, out, length):
+  """Trains and scores a cell; its result, or None where a signal stopped it."""
+  folder = os.path.join(out, cell_name(name, seed, stage))
+  config = config_of(name, seed, stage, data, out, length)
+  for start in config.init_from.values():
+    if start and not os.path.exists(os.path.join(start.rpartition(':')[0], CELL)):
+      raise FileNotFoundError(f"'{name}' needs '{start}': run the arm that it starts from first")
+  samples = len(people.load_train(config)[0])
+  total = optimizers.to_steps(config.duration, samples / config.batch_size)
+  config.eval_every = f'{-(-total // 6)} steps'
+  cpu, clock = time.process_time(), time.time()
+  try:
+    if newest_step(folder) < total:
+      train.train(config, folder)
+    if newest_step(folder) == total and stage == 'full' and ARMS[name].data:
+      evaluation.evaluate(with_all_recipes(config), folder)
+  finally:
+    note_time(folder, time.process_time() - cpu, time.time() - clock)
+  if newest_step(folder) < total:
+    return None
+  found = describe(name, seed, stage, config, folder, total, samples)
+  write_json(os.path.join(folder, CELL), found)
+  return found
+
+
+def newest_step(folder):
+  """Of the checkpoints of a run, 0 without any."""
+  found = pathlib.Path(folder, 'checkpoints').glob('[0-9]*')
+  return max((int(path.name) for path in found if path.name.isdigit()), default=0)
+
+
+def with_all_recipes(config):
+  """The config with an entry of `evals` for every recipe; each scores clean pictures too."""
+  config = config.copy_and_resolve_references()
+  entry = config.evals.val.to_dict()
+  config.evals = ConfigDict({recipe: entry | {'recipe': recipe} for recipe in RECIPES})
+  return config
+
+
+def note_time(folder, cpu, seconds):
+  """Adds the time of a session to those of the run."""
+  if os.path.isdir(folder):
+    with open(os.path.join(folder, TIMES), 'a', encoding='utf-8') as f:
+      f.write(json.dumps({'cpu_seconds': cpu, 'seconds': seconds}) + '\n')
+
+
+def lines_of(path):
+  return [json.loads(line) for line in pathlib.Path(path).read_text(encoding='utf-8').splitlines()]
+
+
+def describe(name, seed, stage, config, folder, total, samples):
+  """All that is kept of a finished cell."""
+  arm, sessions = ARMS[name], lines_of(os.path.join(folder, TIMES))
+  hours = lambda field: round(sum(session[field] for session in sessions) / 3600, 4)
+  speed, curve = learning_curve(os.path.join(folder, 'metrics.jsonl'), config.batch_size)
+  weights, _ = checkpointing.stored_weights(folder)
+  sizes = {network: sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
+           for network, tree in weights['params'].items()}
+  return {
+    'arm': name, 'seed': seed, 'stage': stage, 'commit': commit(), 'machine': machine(),
+    'config': arm.config, 'overrides': arm.fields, 'start': arm.start,
+    'duration': config.duration, 'steps': total, 'pictures': samples,
+    'epochs': total * config.batch_size / samples, 'parameters': sizes,
+    'cpu_hours': hours('cpu_seconds'), 'hours': hours('seconds'),
+    'pictures_per_cpu_second': speed,
+    'curve': curve, 'results': results_of(folder, total)}
+
+
+def learning_curve(path, batch_size):
+  """(pictures per CPU second, [{'step', 'cpu_minutes', 'results': {row: METRIC}}]) of a run; both
+  are of training alone, minutes at its median."""
+  lines = lines_of(path)
+  speeds = [line['samples_per_cpu_second'] for line in lines if 'samples_per_cpu_second' in line]
+  speed = float(np.median(speeds)) if speeds else float('nan')
+  curve = [{'step': line['step'], 'cpu_minutes': round(line['step'] * batch_size / speed / 60, 2),
+            'results': {row: round(values[METRIC], 2) for row, values in line['results'].items()}}
+           for line in lines if 'entry' in line]
+  return round(speed, 1), curve
+
+
+def results_of(folder, step):
+  """{entry: {row: {'results': numbers, 'right', 'labelled': joints of each picture}}}."""
+  out = {}
+  for path in sorted(pathlib.Path(folder, f'eval_{step}').glob('*/results.json')):
+    found, samples = json.loads(path.read_text()), load_samples(str(path.parent / 'samples.npz'))
+    out[path.parent.name] = {
+      'stamp': found['stamp'],
+      'rows': {row: {'results': values, **_counts(samples[row][METRIC])}
+               for row, values in found['results'].items()}}
+  return out
+
+
+def _counts(table):
+  return {'right': (table.numerator / 100).round().astype(int).tolist(),
+          'labelled': table.denominator.astype(int).tolist()}
+
+
+def commit():
+  """Of the code, with '+' where files that are tracked differ from it."""
+  git = lambda *words: subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True,
+                                      check=True).stdout.strip()
+  return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '-uno') else '')
+
+
+def machine():
+  return f'{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}, ' \
+    f'jax {jax.__version__}'
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--arms', required=True, help=', '.join(ARMS))
+  parser.add_argument('--seeds', default='0')
+  parser.add_argument('--data', required=True, help='folder of LSPET')
+  parser.add_argument('--out', required=True, help='folder of the runs')
+  parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
+  parser.add_argument('--length', type=float, help="factor of the arms' duration; default 1/3 "
+                      'to screen, else 1')
+  parser.add_argument('--results', default=str(ROOT / 'experiments/results'))
+  given = parser.parse_args()
+  length = given.length or (1 / 3 if given.stage == 'screen' else 1.0)
+  for name in given.arms.split(','):
+    if name not in ARMS:
+      raise UserError(f"there is no arm '{name}'; there are {', '.join(ARMS)}")
+    for seed in map(int, given.seeds.split(',')):
+      path = os.path.join(given.results, cell_name(name, seed, given.stage) + '.json')
+      if os.path.exists(path):
+        print(f'{path} is there')
+        continue
+      found = run_cell(name, seed, given.stage, given.data, given.out, length)
+      if found is None:
+        return  # stopped by a signal
+      os.makedirs(given.results, exist_ok=True)
+      write_json(path, found)
+      print(f'{path} written')
+
+
+if __name__ == '__main__':
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update('jax_compilation_cache_dir',
+                      os.path.expanduser('~/.cache/dslope_jax/compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  with checked():
+    main()

@@ -1,0 +1,140 @@
+"""Tables of the cells in experiments/results.
+
+  python experiments/table.py --stage full [--versus plain_clean:net] [--arms a,b]
+  python experiments/table.py --curves
+
+Percent of right joints, PCK@0.2, by network and set: the mean over seeds and half their range. With
+--versus also the difference from that network and its 95 % interval, by a paired bootstrap over
+pictures and seeds. --curves prints learning curves by CPU minutes of training.
+"""
+import argparse
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from dslope_jax.cli import checked
+from dslope_jax.errors import UserError
+
+RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
+_SAME = ('digest', 'truth', 'crops', 'recipe', 'bank', 'metric', 'benchmark')  # but for the network
+
+
+def read_cells(folder=RESULTS, stage='full', arms=()):
+  """{arm: [cells by seed]}."""
+  found = [json.loads(path.read_text()) for path in sorted(pathlib.Path(folder).glob('*.json'))]
+  out = {}
+  for cell in found:
+    if cell['stage'] == stage and (not arms or cell['arm'] in arms):
+      out.setdefault(cell['arm'], []).append(cell)
+  return out
+
+
+def columns(cells):
+  """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; the set of
+  clean pictures is 'clean', others are called by their recipe."""
+  out = {}
+  for cell in cells:
+    for entry in cell['results'].values():
+      for row, counts in entry['rows'].items():
+        network, _, view = row.rpartition('/')
+        name = 'clean' if view == 'clean' else entry['stamp']['recipe']
+        seeds = out.setdefault((network, name), (entry['stamp'], {}, np.array(counts['labelled'])))
+        seeds[1][cell['seed']] = counts['right']
+  return {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
+          for key, (stamp, right, labelled) in out.items()}
+
+
+def score(right, labelled):
+  """(mean, half the range) over seeds, percent."""
+  each = 100 * right.sum(1) / labelled.sum()
+  return each.mean(), (each.max() - each.min()) / 2
+
+
+def difference(one, other, resamples=2000, seed=0):
+  """(difference of percentages, low, high) of two columns on the same pictures.
+
+  Seeds and pictures are drawn with replacement, the same for both; where one has more seeds than
+  the other, only the first ones are compared. Raises UserError for other pictures.
+  """
+  (stamp, right, labelled), (stamp_b, right_b, _) = one, other
+  unlike = [field for field in _SAME if stamp[field] != stamp_b[field]]
+  if unlike:
+    raise UserError(f'the cells are of different pictures: {", ".join(unlike)} differ')
+  seeds, rng = min(len(right), len(right_b)), np.random.default_rng(seed)
+  gap = (right[:seeds] - right_b[:seeds]).astype(float)
+  pictures = gap.shape[1]
+  draws = []
+  for _ in range(resamples):
+    weights = rng.multinomial(pictures, np.full(pictures, 1 / pictures))
+    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds))
+    draws.append(100 * (times @ gap @ weights) / (seeds * (labelled @ weights)))
+  low, high = np.percentile(draws, (2.5, 97.5))
+  return 100 * gap.sum() / (seeds * labelled.sum()), low, high
+
+
+def table(arms, versus=''):
+  """Lines of markdown. versus: 'ARM:network'."""
+  every = {arm: columns(cells) for arm, cells in arms.items()}
+  sets = list(dict.fromkeys(name for found in every.values() for _, name in found))
+  sets.sort(key=lambda name: (name != 'clean', name))
+  reference = {}
+  if versus:
+    arm, _, network = versus.partition(':')
+    if arm not in every:
+      raise UserError(f"--versus: there is no result of arm '{arm}' in this stage")
+    reference = {name: column for (net, name), column in every[arm].items() if net == network}
+  lines = ['| arm | network | seeds | CPU hours | ' + ' | '.join(sets) + ' |',
+           '| --- ' * (4 + len(sets)) + '|']
+  for arm, found in every.items():
+    hours = sum(cell['cpu_hours'] for cell in arms[arm])
+    for network in dict.fromkeys(network for network, _ in found):
+      cells = [_cell(found.get((network, name)), reference.get(name)) for name in sets]
+      lines.append(f'| {arm} | {network} | {len(arms[arm])} | {hours:.2f} | '
+                   + ' | '.join(cells) + ' |')
+  return lines
+
+
+def _cell(column, reference):
+  if column is None:
+    return '-'
+  mean, spread = score(*column[1:])
+  text = f'{mean:.1f}' + (f' ±{spread:.1f}' if len(column[1]) > 1 else '')
+  if reference is None or reference is column:
+    return text
+  gap, low, high = difference(column, reference)
+  return f'{text} ({gap:+.1f} [{low:.1f}, {high:.1f}])'
+
+
+def curves(arms):
+  """Lines of markdown: (CPU minutes: clean, occluded) of each cell."""
+  lines = ['| arm | seed | pictures per CPU second | parameters | CPU minutes: clean, occluded |',
+           '| --- | --- | --- | --- | --- |']
+  for arm, cells in arms.items():
+    for cell in cells:
+      points = [f'{point["cpu_minutes"]:.1f}: ' + ', '.join(
+        f'{value:.1f}' for value in point['results'].values()) for point in cell['curve']]
+      size = '+'.join(f'{count / 1e6:.2f} M' for count in cell['parameters'].values())
+      lines.append(f'| {arm} | {cell["seed"]} | {cell["pictures_per_cpu_second"]} | {size} | '
+                   + '; '.join(points) + ' |')
+  return lines
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
+  parser.add_argument('--arms', default='')
+  parser.add_argument('--versus', default='', help='ARM:network to compare with')
+  parser.add_argument('--curves', action='store_true')
+  parser.add_argument('--results', default=str(RESULTS))
+  given = parser.parse_args()
+  arms = read_cells(given.results, given.stage, tuple(filter(None, given.arms.split(','))))
+  print('\n'.join(curves(arms) if given.curves else table(arms, given.versus)))
+
+
+if __name__ == '__main__':
+  with checked():
+    main()

@@ -1,0 +1,146 @@
+"""The script of the experiments: what screening may read, its cells, and that they resume."""
+import json
+import pathlib
+
+import pytest
+
+from dslope_jax.tasks import people
+from experiments import run
+from experiments import table as tables
+from experiments.arms import ARMS, Arm
+from tests import data_sets, tiny
+
+
+def make_data(folder):
+  """A folder of LSPET's form with people of COCO, 12 in each split."""
+  coco = pathlib.Path(data_sets.write_coco(folder / 'coco', 12))
+  (folder / 'images').mkdir()
+  for split in ('train', 'val'):
+    for picture in (coco / split).iterdir():
+      picture.rename(folder / 'images' / picture.name)
+    (coco / f'annotations/person_keypoints_{split}.json').rename(folder / f'lspet_{split}.json')
+  return folder
+
+
+SMALL = {'system.model': tiny.MODEL, 'data.size': (32, 64), 'batch_size': 4,
+         'data.bank.num_people': 12, 'duration': '2 steps', 'evals.val.batch_size': 8}
+
+
+@pytest.fixture
+def cells(tmp_path, monkeypatch):
+  """(folder of data, function that runs a cell of the smallest network)."""
+  monkeypatch.setattr(run, 'TUNING', 5)
+  small = {'first': Arm('lspet_hrnet.py:clean', SMALL),
+           'second': Arm('clspet_hrnet.py:kl', SMALL, {'gnet': 'first:net'})}
+  for name, arm in small.items():
+    monkeypatch.setitem(ARMS, name, arm)
+  data, out = make_data(tmp_path / 'data'), str(tmp_path / 'out')
+  return data, lambda name, stage, length=1.0: run.run_cell(name, 0, stage, str(data), out, length)
+
+
+def test_the_tuning_part_is_split_off_by_picture_once(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'TUNING', 5)
+  data = make_data(tmp_path / 'data')
+  folder = run.split_tuning_part(str(data), str(tmp_path / 'out'))
+  read = lambda name: json.loads((folder / f'lspet_{name}.json').read_text())['images']
+  parts = {name: {picture['id'] for picture in read(name)} for name in ('train', 'tune')}
+  assert len(parts['tune']) == 5 and not parts['train'] & parts['tune']
+  assert parts['train'] | parts['tune'] == set(range(1, 13))
+  again = run.split_tuning_part(str(data), str(tmp_path / 'other'))
+  assert (again / 'lspet_tune.json').read_text() == (folder / 'lspet_tune.json').read_text()
+
+
+def test_an_interrupted_cell_resumes_and_screening_needs_no_validation_part(cells, monkeypatch):
+  data, cell = cells
+  (data / 'lspet_val.json').unlink()
+  whole = run.train.train
+  with monkeypatch.context() as patched:
+    patched.setattr(run.train, 'train', lambda config, folder: whole(shortened(config), folder))
+    assert cell('first', 'screen') is None
+  with pytest.raises(FileNotFoundError, match='run the arm that it starts from'):
+    cell('second', 'screen')
+  monkeypatch.setattr(run.train, 'train', lambda config, folder: whole(config, folder, True))
+  found = cell('first', 'screen')
+  assert found['pictures'] == 7 and found['steps'] == 2
+  assert [point['step'] for point in found['curve']] == [1, 2]
+  entry, = found['results'].values()
+  assert entry['stamp']['split'] == 'tune' and entry['stamp']['people'] == 5
+  assert set(entry['rows']) == {'net/clean', 'net/occluded'}
+  for row in entry['rows'].values():
+    assert len(row['right']) == 5 and sum(row['labelled']) > 0
+    assert all(0 <= r <= n for r, n in zip(row['right'], row['labelled'], strict=True))
+  assert found['cpu_hours'] > 0 and len(found['commit'].rstrip('+')) == 40
+
+
+def shortened(config):
+  config = config.copy_and_resolve_references()
+  config.duration = '1 steps'
+  return config
+
+
+def test_the_full_stage_scores_every_recipe_on_the_validation_part(cells, monkeypatch):
+  monkeypatch.setattr(run, 'RECIPES', ('published', 'severity5'))
+  _, cell = cells
+  found = cell('first', 'full')
+  assert found['pictures'] == 12
+  for recipe in run.RECIPES:
+    stamp = found['results'][recipe]['stamp']
+    assert stamp['recipe'] == recipe and stamp['split'] == 'val'
+
+
+@pytest.mark.parametrize('name', ARMS)
+def test_every_arm_has_a_config(name, tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'TUNING', 5)
+  data = make_data(tmp_path / 'data')
+  config = run.config_of(name, 3, 'screen', str(data), str(tmp_path), 1 / 3)
+  assert config.seed == 3 and config.evals.val.split != 'val'
+  if ARMS[name].data:
+    assert config.data.root == str(tmp_path / 'screen')
+    assert len(people.load_train(config)[0]) == 7
+  for start in ARMS[name].start.values():
+    assert start.partition(':')[0] in ARMS
+
+
+def test_unknown_fields_of_an_arm_are_refused(monkeypatch):
+  monkeypatch.setitem(ARMS, 'wrong', Arm('lspet_hrnet.py:clean', {'optim.net.rate': 1.0}))
+  with pytest.raises(ValueError, match='optim.net.rate'):
+    run.config_of('wrong', 0, 'full', '', '', 1.0)
+
+
+def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_screening():
+  for path in (run.ROOT / 'experiments/results').glob('*.json'):
+    cell = json.loads(path.read_text())
+    assert path.stem == run.cell_name(cell['arm'], cell['seed'], cell['stage'])
+    assert cell['arm'] in ARMS
+    if cell['stage'] == 'screen':
+      assert {entry['stamp']['split'] for entry in cell['results'].values()} <= {'tune', 'test'}
+
+
+def cell_of(arm, seed, right, recipe='severity3'):
+  stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe}
+  row = {'right': right, 'labelled': [4, 4, 2]}
+  return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5,
+          'results': {'val': {'stamp': stamp, 'rows': {'net/clean': row, 'net/occluded': row}}}}
+
+
+def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
+  cells = [cell_of('a', 0, [4, 2, 0]), cell_of('a', 1, [4, 4, 1]), cell_of('b', 0, [3, 2, 0]),
+           cell_of('b', 1, [3, 4, 1])]
+  for number, cell in enumerate(cells):
+    (tmp_path / f'{number}.json').write_text(json.dumps(cell))
+  arms = tables.read_cells(tmp_path)
+  column = tables.columns(arms['a'])['net', 'severity3']
+  assert tables.score(*column[1:]) == (75, 15)  # 6 and 9 of 10
+  gap, low, high = tables.difference(column, tables.columns(arms['b'])['net', 'severity3'])
+  assert gap == pytest.approx(10) and low == 0 < gap < high  # one joint of the first picture
+  head, _, first, second = tables.table(arms, 'b:net')
+  assert head.endswith('| clean | severity3 |')
+  assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
+  assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 |'
+
+
+def test_cells_of_other_pictures_are_not_compared():
+  one, other = (tables.columns([cell]) for cell in (
+    cell_of('a', 0, [1, 1, 1]), cell_of('b', 0, [1, 1, 1], 'severity4')))
+  with pytest.raises(ValueError, match='recipe differ'):
+    tables.difference(one['net', 'severity3'], other['net', 'severity4'])
