@@ -127,9 +127,9 @@ def _units(t, at):
   """Boxes and joints that are no pixels."""
   found, room = [], t.size.min(1)
   for kind, largest, least, words in _UNITS:
-    told = at.has_box & ((room >= least) | ((room == 0) & (kind == 'shares')))
+    large = (room >= least) | ((room == 0) & (kind == 'shares'))
+    told, poses = at.has_box & large, at.has_pose & large
     rows = told & (np.abs(t.box) <= largest).all(1)
-    poses = at.has_pose & (told | ~at.has_box)
     low = poses & (at.high <= largest).all(1) & (at.low >= -largest).all(1)
     if kind == 'percent':  # numbers below 100 are common; only all of them are telling
       rows &= rows.sum() == max(8, told.sum())
