@@ -12,7 +12,8 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, one_line, print_any_name
+from dslope_jax.files import local_path
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def _leave_others():
 def _stop(text):
   if os.environ.get('DSLOPE_TRACEBACK'):
     raise  # always called while an exception is handled
-  print(f'error: {text}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
+  print(f'error: {one_line(text)}\n(DSLOPE_TRACEBACK=1 shows where)', file=sys.stderr, flush=True)
   if jax.distributed.is_initialized():  # asking for the count would start a backend
     os._exit(1)
   sys.exit(1)
@@ -58,6 +59,7 @@ def start(main):
   Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
   JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
   """
+  print_any_name()
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
@@ -74,6 +76,10 @@ def _parse(argv):
     rest = flags.FLAGS(argv)
     if flags.FLAGS.config is not None:
       flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
+      _expand(flags.FLAGS.config)
+    for name, value in flags.FLAGS.flag_values_dict().items():
+      if isinstance(value, str):
+        flags.FLAGS[name].value = local_path(value)
     if len(rest) > 1:
       raise UserError(f"'{rest[1]}' is no --flag")
   except Exception as error:  # ml_collections passes on what the file raises
@@ -89,6 +95,16 @@ def _parse(argv):
     asks = 'No such file' in cause or '--config=None' in cause
     _stop(cause + ('; give --config one of ' + ', '.join(_configs()) if asks else ''))
   return rest
+
+
+def _expand(config):
+  """Makes paths of all texts of a config, see `local_path`."""
+  for field, value in config.items():
+    if isinstance(value, str):
+      if local_path(value) != value:
+        config[field] = local_path(value)
+    elif hasattr(value, 'items'):
+      _expand(value)
 
 
 def _configs():
@@ -116,7 +132,8 @@ def default_workdir():
 
 def overrides() -> dict:
   """The config fields that the command line sets: {'system.codec': 'udp'}."""
-  return config_flags.get_override_values(flags.FLAGS['config'])
+  return {field: local_path(value) if isinstance(value, str) else value for field, value in
+          config_flags.get_override_values(flags.FLAGS['config']).items()}
 
 
 def define_process_flags():

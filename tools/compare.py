@@ -17,6 +17,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.compare import compare
+from dslope_jax.files import local_path
 
 
 def main():
@@ -30,7 +31,7 @@ def main():
   parser.add_argument('--force', action='store_true', help='compare in spite of the stamps')
   given = parser.parse_args()
   try:
-    print(compare(given.evaluations, metric=given.metric, force=given.force,
+    print(compare(list(map(local_path, given.evaluations)), metric=given.metric, force=given.force,
                   resamples=given.resamples, seed=given.seed))
   except (OSError, UserError) as error:
     sys.exit(str(error))

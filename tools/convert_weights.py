@@ -4,7 +4,8 @@
   python tools/convert_weights.py --workdir runs/ccoco_hrnet --network enet --out DIR
 
 DIR gets `model.safetensors` in the published key layout, `config.json` with the network's arguments
-and, for an import, `certificate.json`. `init_from` of a config takes DIR or MODEL.pth alike.
+and, for an import, `certificate.json`. `init_from` of a config takes DIR or MODEL.pth alike. Of a
+file without a head, such as ImageNet's, the backbone is written.
 """
 import argparse
 import ast
@@ -13,6 +14,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from dslope_jax.errors import UserError
+from dslope_jax.files import local_path
+from dslope_jax.weights.files import split_network
 from dslope_jax.weights.pytorch import export, load_file, save
 
 
@@ -36,14 +39,16 @@ def _parse():
 def main():
   given = _parse()
   try:
+    given.out = local_path(given.out)
     if given.workdir:
+      given.workdir = local_path(given.workdir)
       name, kwargs, variables = export(given.workdir, given.network, given.step)
       save(given.out, name, kwargs, variables, given.mmpose or None)
       print(f"{given.network} of '{given.workdir}' is in {given.out}/model.safetensors")
       return
     if not given.file or not given.model:
       raise UserError('give a weight file and --model, or --workdir')
-    path, _, network = given.file.partition(':')
+    path, network = split_network(local_path(given.file))
     kwargs = dict(_setting(text) for text in given.set)
     converted, certificate = load_file(path, given.model, kwargs, given.image_size, network,
                                        given.fresh_head)

@@ -10,6 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from dslope_jax.errors import UserError
+from dslope_jax.files import local_path
 from input_pipeline import sources
 from input_pipeline.occlusion.bank import PARTS, PatchBank, build
 from input_pipeline.sources.source import Source
@@ -20,7 +21,7 @@ def parse_source(text: str) -> Source:
   name, *options = text.split(',')
   pairs = dict(option.partition('=')[::2] for option in options)
   split = pairs.pop('split', 'train')
-  return sources.load(name, split, **{k: _number(v) for k, v in pairs.items()})
+  return sources.load(name, split, **{k: _number(local_path(v)) for k, v in pairs.items()})
 
 
 def _number(text):
@@ -42,6 +43,7 @@ def main():
   parser.add_argument('--seed', type=int, default=0, help='of the choice of rows')
   given = parser.parse_args()
   try:
+    given.out = local_path(given.out)
     if os.path.exists(given.out):
       raise UserError(f"'{given.out}' exists; remove it or choose another --out")
     rejected = build(given.out, [parse_source(text) for text in given.data],

@@ -194,11 +194,12 @@ def from_huggingface(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]
   out = {}
   for key, value in given.items():
     split = re.fullmatch(r'(blocks\.\d+\.attn\.)(query|key|value)(\.\w+)', key)
-    if not split:
+    three = [given.get(split[1] + part + split[3]) for part in ('query', 'key', 'value')
+             ] if split else [None]
+    if any(x is None or not x.shape or x.shape != three[0].shape for x in three):
       out[key] = value
     elif split[2] == 'query':
-      out[f'{split[1]}qkv{split[3]}'] = np.concatenate(
-        [given[split[1] + part + split[3]] for part in ('query', 'key', 'value')])
+      out[f'{split[1]}qkv{split[3]}'] = np.concatenate(three)
   return out
 
 
@@ -210,11 +211,11 @@ _MMPRETRAIN = {
 
 
 def from_other_layouts(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Names of transformers, and of mmpose 1.x, as the published ones; others stay as they are."""
+  """Names of transformers, mmpose 1.x and MAE as the published ones; others stay as they are."""
   if any(key.startswith('backbone.encoder.') for key in state_dict):
     return from_huggingface(state_dict)
   if not any(key.startswith('backbone.layers.') for key in state_dict):
-    return state_dict
+    return {re.sub(r'^(backbone\.)?norm\.', 'last_norm.', k): v for k, v in state_dict.items()}
   out = {}
   for key, value in state_dict.items():
     for pattern, name in _MMPRETRAIN.items():

@@ -6,15 +6,19 @@ import jax
 import numpy as np
 
 from dslope_jax import models
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
+from dslope_jax.files import check_file
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import pytorch
+from dslope_jax.weights.files import split_network
 
 
 def check(spec: str):
   """Raises FileNotFoundError where `spec` names nothing; before anything slow is done."""
-  path, _, _ = spec.partition(':')
+  path, _ = split_network(spec)
   if not _is_weights(path):
+    if os.path.lexists(path) and not os.path.isdir(path):
+      check_file(path)  # a link to nothing, a pipe: told as what it is
     if not os.path.isdir(path):
       raise FileNotFoundError(f"init_from: there is no run and no weight file '{path}'; check the "
                               'path')
@@ -47,11 +51,11 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
 
   spec: 'WORKDIR' or 'WORKDIR:its network' (its moving average, if it kept one); a folder with
   model.safetensors; a .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
-  fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head of a classification
-  network, or any with fresh_head) stay as they are there. network: the Linen module.
+  fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head, where the file has
+  none, or any with fresh_head) stay as they are there. network: the Linen module.
   Raises FileNotFoundError or UserError, one line a problem.
   """
-  path, _, stored_name = spec.partition(':')
+  path, stored_name = split_network(spec)
   if not _is_weights(path):
     stored_name = stored_name or name
     wanted = {kind: {stored_name: {k: v for k, v in tree.items()
@@ -72,6 +76,8 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   if converted.fresh:
     modules = sorted({leaf.split('/')[0] for leaf in converted.fresh})
     text += f'; stays fresh: {", ".join(modules)}'
+  if converted.dropped:
+    text += f'; not used: {len(converted.dropped)} keys such as {quoted(converted.dropped[0])}'
   if converted.resized:
     text += f'; resized: {", ".join(converted.resized)}'
   return _merge(fresh, converted.variables), text

@@ -1,4 +1,5 @@
 """Weights of published PyTorch networks in, and ours out again in their layout."""
+import collections
 import json
 import math
 import os
@@ -8,31 +9,32 @@ from typing import NamedTuple
 import cv2
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dslope_jax import models
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
+from dslope_jax.files import first_line
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import files as weight_files
 
 _NAMES = {'kernel': 'weight', 'transposed_kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
           'mean': 'running_mean', 'var': 'running_var'}
 _HEAD = ('final_layer', 'deconv_layers')  # modules that are no part of the backbone
-_PREFIXES = ('backbone.', 'keypoint_head.', 'head.')
-# Keys that only a classification network has: its classifier, and HRNet's layers before it.
-_CLASSIFIER = ('classifier.', 'fc.', 'head.weight', 'head.bias', 'incre_modules.')
+_PARTS = ('backbone.', 'keypoint_head.', 'head.')  # mmpose's prefixes
 _NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index')  # counted or computed
+_UNUSED = ('cls_token', 'mask_token')  # of the pretraining, which some files keep
 
 
 class Converted(NamedTuple):
   """variables: {'params', 'batch_stats'}, without the leaves that stay fresh. used, dropped: keys
-  of the file. fresh: paths that the file does not have. resized: position embeddings."""
+  of the file. fresh: paths that the file does not have. resized: position embeddings. arguments: of
+  the network, with the file's number of keypoints."""
   variables: dict
   used: list
   dropped: list
   fresh: list
   resized: list
+  arguments: dict
 
 
 def convert(name: str, state_dict, *, image_size=(64, 64), **kwargs) -> dict:
@@ -44,64 +46,97 @@ def convert(name: str, state_dict, *, image_size=(64, 64), **kwargs) -> dict:
 
 
 def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=False) -> Converted:
-  """A state dict of whatever layout: published, mmpose, Hugging Face, ImageNet classification.
+  """A state dict of whatever layout: published, mmpose, Hugging Face, MAE, ImageNet classification.
 
-  kwargs: of `models.build`. image_size: (W, H); position embeddings are interpolated to it.
-  fresh_head: leave the head out, for another set of keypoints. A classification network gives its
-  backbone only. Arrays keep their dtype.
-  Raises UserError that lists every missing, unexpected and misshapen key.
+  kwargs: of `models.build`; without num_keypoints the file's own number is taken. image_size:
+  (W, H); position embeddings are interpolated to it. fresh_head: leave the head out, for another
+  set of keypoints; so it is where the file has none. Float arrays keep their dtype.
+  Raises UserError that names the missing, unexpected and misshapen keys.
   """
-  module = models.build(name, **kwargs)
-  given = canonical(name, state_dict)
-  classifier = any(key.startswith(_CLASSIFIER) for key in given)
-  partial = classifier or fresh_head
-  wanted = jax.eval_shape(module.lazy_init, jax.random.key(0),
-                          jax.ShapeDtypeStruct((1, image_size[1], image_size[0], 3), 'float32'))
-  sources = {_flax_path(key): key for key in given}
-  out, problems, used, fresh, resized = {}, [], set(), [], []
-  for path, leaf in flax.traverse_util.flatten_dict(wanted).items():
-    is_head = path[1].startswith(_HEAD)
-    key = sources.get(path[1:-1] + (_NAMES.get(path[-1], path[-1]),))
-    if is_head and partial:
+  wanted = _wanted(name, kwargs, image_size)
+  given = canonical(name, state_dict, wanted)
+  heads = {key for key, (path, _) in wanted.items() if path[1].startswith(_HEAD)}
+  partial = fresh_head or not heads & given.keys()
+  if not partial and 'num_keypoints' not in kwargs:
+    shape = given['final_layer.weight'].shape if 'final_layer.weight' in given else ()
+    kwargs = kwargs | {'num_keypoints': shape[0] if shape else 1}
+    wanted = _wanted(name, kwargs, image_size)
+  out, problems, fresh, resized = {}, [], [], []
+  for key, (path, shape) in wanted.items():
+    if partial and key in heads:
       fresh.append('/'.join(path[1:]))
-      used.update([key] if key else [])
-      continue
-    if key is None:
-      problems.append(f'missing {"/".join(path)} {leaf.shape}')
-      continue
-    used.add(key)
-    value = _to_flax(path[-1], given[key])
-    if path[-1] == 'pos_embed' and value.shape != leaf.shape and value.ndim == 3:
-      value = _resize_positions(value, leaf.shape, image_size)
-      resized.append(key)
-    if value.shape != leaf.shape:
-      problems.append(f'misshapen {key}: {value.shape} for {leaf.shape} (after transposition)'
-                      + (_HINT if path[1].startswith('final_layer') else ''))
-    out[path] = value
-  extra = [key for key in given if key not in used]
-  problems += [] if partial else [f'unexpected {key} {given[key].shape}' for key in extra]
+    elif key not in given:
+      problems.append(f'missing {"/".join(path)} {shape}')
+    else:
+      value = _to_flax(path[-1], given[key])
+      if path[-1] == 'pos_embed' and value.shape != shape and value.ndim == 3:
+        value = _resize_positions(value, shape, image_size)
+        resized.append(key)
+      out[path] = value
+      if value.shape != shape:
+        problems.append(f'misshapen {key}: {value.shape} for {shape} (after transposition)'
+                        + (_HINT if path[1] == 'final_layer' else ''))
+      elif value.dtype.kind != 'f':
+        problems.append(f'{key} holds {value.dtype} in place of floats')
+  extra = [key for key in given if key not in wanted]
+  problems += [f'unexpected {quoted(key)[1:-1]} {given[key].shape}' for key in extra
+               if not partial and not key.endswith(_UNUSED)]
   if problems:
-    raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys:\n  '
-                     + '\n  '.join(problems))
-  return Converted(flax.traverse_util.unflatten_dict(out), sorted(used), extra, fresh, resized)
+    more = f'; and {len(problems) - 8} more' if len(problems) > 8 else ''
+    raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys: '
+                    + '; '.join(problems[:8]) + more)
+  return Converted(flax.traverse_util.unflatten_dict(out), sorted(given.keys() & wanted.keys()),
+                   extra, fresh, resized, kwargs)
 
 
 _HINT = ': another number of keypoints; fresh_head (--fresh_head) takes all but the head'
 
 
-def canonical(name, state_dict) -> dict[str, np.ndarray]:
-  """The state dict under the published key names, without prefixes and without counters."""
-  module = models.module(name)
+def _wanted(name, kwargs, image_size):
+  """{published key: (path in the variables, shape)} of a network."""
+  example = jax.ShapeDtypeStruct((1, image_size[1], image_size[0], 3), 'float32')
+  module = models.build(name, **{'num_keypoints': 1} | kwargs)
+  try:
+    tree = jax.eval_shape(module.lazy_init, jax.random.key(0), example)
+  except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    if isinstance(error, UserError):
+      raise
+    raise UserError(f'no {name} can be made with {kwargs} for crops of {image_size} '
+                    f'({first_line(error)})') from None
+  return {torch_key(path[1:]): (path, leaf.shape)
+          for path, leaf in flax.traverse_util.flatten_dict(tree).items()}
+
+
+def canonical(name, state_dict, wanted=()) -> dict[str, np.ndarray]:
+  """The state dict under the published key names, without prefixes and without counters.
+
+  wanted: the keys of the network; of the prefixes before the names (`module.`, `model.student.`)
+  the one is taken off that leaves most of them.
+  """
   given = {key: np.asarray(value) for key, value in state_dict.items()
            if not key.endswith(_NO_WEIGHTS)}
+  counts = collections.Counter('.'.join(key.split('.')[:n]) + '.' for key in given
+                               for n in range(1, 7) if key.count('.') >= n)
+  parts = {}
+  for prefix in ['', *(p for p, count in counts.items() if 4 * count >= len(wanted) > 0)]:
+    part = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
+    parts[prefix] = _published(name, part)
+  scores = {prefix: len(part.keys() & set(wanted)) for prefix, part in parts.items()}
+  best = max(scores, key=scores.get)
+  rivals = [p for p, score in scores.items() if score > 0.9 * scores[best]
+            and not p.startswith(best) and not best.startswith(p)]
+  if rivals:
+    raise UserError(f'the file holds the networks {", ".join(map(quoted, [best, *rivals]))}; say '
+                    'which after a colon, as in FILE:enet')
+  return parts[best]
+
+
+def _published(name, state_dict):
+  module = models.module(name)
   if hasattr(module, 'from_other_layouts'):
-    given = module.from_other_layouts(given)
-  out = {}
-  for key, value in given.items():
-    prefix = next((p for p in _PREFIXES if key.startswith(p) and key not in
-                   ('head.weight', 'head.bias')), '')
-    out[key.removeprefix(prefix)] = value
-  return out
+    state_dict = module.from_other_layouts(state_dict)
+  return {k.removeprefix(next((p for p in _PARTS if k.startswith(p)), '')): v
+          for k, v in state_dict.items()}
 
 
 def to_state_dict(name: str, variables: dict, prefixed: bool | None = None) -> dict:
@@ -126,16 +161,11 @@ def torch_key(path) -> str:
   return '.'.join([*parts, _NAMES.get(path[-1], path[-1])])
 
 
-def _flax_path(key):
-  """'stage2.0.branches.1.0.conv1.weight' -> ('stage2_0', 'branches_1_0', 'conv1', 'weight')."""
-  return tuple(re.sub(r'\.(\d+)', r'_\1', key).split('.'))
-
-
 def _to_flax(leaf, value):
   """A PyTorch array in the axis order of the Flax parameter of this name."""
   if leaf == 'kernel':
     return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
-  return value.transpose(2, 3, 0, 1) if leaf == 'transposed_kernel' else value
+  return value.transpose(2, 3, 0, 1) if leaf == 'transposed_kernel' and value.ndim == 4 else value
 
 
 def _to_torch(leaf, value):
@@ -149,10 +179,12 @@ def _to_torch(leaf, value):
 def _resize_positions(value, shape, size):
   """Position embeddings (1,1+n,C) of another picture size, bicubic; the first is no place."""
   count = value.shape[1] - 1
+  if count < 1 or value.shape[::2] != shape[::2] or value.dtype.kind != 'f':
+    return value
   side = math.isqrt(count)
   # Square pictures of ImageNet, else those of people, 4 to 3.
   rows = side if side * side == count else round(math.sqrt(count * 4 / 3))
-  if count % rows or value.shape[2] != shape[2]:
+  if count % rows:
     return value
   grid = np.ascontiguousarray(value[0, 1:].reshape(rows, count // rows, -1), np.float32)
   width = round(math.sqrt((shape[1] - 1) * size[0] / size[1]))
@@ -163,42 +195,23 @@ def _resize_positions(value, shape, size):
   return np.concatenate([value[:, :1], places], 1).astype(value.dtype)
 
 
-def compare(torch_module, name: str, kwargs: dict, variables, size=(192, 256), seed=0) -> float:
-  """Largest difference of the heatmaps, relative to the largest value, from those of the original
-  PyTorch module (in evaluation mode, weights loaded) on a random image of size (W, H)."""
-  import torch
-  image = np.random.default_rng(seed).standard_normal((1, size[1], size[0], 3)).astype(np.float32)
-  with torch.no_grad():
-    theirs = torch_module(torch.from_numpy(image.transpose(0, 3, 1, 2).copy())).numpy()
-  ours = models.build(name, **kwargs).apply(variables, jnp.asarray(image))['heatmaps']
-  theirs = theirs.transpose(0, 2, 3, 1)
-  return float(np.abs(np.asarray(ours) - theirs).max() / max(np.abs(theirs).max(), 1e-30))
-
-
-def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=False,
-              original=None):
+def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=False):
   """(Converted, certificate) of a weight file, or of a folder with model.safetensors.
 
-  kwargs may lack num_keypoints: the file's own number is taken. original: the PyTorch module that
-  the file belongs to, with its weights; the certificate then says how far our heatmaps are from
-  its own (`compare`). The rest is as for `convert_any`.
+  network: see `weight_files.read`; the rest is as for `convert_any`.
   """
   if os.path.isdir(path):
     path = os.path.join(path, 'model.safetensors')
   state_dict = weight_files.read(path, network)
-  head = canonical(name, state_dict).get('final_layer.weight')
-  if head is not None:
-    kwargs = {'num_keypoints': head.shape[0]} | kwargs
-  converted = convert_any(name, kwargs, state_dict, image_size, fresh_head)
-  certificate = {
+  try:
+    converted = convert_any(name, kwargs, state_dict, image_size, fresh_head)
+  except UserError as error:
+    raise UserError(f"'{path}': {error}") from None
+  return converted, {
     'source': os.path.basename(path), 'sha256': weight_files.sha256(path), 'network': network,
-    'model': name, 'arguments': kwargs, 'image_size': list(image_size),
+    'model': name, 'arguments': converted.arguments, 'image_size': list(image_size),
     'keys_used': len(converted.used), 'keys_dropped': converted.dropped, 'fresh': converted.fresh,
-    'resized': converted.resized, 'max_relative_heatmap_difference': None}
-  if original is not None:
-    certificate['max_relative_heatmap_difference'] = compare(original, name, kwargs,
-                                                             converted.variables, image_size)
-  return converted, certificate
+    'resized': converted.resized}
 
 
 def save(folder, name: str, kwargs: dict, variables: dict, prefixed=None, certificate=None):

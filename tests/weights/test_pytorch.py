@@ -1,11 +1,8 @@
 """Weights in and out: every layout, the way back, and files that must be refused."""
+import argparse
 import json
-import os
-import pathlib
-import struct
 import subprocess
 import sys
-import zipfile
 
 import jax
 import numpy as np
@@ -17,6 +14,8 @@ from dslope_jax.training import init_from
 from dslope_jax.weights import files as weight_files
 from dslope_jax.weights import pytorch
 from tests import runs, tiny
+from tests.refusals import fails
+from tests.weights import torch_writer
 
 TINY = {'hrnet': dict(width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
         'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
@@ -62,7 +61,8 @@ def write(path, tensors):
   return str(path)
 
 
-@pytest.mark.parametrize('prefix', ['module.', 'module.backbone.', '_orig_mod.module.'])
+@pytest.mark.parametrize('prefix', [
+  'module.', 'module.backbone.', '_orig_mod.module.', 'model.', 'net.', 'student.', 'a.b.c.'])
 def test_prefixes_and_counters_are_taken_off(prefix, tmp_path):
   tensors = {prefix + k: v for k, v in state('simple_baseline').items()}
   tensors[prefix + 'bn1.num_batches_tracked'] = np.array(7)
@@ -130,82 +130,112 @@ def test_mmpose_1_names_of_vitpose():
   assert set(pytorch.canonical('vitpose', given)) == {f'{k}.weight' for k in names}
 
 
-# ---- files that must be refused
+def test_prefixes_before_backbone_and_head(tmp_path):
+  """As Lightning has mmpose's networks, with other modules beside them."""
+  tensors = {f'model.net.{k}': v for k, v in pytorch.to_state_dict(
+    'simple_baseline', random_variables('simple_baseline'), True).items()}
+  tensors |= {'loss.weight': np.ones(3, np.float32), 'ema.decay': np.ones(1, np.float32)}
+  converted, _ = pytorch.load_file(write(tmp_path / 'a.safetensors', tensors), 'simple_baseline',
+                                   TINY['simple_baseline'], SIZE)
+  check_equal(converted.variables, random_variables('simple_baseline'))
 
-def refused(path, network=''):
-  with pytest.raises((OSError, ValueError)) as error:
-    weight_files.read(path, network)
-  message = str(error.value)
-  assert '\n' not in message and str(path) in message
-  return message
+
+def test_two_networks_in_one_file_have_to_be_named(tmp_path):
+  tensors = {f'{name}.module.{k}': v + i for i, name in enumerate(('student', 'teacher'))
+             for k, v in state('simple_baseline').items()}
+  file = write(tmp_path / 'a.safetensors', tensors)
+  load = lambda network='': pytorch.load_file(file, 'simple_baseline', TINY['simple_baseline'],
+                                              SIZE, network)[0].variables
+  fails(load, file, "'student.module.'", "'teacher.module.'", 'say which after a colon')
+  check_equal(load('teacher'), jax.tree.map(lambda x: x + 1, load('student')))
+  fails(lambda: load('enet'), file, "no network 'enet'")
 
 
-def test_broken_safetensors_are_refused(tmp_path):
-  good = write(tmp_path / 'good.safetensors', state('simple_baseline'))
-  data = pathlib.Path(good).read_bytes()
-  cases = {'empty': b'', 'cut': data[:len(data) // 2], 'text': b'no tensors at all' * 9,
-           'huge header': struct.pack('<Q', 10 * 2**30) + data[8:]}
-  for name, content in cases.items():
-    path = tmp_path / f'{name}.safetensors'
-    path.write_bytes(content)
-    assert 'is not a readable safetensors file' in refused(path), name
+def mae(size=(64, 64), prefix=''):
+  """Weights of a masked auto-encoder: a class token, a decoder, another name of the last norm."""
+  tensors = {prefix + k.replace('last_norm', 'norm'): v
+             for k, v in state('vitpose', size=size).items()
+             if not k.startswith(('final_layer', 'deconv_layers'))}
+  rng = np.random.default_rng(1)
+  tensors |= {f'{prefix}{key}': rng.standard_normal(shape).astype(np.float32) for key, shape in (
+    ('cls_token', (1, 1, 24)), ('mask_token', (1, 1, 12)), ('decoder_pos_embed', (1, 17, 12)),
+    ('decoder_norm.weight', (12,)), ('decoder_blocks.0.norm1.weight', (12,)))}
+  return tensors
+
+
+@pytest.mark.parametrize('fresh_head', [False, True])
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'model.'])
+def test_masked_auto_encoders_give_the_backbone(prefix, fresh_head, tmp_path):
+  file = tmp_path / 'mae_small.pth'
+  file.write_bytes(torch_writer.zipped({'model': {k: torch_writer.tensor(v) for k, v in mae(
+    prefix=prefix).items()}, 'args': argparse.Namespace(lr=0.1)}))
+  fresh = random_variables('vitpose', size=(64, 128))  # 32 places, the file has 16
+  marked = jax.tree.map(lambda x: x + 100, fresh)
+  network = models.build('vitpose', **TINY['vitpose'], num_keypoints=5)
+  weights, text = init_from.load(str(file), 'gnet', marked, network, (64, 128), fresh_head)
+  for part in ('deconv_layers_0', 'final_layer', 'resized: pos_embed', 'not used: 5 keys'):
+    assert part in text
+  np.testing.assert_array_equal(weights['params']['last_norm']['scale'],
+                                mae()['norm.weight'])
+  np.testing.assert_array_equal(weights['params']['final_layer']['bias'],
+                                marked['params']['final_layer']['bias'])
+  assert weights['params']['pos_embed'].shape == (1, 33, 24)
+
+
+def test_a_class_token_beside_a_head_is_left_out(tmp_path):
+  tensors = state('vitpose') | {'backbone.cls_token': np.zeros((1, 1, 24), np.float32)}
+  converted, _ = pytorch.load_file(write(tmp_path / 'v.safetensors', tensors), 'vitpose',
+                                   TINY['vitpose'], SIZE)
+  check_equal(converted.variables, random_variables('vitpose'))
+  assert converted.dropped == ['cls_token']
+
+
+def test_query_without_key_is_refused(tmp_path):
+  tensors = {'backbone.encoder.layer.0.attention.attention.query.weight': np.zeros((3, 3), 'f4')}
+  file = write(tmp_path / 'v.safetensors', tensors)
+  fails(lambda: pytorch.load_file(file, 'vitpose', TINY['vitpose'], SIZE), file, 'missing')
+
+
+BASELINE = ('simple_baseline', TINY['simple_baseline'])
+ODD = {
+  'integers': ('conv1.weight', lambda v: v.astype(np.int32), 'conv1.weight holds int32'),
+  'booleans': ('bn1.weight', lambda v: v > 0, 'bn1.weight holds bool'),
+  'scalar head': ('final_layer.weight', lambda v: v[0, 0, 0, 0], 'misshapen final_layer.weight'),
+  'flat head': ('final_layer.weight', lambda v: v.ravel(), 'misshapen final_layer.weight'),
+  'flat deconvolution': ('deconv_layers.0.weight', lambda v: v.ravel(), 'misshapen deconv'),
+  'kernel of three axes': ('conv1.weight', lambda v: v[0], 'misshapen conv1.weight'),
+  'another width': ('bn1.bias', lambda v: v[:3], 'misshapen bn1.bias')}
+
+
+@pytest.mark.parametrize('case', ODD)
+def test_weights_of_another_kind_are_refused(case, tmp_path):
+  key, change, part = ODD[case]
   tensors = state('simple_baseline')
-  tensors['bn1.weight'] = tensors['bn1.weight'] * np.nan
-  assert 'bn1.weight holds values that are not finite' in refused(
-    write(tmp_path / 'nan.safetensors', tensors))
-  assert 'no weight file' in refused(tmp_path / 'nothing.safetensors')
-  (tmp_path / 'a.txt').write_text('x')
-  assert 'weight files end in' in refused(tmp_path / 'a.txt')
+  file = write(tmp_path / 'a.safetensors', tensors | {key: np.array(change(tensors[key]))})
+  fails(lambda: pytorch.load_file(file, *BASELINE, SIZE), file, part)
 
 
-class Bomb:
-  """What a malicious checkpoint holds: unpickling it writes a file."""
-
-  def __init__(self, path):
-    self.path = path
-
-  def __reduce__(self):
-    return os.mkdir, (self.path,)
-
-
-def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
-  torch = pytest.importorskip('torch')
-  torch.save({'state_dict': {'w': torch.zeros(2), 'x': Bomb(str(tmp_path / 'ran'))}},
-             tmp_path / 'evil.pth')
-  assert 'holds more than tensors' in refused(tmp_path / 'evil.pth')
-  assert not (tmp_path / 'ran').exists()
+@pytest.mark.parametrize('shape', [(1, 0, 24), (1, 1, 24), (1, 2, 24), (1, 12, 24), (2, 25, 24),
+                                   (1, 25, 7), (25,), ()])
+def test_odd_position_embeddings(shape, tmp_path):
+  file = write(tmp_path / 'v.safetensors', state('vitpose') | {
+    'backbone.pos_embed': np.zeros(shape, np.float32), 'pos_embed': np.zeros(shape, np.float32)})
+  try:
+    pytorch.load_file(file, 'vitpose', TINY['vitpose'], SIZE)
+  except ValueError as error:
+    assert 'misshapen pos_embed' in str(error) and '\n' not in str(error)
+  else:
+    assert shape == (1, 2, 24)  # one place fills them all
 
 
-def test_broken_torch_files_are_refused(tmp_path):
-  torch = pytest.importorskip('torch')
-  torch.save({'w': torch.zeros(1000)}, tmp_path / 'good.pth')
-  data = (tmp_path / 'good.pth').read_bytes()
-  for name, content in {'cut': data[:len(data) // 2], 'empty': b'', 'text': b'hello' * 50}.items():
-    (tmp_path / f'{name}.pth').write_bytes(content)
-    refused(tmp_path / f'{name}.pth')
-  with zipfile.ZipFile(tmp_path / 'other.pth', 'w') as z:
-    z.writestr('a.txt', 'no tensors')
-  assert 'is not a readable PyTorch file' in refused(tmp_path / 'other.pth')
-  torch.save({'epoch': 3}, tmp_path / 'none.pth')
-  assert 'holds no state dict' in refused(tmp_path / 'none.pth')
-
-
-def test_wrapped_and_paired_torch_checkpoints(tmp_path):
-  torch = pytest.importorskip('torch')
-  tensors = {k: torch.from_numpy(v.copy()) for k, v in state('simple_baseline').items()}
-  other = {k: v + 1 for k, v in tensors.items()}
-  plain = {'epoch': 4, 'state_dict': {f'module.{k}': v for k, v in tensors.items()},
-           'optimizer': {'lr': 0.1}}
-  torch.save(plain, tmp_path / 'plain.pth')
-  torch.save({'gnet_state_dict': tensors, 'enet_state_dict': other}, tmp_path / 'pair.pth')
-  torch.save({f'{n}.{k}': v for n, t in (('gnet', tensors), ('enet', other))
-              for k, v in t.items()}, tmp_path / 'flat.pth')
-  key = 'final_layer.bias'
-  np.testing.assert_array_equal(weight_files.read(tmp_path / 'plain.pth')[key], tensors[key])
-  for file in ('pair.pth', 'flat.pth'):
-    for network, want in (('gnet', tensors), ('enet', other)):
-      np.testing.assert_array_equal(weight_files.read(tmp_path / file, network)[key], want[key])
-  assert 'say which after a colon' in refused(tmp_path / 'flat.pth')
+@pytest.mark.parametrize('arguments', [
+  dict(width='abc'), dict(width=None), dict(width=0), dict(width=-8), dict(depth=7), dict(depth=[]),
+  dict(filters=3), dict(filters='abc'), dict(num_keypoints='x'), dict(num_keypoints=-1),
+  dict(wide=3)])
+def test_odd_arguments_are_one_line(arguments, tmp_path):
+  file = write(tmp_path / 'a.safetensors', state('simple_baseline'))
+  fails(lambda: pytorch.load_file(file, 'simple_baseline', TINY['simple_baseline'] | arguments,
+                                  SIZE), *arguments)
 
 
 def torch_baseline(width=8, num_keypoints=5):
@@ -263,10 +293,16 @@ def test_heatmaps_equal_those_of_the_original_torch_module(tmp_path):
   torch = pytest.importorskip('torch')
   network = torch_baseline()
   torch.save({'model': network.state_dict()}, tmp_path / 'a.pth')
-  _, certificate = pytorch.load_file(tmp_path / 'a.pth', 'simple_baseline',
-                                           TINY['simple_baseline'], SIZE, original=network)
+  converted, certificate = pytorch.load_file(tmp_path / 'a.pth', 'simple_baseline',
+                                             TINY['simple_baseline'], SIZE)
   assert certificate['arguments']['num_keypoints'] == 5
-  assert 0 < certificate['max_relative_heatmap_difference'] < 1e-5
+  image = np.random.default_rng(0).standard_normal((1, 96, 64, 3)).astype(np.float32)
+  with torch.no_grad():
+    theirs = network(torch.from_numpy(image.transpose(0, 3, 1, 2).copy())).numpy()
+  ours = models.build('simple_baseline', **certificate['arguments']).apply(
+    converted.variables, image)['heatmaps']
+  np.testing.assert_allclose(np.transpose(ours, (0, 3, 1, 2)), theirs, rtol=0,
+                             atol=1e-5 * np.abs(theirs).max())
   changed = pytorch.to_state_dict('simple_baseline', random_variables('simple_baseline'))
   network.load_state_dict({k: torch.from_numpy(v) for k, v in changed.items()}, strict=False)
   for key, value in changed.items():
@@ -290,8 +326,17 @@ def test_command_imports_and_certifies(tmp_path):
   assert certificate['arguments']['num_keypoints'] == 5
   assert certificate['sha256'] == weight_files.sha256(file)
   assert json.loads((out / 'config.json').read_text())['width'] == 8
+  headless = write(tmp_path / 'b.safetensors', {k: v for k, v in state('simple_baseline').items()
+                                                if not k.startswith(('final', 'deconv'))})
+  done = command(headless, '--model', 'simple_baseline', '--set', 'depth=18', 'width=8',
+                 'filters=(8,8,8)', '--out', str(tmp_path / 'trunk'))
+  assert done.returncode == 0 and 'final_layer/kernel; see' in done.stdout
+  assert 'num_keypoints' not in json.loads((tmp_path / 'trunk/config.json').read_text())
+  kept = safetensors.numpy.load_file(tmp_path / 'trunk/model.safetensors')
+  assert kept.keys() == safetensors.numpy.load_file(headless).keys()
   wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
-  assert wrong.returncode == 1 and wrong.stderr.startswith('error: weights do not fit')
+  assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr
+  assert wrong.stderr.startswith('error: ') and wrong.stderr.count('\n') == 1
   assert command('--out', str(out)).stderr.startswith('error: give a weight file and --model')
 
 
@@ -299,15 +344,16 @@ def test_runs_start_from_files_and_give_them_back(tmp_path):
   """train -> export -> train from the file: both networks begin with the exported weights."""
   from train import train
   config = tiny.config(steps=1)
-  state_, _ = train(config, str(tmp_path / 'a'))
+  first = str(tmp_path / '2026-11-25_12:30:00')  # a colon is no sign of a network
+  state_, _ = train(config, first)
   for network in ('gnet', 'enet'):
-    name, kwargs, variables = pytorch.export(str(tmp_path / 'a'), network)
+    name, kwargs, variables = pytorch.export(first, network)
     check_equal(variables['params'], jax.device_get(state_.params[network]))
     pytorch.save(tmp_path / network, name, kwargs, variables)
   config = tiny.config(steps=1)
   config.optim.gnet.lr = config.optim.enet.lr = 0.0
   config.init_from.gnet = str(tmp_path / 'enet')  # exchanged, to see that each takes its own
-  config.init_from.enet = str(tmp_path / 'gnet' / 'model.safetensors')
+  config.init_from.enet = first + ':gnet'
   again, _ = train(config, str(tmp_path / 'b'))
   check_equal(jax.device_get(again.params['gnet']), jax.device_get(state_.params['enet']))
   check_equal(jax.device_get(again.params['enet']), jax.device_get(state_.params['gnet']))
