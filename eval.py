@@ -33,11 +33,12 @@ def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=
   if not config.evals:
     raise UserError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
-  step = checkpointing.find_step(folder, checkpoint)  # before anything slow
+  checkpointing.find_step(folder, checkpoint)  # before anything slow
   config = workdir.settings_to_evaluate(config, folder, given)
   task = tasks.build(config, folder, training=False)
   shapes = train_state.weight_shapes(task.system, task.example)
-  weights, _ = checkpointing.restore_weights(folder, shapes, step, ema=config.ema_decay > 0)
+  weights, step = checkpointing.restore_weights(folder, shapes, checkpoint,
+                                                ema=config.ema_decay > 0)
   weights = sharding.replicate(weights, mesh)
   out = {}
   for name, entry in task.evals.items():
@@ -78,7 +79,7 @@ if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
   flags.DEFINE_string('workdir', None, 'of the training run, default runs/<config name>; with '
                       '--predictions: what is written goes there')
-  flags.DEFINE_integer('checkpoint', None, 'step; default the newest')
+  flags.DEFINE_integer('checkpoint', None, 'step; default the newest that can be read')
   flags.DEFINE_bool('stress', False, 'also score every variant of a set, such as each severity')
   flags.DEFINE_string('predictions', None, 'score this result file instead of a run')
   flags.DEFINE_bool('report', False, 'write report.html')

@@ -597,9 +597,11 @@ def test_damaged_checkpoint(saved, tmp_path, damage, capfd):
   shutil.copytree(saved, workdir)
   _DAMAGE[damage](workdir / 'checkpoints/3')
   wanted = {'params': _state(0).params, 'batch_stats': _state(0).batch_stats}
-  fails(lambda: checkpointing.restore_weights(workdir, wanted), 'checkpoint 3', workdir,
+  fails(lambda: checkpointing.restore_weights(workdir, wanted, 3), 'checkpoint 3', workdir,
          'cannot be read', 'choose another step')
-  assert checkpointing.restore_weights(workdir, wanted, step=2)[1] == 2
+  weights, step = checkpointing.restore_weights(workdir, wanted)
+  assert step == 2 and f"checkpoint 3 in '{workdir}' cannot be read" in capfd.readouterr().out
+  np.testing.assert_array_equal(weights['params']['net']['w'], _state(2).params['net']['w'])
   checkpoints = checkpointing.Checkpoints(workdir)
   restored = checkpoints.restore(_state(0))
   assert int(restored.step) == 2

@@ -1,5 +1,7 @@
 """Checkpoints: save without stalling, resume from the newest readable one, restore networks."""
+import concurrent.futures
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -7,8 +9,10 @@ import pathlib
 import re
 import sys
 import traceback
+import zlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
@@ -37,9 +41,13 @@ class Checkpoints:
         preservation_policy=checkpoint_managers.LatestN(self.keep), create=True))
 
   def save(self, state: TrainState, step: int):
-    """Writes in the background; the state may be donated to the next step at once."""
+    """Writes in the background; the state may be donated to the next step at once.
+
+    Checksums of the arrays are stored with them, and are looked at by whoever reads.
+    """
+    sums = {_SUMS: _checksums(state)} if jax.process_index() == 0 else None
     with self._writing(f'checkpoint {step} or the one before'):
-      self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+      self._manager.save(step, args=ocp.args.StandardSave(state), force=True, custom_metadata=sums)
 
   def steps(self) -> list[int]:
     return sorted(self._manager.all_steps())
@@ -51,10 +59,15 @@ class Checkpoints:
     checkpoints. Raises UserError, and moves nothing, where none of them can be read.
     """
     target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+
+    def read(step):
+      restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+      _check(restored, self._manager, step)
+      return restored
+
     failed = {}
     for step in reversed(self.steps()):
-      restored, reason = _attempt(self._manager.restore, step,
-                                  args=ocp.args.StandardRestore(target))
+      restored, reason = _attempt(read, step)
       if reason is None:
         if failed:
           self._put_aside(failed, step)
@@ -98,7 +111,7 @@ class Checkpoints:
         raise
       raise OSError(f"{what} cannot be written to '{self.folder}' ({_reason(error)}); make room or "
                     'mend the disk, and run the same command again: checkpoints '
-                    f'{_finished(self.folder)} are there') from None
+                    f'{_steps(self.folder)} are there') from None
 
 
 @contextlib.contextmanager
@@ -121,6 +134,8 @@ def _attempt(read, *args, **kwargs):
   with _quietly():
     try:
       return read(*args, **kwargs), None
+    except UserError:  # the checkpoint is read, and is not what is needed
+      raise
     except Exception as error:  # orbax has no common type for broken files
       return None, _reason(error)
 
@@ -129,8 +144,50 @@ def _reason(error):
   return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _finished(folder):
-  return sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
+# Orbax keeps no checksum of the numbers. Ours are of the arrays and not of the files, and are
+# stored in the checkpoint: one that is complete has them, whenever the run was killed.
+_SUMS = 'crc32'
+
+
+def _checksums(tree) -> dict[str, int]:
+  """{path of an array in a checkpoint: checksum of its bytes}; waits for the arrays."""
+  arrays = _by_path(jax.device_get(tree))
+
+  def checksum(array):
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:  # zlib lets other threads run
+    return dict(zip(arrays, pool.map(checksum, arrays.values()), strict=True))
+
+
+def _by_path(tree):
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _stored_sums(manager, step) -> dict | None:
+  """{path: checksum} of all arrays of a checkpoint; None in one without."""
+  return (manager.metadata(step).custom_metadata or {}).get(_SUMS)
+
+
+def _check(restored, manager, step):
+  """Raises ValueError unless these arrays of a checkpoint are those that were saved."""
+  stored = _stored_sums(manager, step)
+  if stored is None:
+    _tell(f"the checkpoints in '{manager.directory}' have no checksums: whether their numbers are "
+          'as they were saved cannot be told')
+    return
+  changed = [path for path, checksum in _checksums(restored).items()
+             if stored.get(path) != checksum]
+  if changed:
+    raise ValueError(f'{len(changed)} of its arrays are not as they were saved, the first is '
+                     f'{min(changed)}')
+
+
+@functools.cache
+def _tell(text):
+  if jax.process_index() == 0:
+    print(text, flush=True)
 
 
 def find_step(workdir, step: int | None = None) -> int:
@@ -138,7 +195,7 @@ def find_step(workdir, step: int | None = None) -> int:
   folder = pathlib.Path(workdir).absolute() / 'checkpoints'
   if not folder.is_dir():
     raise FileNotFoundError(f"no checkpoints in '{workdir}'; give the workdir of a training run")
-  steps = _finished(folder)
+  steps = _steps(folder)
   if not steps:
     raise FileNotFoundError(f"'{workdir}' has no finished checkpoint yet")
   if step not in (None, *steps):
@@ -146,54 +203,88 @@ def find_step(workdir, step: int | None = None) -> int:
   return steps[-1] if step is None else step
 
 
+def _steps(folder):
+  return sorted(int(f.name) for f in folder.iterdir() if f.name.isdecimal())
+
+
 def stored_weights(workdir, step: int | None = None):
   """Shapes of all networks in a checkpoint, {'params': {network: tree}, 'batch_stats': ...}, and
   whether it keeps a moving average of them. Raises as `restore_weights`."""
-  step = find_step(workdir, step)
-  with _read_only(workdir) as manager:
-    tree, reason = _attempt(lambda: manager.item_metadata(step).tree)
-  if reason:
-    raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
-                     'step')
+  tree, _ = _read(workdir, step, _stored_tree)
   shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
   return {kind: shapes.get(kind, {}) for kind in ('params', 'batch_stats')}, bool(tree.get('ema'))
 
 
-def _read_only(workdir):
-  """A manager that may look on while a run writes there."""
-  return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / 'checkpoints',
-                               item_handlers=ocp.PyTreeCheckpointHandler(),
-                               options=ocp.CheckpointManagerOptions(read_only=True))
+def _stored_tree(manager, step):
+  """What a checkpoint says of its arrays; ValueError where it does not name those it was saved
+  with."""
+  tree, sums = manager.item_metadata(step).tree, _stored_sums(manager, step)
+  if sums is not None and sums.keys() != _by_path(tree).keys():
+    raise ValueError('its list of arrays is not as it was saved')
+  return tree
 
 
 def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = False):
   """Weights of a finished or running training, without its optimizer.
 
   wanted: {'params': {network: tree}, 'batch_stats': ...} of arrays or shapes, the networks to read.
-  ema: read their moving average. step: None for the newest.
-  Returns the same tree of arrays, and the step.
+  ema: read their moving average. step: None for the newest that can be read; says so if that is
+  not the newest there is.
+  Returns the same tree of NumPy arrays, and the step.
   Raises FileNotFoundError or UserError, one line, where it is not there or does not fit.
   """
-  step = find_step(workdir, step)
   target = jax.tree.map(ocp.tree.to_shape_dtype_struct, {'ema': wanted} if ema else wanted)
-  with _read_only(workdir) as manager:
-    stored, reason = _attempt(lambda: _shapes(manager.item_metadata(step).tree))
-    for path, shape in _shapes(target).items() if stored else ():  # orbax would leave gaps silently
-      if stored.get(path) != shape:
+
+  def read(manager, step):
+    stored = {path: tuple(leaf.shape) for path, leaf in
+              _by_path(_stored_tree(manager, step)).items()}
+    for path, leaf in _by_path(target).items():  # orbax would leave gaps silently
+      if stored.get(path) != leaf.shape:
         raise UserError(f"the networks in '{workdir}' are not this config's: {path} is "
-                         f'{stored.get(path, "absent")}, {shape} is needed; use the config that '
-                         'the run was trained with, or, to start from it with other keypoints, '
-                         'fresh_head=True')
-    if not reason:
-      restored, reason = _attempt(manager.restore, step, args=ocp.args.PyTreeRestore(
-        target, restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-        partial_restore=True))
-  if reason:
-    raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
-                     'step, or train on in that workdir, which puts it aside')
+                         f'{stored.get(path, "absent")}, {leaf.shape} is needed; use the config '
+                         'that the run was trained with, or, to start from it with other '
+                         'keypoints, fresh_head=True')
+    # As NumPy arrays, orbax does not ask which devices they were saved from.
+    kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
+    restored = manager.restore(step, args=ocp.args.PyTreeRestore(
+      target, restore_args=kinds, partial_restore=True))
+    _check(restored, manager, step)
+    return restored
+
+  restored, step = _read(workdir, step, read)
   return restored['ema'] if ema else restored, step
 
 
-def _shapes(tree):
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+def _read(workdir, step, read):
+  """(read(manager, step), step) of this checkpoint, or of the newest that can be read.
+
+  A run may be writing there and removing its oldest: the list is made anew before each try.
+  """
+  failed, tried = {}, find_step(workdir, step)
+  folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+
+  def attempt():
+    with _read_only(folder) as manager:
+      return read(manager, tried)
+
+  while tried is not None:
+    found, reason = _attempt(attempt)
+    if reason is None:
+      for other, why in failed.items():
+        if (folder / str(other)).exists():
+          _tell(f"checkpoint {other} in '{workdir}' cannot be read ({why}); checkpoint {tried} is "
+                'used')
+      return found, tried
+    if step is not None:
+      raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
+                      'step, or none for the newest that can be read')
+    failed[tried] = reason
+    tried = max(set(_steps(folder)) - failed.keys(), default=None)
+  raise UserError(f"none of the checkpoints {sorted(failed)} in '{workdir}' can be read "
+                  f'({max(failed)}: {failed[max(failed)]}); get them back from a copy')
+
+
+def _read_only(folder):
+  """A manager that may look on while a run writes there."""
+  return ocp.CheckpointManager(folder, item_handlers=ocp.PyTreeCheckpointHandler(),
+                               options=ocp.CheckpointManagerOptions(read_only=True))
