@@ -126,4 +126,4 @@ def _iterate(dataset, num_workers, patience):
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
     iterable = iterable.mp_prefetch(options, worker_init_fn=watch.start_worker)
-  return watch.watched(iter(iterable), patience)
+  return watch.watched(iterable, patience)

@@ -20,16 +20,23 @@ _TOLD_AFTER = 60.0  # seconds
 _END = object()
 
 
-def watched(batches, patience: float = PATIENCE):
-  """The items of an iterator, read one ahead by a thread; their arrays are the reader's own.
+def watched(iterable, patience: float = PATIENCE):
+  """The items of an iterable, read one ahead by a thread; their arrays are the reader's own.
 
   After a minute without an item a line says so; after `patience` seconds, and where a worker died,
   UserError. What reading raises is raised here. Closing it ends the workers.
   """
   ready, closed = queue.Queue(1), threading.Event()
-  reader = threading.Thread(target=_read, args=(batches, ready, closed), name='data reader',
-                            daemon=True)
-  reader.start()
+  # Ctrl-C on a terminal reaches every process, but only this one acts on it: the workers inherit
+  # the mask. Not so SIGTERM, by which Python itself ends workers.
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    batches = iter(iterable)
+    reader = threading.Thread(target=_read, args=(batches, ready, closed), name='data reader',
+                              daemon=True)
+    reader.start()
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
   try:
     while True:
       item = _wait(ready, patience)
@@ -45,13 +52,11 @@ def watched(batches, patience: float = PATIENCE):
 
 
 def _read(batches, ready, closed):
-  # Workers inherit it: Ctrl-C on a terminal reaches every process, but only the parent acts on it.
-  # Not SIGTERM, by which Python itself ends workers.
-  signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
   try:
     for item in batches:
       _put(_own(item), ready, closed)
-      del item
+      if closed.is_set():
+        return
     _put(_END, ready, closed)
   except BaseException as error:
     _put(error, ready, closed)

@@ -78,7 +78,8 @@ def test_a_silence_is_told_and_then_ends(monkeypatch, capsys):
 
 
 def test_closing_ends_the_reader():
-  readers = lambda: [t for t in threading.enumerate() if t.name == 'data reader']
+  before = set(threading.enumerate())
+  readers = lambda: [t for t in set(threading.enumerate()) - before if t.name == 'data reader']
   items = watch.watched(Batches(lambda self: self.closed.wait(30)), 60)
   next(items)
   assert len(readers()) == 1
