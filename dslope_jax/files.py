@@ -17,6 +17,11 @@ def local_path(text: str) -> str:
   return os.path.expanduser(text)
 
 
+def leads_out(name: str) -> bool:
+  """Whether a file name that stands in a file leads out of the folder that it belongs to."""
+  return os.path.isabs(name) or '..' in re.split(r'[/\\]', name)
+
+
 def check_file(path) -> int:
   """Size of an ordinary file in bytes. Raises FileNotFoundError, OSError or UserError."""
   try:

@@ -1,5 +1,10 @@
 """Errors of users are one line, mistakes of this code keep their traceback; all is closed."""
+import os
 import pathlib
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -7,14 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import train as train_script
 from dslope_jax import cli
 from dslope_jax.errors import UserError, quoted
+from dslope_jax.evaluation.engine import Engine
+from dslope_jax.evaluation.rounds import Rounds
 from dslope_jax.training import optimizers, profiling
 from dslope_jax.training.checkpointing import Checkpoints, find_step
 from dslope_jax.training.metric_writer import MetricWriter
+from dslope_jax.training.train_state import TrainState
 from tests import toy
 from tests.refusals import fails
 from train import train
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 def _told():
@@ -83,3 +94,69 @@ def test_checkpoints_are_closed_whatever_else_fails(part, tmp_path, monkeypatch)
   with pytest.raises(OSError, match='the disk is full'):
     train(config, str(tmp_path))
   assert len(closed) == 1 and find_step(str(tmp_path)) == 1
+
+
+def test_an_evaluation_that_a_signal_broke_off_is_made_up_for(tmp_path, monkeypatch):
+  config = toy.get_config()
+  config.update(dict(duration='2 steps', eval_every='2 steps', save_every='9 steps'))
+  run, calls = Rounds.run, []
+
+  def interrupted(self, state, step):
+    if not calls:
+      os.kill(os.getpid(), signal.SIGTERM)
+    calls.append(step)
+    return run(self, state, step)
+
+  monkeypatch.setattr(Rounds, 'run', interrupted)
+  state, results = train(config, str(tmp_path))
+  assert int(state.step) == 2 and results is None and find_step(str(tmp_path)) == 2
+  assert not list(tmp_path.glob('eval_2/*/results.json'))
+  state, results = train(config, str(tmp_path))
+  assert int(state.step) == 2 and set(results) == set(config.evals) and calls == [2, 2]
+  assert train(config, str(tmp_path))[1] == {} and calls == [2, 2]  # it is done
+
+
+def test_only_the_last_evaluation_that_fails_ends_a_run(tmp_path, monkeypatch, capsys):
+  config = toy.get_config()
+  config.update(dict(duration='3 steps', eval_every='1 steps', save_every='9 steps'))
+  failing = lambda *args, **options: (_ for _ in ()).throw(OSError('a picture is broken'))
+  monkeypatch.setattr(Engine, 'run', failing)
+  with pytest.raises(OSError, match='a picture is broken'):
+    train(config, str(tmp_path))
+  assert capsys.readouterr().out.count('a picture is broken); the training goes on') >= 2
+  assert find_step(str(tmp_path)) == 3
+
+
+def test_the_state_is_saved_where_data_end():
+  saved = []
+  checkpoints = SimpleNamespace(steps=lambda: [2], save=lambda _, step: saved.append(step),
+                                wait=lambda: None)
+  writer, ends = SimpleNamespace(flush=lambda: None), lambda: iter(())
+  for step in (0, 2, 5):  # nothing trained; saved before; not yet
+    with pytest.raises(StopIteration):
+      train_script._next(ends(), SimpleNamespace(step=step), writer, checkpoints)
+  assert saved == [5]
+
+
+def test_a_reader_that_leaves_stops_nothing(tmp_path):
+  code = ('import sys; from dslope_jax.errors import guard_output; guard_output()\n'
+          'for i in range(100000): print(i)\n'
+          f'open({str(tmp_path / "end")!r}, "w")')
+  with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE) as process:
+    assert process.stdout.readline() == '0\n'
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ('', 0)
+  assert (tmp_path / 'end').exists()
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_one_line(tmp_path, monkeypatch):
+  def refuse(*args, **options):
+    raise ValueError('RESOURCE_EXHAUSTED: Error writing "params"\n  No space left on device')
+
+  checkpoints = Checkpoints(tmp_path)
+  monkeypatch.setattr(checkpoints._manager, 'save', refuse)
+  state = TrainState(jnp.int32(7), {}, {}, (), {})
+  fails(lambda: checkpoints.save(state, 7), 'checkpoint 7', tmp_path, 'RESOURCE_EXHAUSTED',
+        kind=OSError)
+  checkpoints.close()

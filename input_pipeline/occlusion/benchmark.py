@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 import tqdm
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
+from dslope_jax.files import leads_out
 from input_pipeline import pairs, stream
 from input_pipeline.occlusion import recipes
 from input_pipeline.occlusion.pasting import paste
@@ -181,8 +182,18 @@ def _hash(manifest, lines):
 def verify(folder):
   """Checks every picture of a benchmark folder and the hash of its draws; returns the manifest.
 
-  Raises OSError or UserError naming what differs.
+  No file outside of the folder is opened. Raises OSError or UserError naming what differs.
   """
+  try:
+    return _verify(folder)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    if isinstance(error, UserError):
+      raise
+    raise UserError(f'{folder}: MANIFEST.json or a file of annotations is not as an export writes '
+                    f'it ({error!r}); export it again') from None
+
+
+def _verify(folder):
   path = os.path.join(folder, 'MANIFEST.json')
   if not os.path.isfile(path):
     raise FileNotFoundError(f"'{folder}' holds no MANIFEST.json: it is no benchmark, or its export "
@@ -194,7 +205,7 @@ def verify(folder):
            for kind in ('clean', 'occluded')}
   for kind, content in files.items():
     for entry in tqdm.tqdm(content['images'], f'checking {kind} pictures'):
-      _verify_picture(os.path.join(folder, kind, entry['file_name']), entry)
+      _verify_picture(os.path.join(folder, kind), entry)
   people = [a for a in files['occluded']['annotations'] if 'covered' in a]
   image_of = {e['id']: e['clean_image_id'] for e in files['occluded']['images']}
   lines = [_line(a['id'], image_of[a['image_id']], a['covered'], a['placements']) for a in people]
@@ -215,7 +226,11 @@ def _annotation_sums(folder):
   return sums
 
 
-def _verify_picture(path, entry):
+def _verify_picture(folder, entry):
+  if leads_out(entry['file_name']):
+    raise UserError(f"{folder}: file_name {quoted(entry['file_name'])} leads out of the folder; "
+                    'export the benchmark again')
+  path = os.path.join(folder, entry['file_name'])
   if zlib.crc32(read_file(path)) != entry['crc32']:
     raise UserError(f"picture '{path}' is not the one that was exported: it was changed or is "
                      'broken; export the benchmark again')

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dslope_jax.errors import UserError, quoted
+from dslope_jax.files import leads_out
 from dslope_jax.plausibility import Finding, ImplausibleError
 from input_pipeline.geometry import clip_box
 
@@ -262,7 +263,7 @@ def check_pictures(images, folder, path, how_to_get):
   present, missing = {}, []
   names = {image['file_name'] for image in images}
   for name in sorted(names.difference(os.listdir(folder))):
-    if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
+    if leads_out(name):
       raise UserError(f'{path}: file_name {quoted(name)} leads out of the picture folder; make it '
                        'relative to the folder')
     below, base = os.path.split(name)

@@ -17,6 +17,7 @@ from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import benchmark
 from input_pipeline.pairs import PairMaker
 from tests import data_sets, runs
+from tests.refusals import fails
 
 SIZE = (48, 64)
 
@@ -131,6 +132,19 @@ def test_an_export_is_a_set_to_evaluate_on(world, bank, folder):
                     for kind in ('occluded_image', 'image'))
     assert error < 0.6 * whole or not want['covered'].any()  # the rest is smoothing
     assert flags[int(world.annotation_id[row])] == want['covered'].astype(int).tolist()
+
+
+@pytest.mark.parametrize('edit, part', [
+  (lambda e: e.update(file_name='/etc/hostname'), 'leads out'),
+  (lambda e: e.update(file_name='../clean/1.jpg'), 'leads out'),
+  (lambda e: e.update(file_name=3), 'not as an export writes it'),
+  (lambda e: e.pop('crc32'), 'not as an export writes it')])
+def test_verify_opens_nothing_outside_and_takes_no_other_form(folder, tmp_path, edit, part):
+  copy = shutil.copytree(folder, tmp_path / 'copy')
+  content = json.loads((copy / 'annotations/clean.json').read_text())
+  edit(content['images'][0])
+  (copy / 'annotations/clean.json').write_text(json.dumps(content))
+  fails(lambda: benchmark.verify(copy), copy, part)
 
 
 def test_verify_finds_what_was_changed(folder, tmp_path, capsys):

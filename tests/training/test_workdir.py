@@ -1,5 +1,8 @@
 """What a run's folder remembers of the data it was trained on."""
 import dataclasses
+import errno
+import fcntl
+import os
 
 import pytest
 
@@ -56,3 +59,15 @@ def test_fields_of_other_data_matter_only_to_what_was_made_from_them(tmp_path):
   check()
   config.batch_size = 8
   fails(check, 'batch_size: 4 -> 8')
+
+
+def test_a_disk_without_locks_is_no_other_run(tmp_path, monkeypatch, capsys):
+  def flock(_, operation):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(fcntl, 'flock', flock)
+  number = errno.ENOSYS
+  workdir.claim(tmp_path).close()
+  assert 'has no locks (Function not implemented)' in capsys.readouterr().err
+  number = errno.EWOULDBLOCK
+  fails(lambda: workdir.claim(tmp_path), 'another run', tmp_path)
