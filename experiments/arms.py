@@ -74,8 +74,8 @@ def _single(view, recipe=_OCCLUDED, length=_LENGTH, start=None, **fields):
 def _pair(argument, recipe=_OCCLUDED, fields=None, start=None):
   networks = ('net',) if 'shared' in argument else ('gnet', 'enet')
   rates = {f'optim.{network}.lr': _LR for network in networks}
-  return Arm(f'clspet_hrnet.py:{argument}', {
-    'duration': _LENGTH, 'data.size': _SIZE, 'data.recipe': recipe} | rates | (fields or {}), start or {})
+  regime = {'duration': _LENGTH, 'data.size': _SIZE, 'data.recipe': recipe}
+  return Arm(f'clspet_hrnet.py:{argument}', regime | rates | (fields or {}), start or {})
 
 
 _GNET = {'gnet': 'plain_clean:net'}
