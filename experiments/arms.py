@@ -51,10 +51,12 @@ REGIMES = {
   'regime_hrnet_96_ce': _plain('clean', {}, '7 epochs', (96, 128), **{'system.loss': 'ce'}),
   'world_hrnet_64': _world(_plain('clean', {}, '9 epochs')),
   'regime_hrnet_64_started': _started(_plain('clean', {}, '11 epochs'), 'world_hrnet_64'),
+  'regime_hrnet_128': _plain('clean', {}, '5 epochs', (128, 128)),
+  'regime_hrnet_96_long': _plain('clean', {}, '40 epochs', (96, 128)),
 }
 
-# The regime of the arms below: the network and crops of clspet_hrnet.py.
-_LENGTH, _LR = '40 epochs', 2e-3
+# The regime of the arms below: the network of clspet_hrnet.py on larger crops.
+_LENGTH, _LR, _SIZE = '40 epochs', 2e-3, (96, 128)
 _OCCLUDED = 'severity2,severity4'
 _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
@@ -64,16 +66,16 @@ _TAUGHT = {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02
 
 
 def _single(view, recipe=_OCCLUDED, length=_LENGTH, start=None, **fields):
-  arm = Arm(f'lspet_hrnet.py:{view}', {'duration': length, 'optim.net.lr': _LR,
-                                       'data.recipe': recipe} | fields)
+  arm = Arm(f'lspet_hrnet.py:{view}', {'duration': length, 'data.size': _SIZE,
+                                       'optim.net.lr': _LR, 'data.recipe': recipe} | fields)
   return arm._replace(start={'net': start}) if start else arm
 
 
 def _pair(argument, recipe=_OCCLUDED, fields=None, start=None):
   networks = ('net',) if 'shared' in argument else ('gnet', 'enet')
   rates = {f'optim.{network}.lr': _LR for network in networks}
-  return Arm(f'clspet_hrnet.py:{argument}', {
-    'duration': _LENGTH, 'data.recipe': recipe} | rates | (fields or {}), start or {})
+  regime = {'duration': _LENGTH, 'data.size': _SIZE, 'data.recipe': recipe}
+  return Arm(f'clspet_hrnet.py:{argument}', regime | rates | (fields or {}), start or {})
 
 
 _GNET = {'gnet': 'plain_clean:net'}

@@ -57,8 +57,7 @@ class PairMaker:
 
   def evaluate(self, row: int) -> dict:
     s = self.source
-    return self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row),
-                      self.recipe)
+    return self._pair(s.read(row), row, self.upright(row), False, benchmark_rng(s, row))
 
   def blank(self, row: int) -> dict:
     """A black picture without labels."""
@@ -79,7 +78,7 @@ class PairMaker:
     return recipes.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
                           s.scale[row], s.skeleton, matrix, self.size)
 
-  def _pair(self, image, row, matrix, mirror, rng, recipe):
+  def _pair(self, image, row, matrix, mirror, rng, recipe=''):
     s = self.source
     crop = geometry.warp(image, s.crop_map(row, matrix), self.size)
     keypoints = geometry.transform(s.keypoints[row], matrix).astype(np.float32)
@@ -90,7 +89,8 @@ class PairMaker:
       if self.augmentation:  # hide what is left of the person, not what the crop cut off
         inside = ((keypoints >= 0) & (keypoints < self.size)).all(1)
         seen = np.where(inside, visibility, 0)
-      occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng, recipe)
+      occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng,
+                                 recipe or self.recipe)
       sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
     if mirror:
       order = s.skeleton.flip_order

@@ -4,7 +4,9 @@ import pathlib
 
 import pytest
 
+from dslope_jax import systems
 from dslope_jax.tasks import people
+from dslope_jax.training import optimizers
 from experiments import run
 from experiments import table as tables
 from experiments.arms import ARMS, Arm
@@ -97,6 +99,9 @@ def test_every_arm_has_a_config(name, tmp_path, monkeypatch):
   if ARMS[name].data:
     assert config.data.root == str(tmp_path / 'screen')
     assert len(people.load_train(config)[0]) == 7
+  system = systems.build(tiny.facts(4), **config.system.to_dict())
+  _, learning = optimizers.build(config.optim.to_dict(), system.networks, 10, 1)
+  assert learning and set(config.init_from) == set(system.networks)
   for start in ARMS[name].start.values():
     assert start.partition(':')[0] in ARMS
 

@@ -61,7 +61,12 @@ def _fit_gate(pairs, fits):
   is_right = functools.partial(
     pose_errors.right_joints, ground_truth=often(people.keypoints), areas=often(people.areas),
     sigmas=pairs[0][0].subjects.skeleton.sigmas)
-  return mixture.fit_gate(*both, often(people.keypoints), often(people.labelled), is_right, fits)
+  context = None
+  if all('embedding' in answers.pose for pair in pairs for answers in pair):
+    context = np.concatenate([np.concatenate([answers.of_people('embedding')[counted]
+                                              for answers in pair], 1) for pair in pairs])
+  return mixture.fit_gate(*both, often(people.keypoints), often(people.labelled), is_right, fits,
+                          context, often(people.image_id))
 
 
 def with_mixtures(poses, mixes, fits=None):
@@ -84,8 +89,11 @@ def with_mixtures(poses, mixes, fits=None):
       if None in members:
         continue
       both = [np.stack([pose[field] for pose in members]) for field in ('keypoints', 'scores')]
+      embeddings = [pose['embedding'] for pose in members if 'embedding' in pose]
+      context = np.concatenate(embeddings, 1) if len(embeddings) == len(members) else None
       for rule in mixture.RULES if gate else mixture.WITHOUT_FIT:
-        keypoints, scores = mixture.RULES[rule](*both, gate if rule == 'gate' else right)
+        fit = (gate, context) if rule == 'gate' else (right,)
+        keypoints, scores = mixture.RULES[rule](*both, *fit)
         pose = {'keypoints': keypoints, 'scores': scores}
         out['/'.join([rule, *readout, view])] = pose | ({'right': scores} if all(right) else {})
   return out

@@ -9,6 +9,7 @@ import numpy as np
 from dslope_jax.errors import UserError
 from dslope_jax.metrics import calibration
 
+_FOLDS = 4  # of the people, to find out whether a context helps
 _REACHES = (0.0, 0.02, 0.05, 0.1, 0.2, np.inf)
 
 
@@ -41,14 +42,15 @@ def pick(keypoints, confidences, fits=None):
           np.take_along_axis(confidences, best, 0)[0])
 
 
-def gate(keypoints, confidences, fit):
+def gate(keypoints, confidences, fit, context=None):
   """Two networks weighted by a logistic gate, picked by it where they are far apart.
 
   fit: from `fit_gate`. Far apart: farther than the fitted reach, in shares of the pose's extent;
   between two distant joints lies nothing. The confidence is that of the used mixture.
+  context: (N,C) of each pose, as given to `fit_gate`; used where the fit has found it to help.
   """
   keypoints, confidences = _calibrated(keypoints, confidences, fit['fits'])
-  features, distance = _features(keypoints, confidences)
+  features, distance = _features(keypoints, confidences, context if fit.get('context') else None)
   second = calibration.apply(fit['gate'], features)
   reach = np.inf if fit['reach'] is None else fit['reach']
   second = np.where(distance > reach, second > 0.5, second)
@@ -56,41 +58,63 @@ def gate(keypoints, confidences, fit):
   return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
 
 
-def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None):
+def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None, context=None,
+             people=None):
   """Fits the gate on predictions that neither network was trained on.
 
   keypoints: (2,N,K,2) and confidences: (2,N,K); truth: (N,K,2); labelled: (N,K) bool; is_right:
   keypoints (N,K,2) -> (N,K) bool, such as `pose_errors.right_joints` with truth, areas and sigmas
   bound. fits: as for `confidence`. The gate learns which network is nearer to the truth; the reach
   is, of a few, the one with the most right joints.
-  Returns {'gate': a logistic fit, 'reach': share of the pose's extent, None for no limit, 'fits'},
-  ready for json; None if no labelled joint is nearer in one network than in the other.
+  context: (N,C), what else is known of each pose, such as embeddings of both networks; it becomes
+  features of all its joints if that gets more joints right, by cross-validation over `people`,
+  (N,) numbers.
+  Returns {'gate': a logistic fit, 'reach': share of the pose's extent, None for no limit, 'fits',
+  'context': whether it is used}, ready for json; None if no labelled joint is nearer in one
+  network than in the other.
   Raises UserError also unless there are two networks.
   """
   raw = np.asarray(keypoints, np.float64)
   calibrated = _calibrated(keypoints, confidences, fits)
-  features, _ = _features(*calibrated)
   labelled = np.asarray(labelled, bool)
   distances = np.linalg.norm(raw - np.asarray(truth, np.float64), axis=-1)
   decided = labelled & (distances[0] != distances[1])
   if not decided.any():
     return None
-  learned = calibration.fit_logistic(features[decided], (distances[1] < distances[0])[decided])
-  best, most = None, -1
-  for reach in _REACHES:
-    fit = {'gate': learned, 'reach': None if np.isinf(reach) else reach, 'fits': fits}
-    right = int((is_right(gate(raw, confidences, fit)[0]) & labelled).sum())
-    if right > most:
-      best, most = fit, right
-  return best
+
+  def right_joints(fit, rows):
+    return int((is_right(gate(raw, confidences, fit, context)[0]) & labelled)[rows].sum())
+
+  def fitted(used, rows):
+    """The gate of some rows (N,) bool, with the context or without."""
+    features, _ = _features(*calibrated, context if used else None)
+    chosen = decided & rows[:, None]
+    learned = calibration.fit_logistic(features[chosen], (distances[1] < distances[0])[chosen])
+    tried = [{'gate': learned, 'reach': None if np.isinf(reach) else reach, 'fits': fits,
+              'context': used} for reach in _REACHES]
+    return max(tried, key=lambda fit: right_joints(fit, rows))
+
+  used = context is not None and _helps(fitted, right_joints, decided, people)
+  return fitted(used, np.ones(len(labelled), bool))
+
+
+def _helps(fitted, right_joints, decided, people):
+  """Whether gates with a context get more joints right of people whom they were not fitted on."""
+  folds = np.unique(people, return_inverse=True)[1] % _FOLDS
+  tests = [folds == fold for fold in np.unique(folds)]
+  if len(tests) < 2 or not all(decided[~test].any() for test in tests):
+    return False
+  found = [sum(right_joints(fitted(used, ~test), test) for test in tests) for used in (False, True)]
+  return found[1] > found[0]
 
 
 WITHOUT_FIT = ('average', 'confidence', 'pick')
 RULES = {'average': average, 'confidence': confidence, 'pick': pick, 'gate': gate}
 
 
-def _features(keypoints, confidences):
-  """(N,K,4) of two networks: both logits, distance, and distance times difference; distance."""
+def _features(keypoints, confidences, context=None):
+  """(N,K,4) of two networks: both logits, distance, and distance times difference; distance. With
+  a context (N,C) also the mean of each network's logits over the pose and the context."""
   if len(keypoints) != 2:
     raise UserError(f'the gate is for two networks, not {len(keypoints)}')
   extent = np.ptp(keypoints, axis=2).max(-1).mean(0)  # (N,) pixels
@@ -99,7 +123,12 @@ def _features(keypoints, confidences):
   logits = np.clip(confidences, 1e-4, 1 - 1e-4)
   logits = np.log(logits / (1 - logits))
   reserve = np.log1p(10 * distance)
-  return np.stack([*logits, reserve, reserve * (logits[1] - logits[0])], -1), distance
+  features = np.stack([*logits, reserve, reserve * (logits[1] - logits[0])], -1)
+  if context is not None:
+    of_pose = np.concatenate([logits.mean(-1).T, np.asarray(context, np.float64)], 1)[:, None]
+    repeated = np.broadcast_to(of_pose, (*features.shape[:2], of_pose.shape[-1]))
+    features = np.concatenate([features, repeated], -1)
+  return features, distance
 
 
 def _calibrated(keypoints, confidences, fits):

@@ -16,7 +16,8 @@ from dslope_jax.skeletons import Skeleton
 
 Batch = dict[str, jax.Array]  # B first
 # {'enet/occluded': {'keypoints': (B,K,2), 'scores': (B,K)}}: names are NETWORK/VIEW or
-# NETWORK/READOUT/VIEW; coordinates are in the frame of the batch.
+# NETWORK/READOUT/VIEW; coordinates are in the frame of the batch. 'embedding' (B,C) may describe
+# the picture, for mixtures.
 Outputs = dict[str, dict[str, jax.Array]]
 
 # ImageNet statistics in RGB order, of images in [0, 1].

@@ -57,13 +57,19 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
 
   def predict(forward, images, *, flip=True, shift=True):
     """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
-    codec asks for it."""
-    maps_of = lambda images: own_head(forward('net', images, train=False))['heatmaps']
-    maps = _maps(maps_of, normalise(images[0]), facts.skeleton.flip_pairs if flip else None,
-                 shift and not rule.unbiased)
+    codec asks for it. The embedding (B,C) is the mean over the last stage of the network."""
+    outputs_of = lambda images: own_head(forward('net', images, train=False))
+    images = normalise(images[0])
+    outputs = outputs_of(images)
+    maps = outputs['heatmaps']
+    if flip:
+      maps = heatmaps.flip_merge(maps, outputs_of(images[:, :, ::-1])['heatmaps'],
+                                 facts.skeleton.flip_pairs, shift and not rule.unbiased)
+    embedding = jnp.concatenate([x.mean((1, 2)) for x in outputs['features'][-1]], -1)
     keypoints, scores = rule.decode(maps, sigma)
     keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
-    return {'': {'keypoints': keypoints, 'scores': scores}}
+    return {'': {'keypoints': keypoints, 'scores': scores,
+                 'embedding': embedding.astype(jnp.float32)}}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
                  ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
@@ -119,11 +125,3 @@ def compare(mutual, own, partner, batch):
   stages = losses.mutual_mse(own, partner)
   del stages['heatmap']  # the KL term stands in its place
   return {'kl': kl} | stages
-
-
-def _maps(maps_of, images, flip_pairs, shift):
-  maps = maps_of(images)
-  if flip_pairs is None:
-    return maps
-  mirrored = maps_of(images[:, :, ::-1])
-  return heatmaps.flip_merge(maps, mirrored, flip_pairs, shift)

@@ -9,7 +9,7 @@ import pytest
 from dslope_jax import skeletons
 from dslope_jax.evaluation import base, pose_scores
 from dslope_jax.evaluation.pose_scores import Subjects, check_fit, read_file, score
-from dslope_jax.metrics import keypoint_ap
+from dslope_jax.metrics import keypoint_ap, mixture
 from dslope_jax.metrics import people as people_lib
 from dslope_jax.tasks.subjects import of_source
 from input_pipeline import sources
@@ -304,6 +304,23 @@ def test_held_out_people_without_labels_calibrate_nothing():
   scores = score(s, both_views(s), nothing(s), metric='pck', mixes=MIX,
                  held_out=(blank, both_views(blank), nothing(s)))
   assert 'ECE' not in scores.results['gnet/clean'] and 'calibration.json' not in scores.files
+
+
+def test_the_gate_sees_the_embeddings_of_both_networks(monkeypatch):
+  """Fitted, stored and applied with them; poses without them do not fit then."""
+  s, rng = subjects(), np.random.default_rng(0)
+  poses = {name: pose | {'embedding': rng.normal(size=(3, 4)).astype(np.float32)}
+           for name, pose in both_views(s).items()}
+  monkeypatch.setattr(mixture, '_helps', lambda *_: True)
+  first = score(s, poses, nothing(s), metric='pck', mixes=MIX, held_out=(s, poses, nothing(s)))
+  stored = json.loads(json.dumps(first.files['calibration.json'], allow_nan=False))
+  gate = stored['gates']['gnet+enet']
+  assert gate['context'] and len(gate['gate']['weights']) == 4 + 2 + 2 * 4
+  again = score(s, poses, nothing(s), metric='pck', mixes=MIX, fits=stored)
+  for name in ('gate/clean', 'gate/occluded'):
+    assert again.results[name] == pytest.approx(first.results[name], nan_ok=True)
+  fails(lambda: score(s, both_views(s), nothing(s), metric='pck', mixes=MIX, fits=stored),
+        'the fit has 14 features')
 
 
 def test_a_stored_calibration_gives_the_same_numbers():

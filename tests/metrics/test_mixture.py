@@ -76,6 +76,38 @@ def test_gate_beats_both_networks_and_the_mean_on_new_people():
   assert share(gated) > picked - .02 and picked > share(mixture.pick(keypoints, confidences)[0])
 
 
+def two_views(seed, people=300):
+  """The first network fails on every second pose, the second on the others; scores tell nothing,
+  the first column of the context (N,2) does."""
+  rng = np.random.default_rng(seed)
+  truth, second = rng.uniform(0, 100, (people, 6, 2)), np.arange(people) % 2 == 1
+  spread = np.where(np.stack([second, ~second]), 40, 2)[..., None, None]
+  keypoints = truth + spread * rng.normal(size=(2, people, 6, 2))
+  return truth, keypoints, rng.random((2, people, 6)), rng.normal(
+    np.stack([4. * second, 0 * second], 1))
+
+
+def test_a_context_is_used_where_it_gets_more_joints_of_other_people_right():
+  truth, keypoints, confidences, context = two_views(0)
+  labelled, people = np.ones(truth.shape[:2], bool), np.arange(len(truth)) // 3
+  fit = lambda context: json.loads(json.dumps(mixture.fit_gate(
+    keypoints, confidences, truth, labelled, judge(truth), None, context, people)))
+  plain, informed, misled = (fit(c) for c in (None, context, context[::-1, 1:]))
+  assert informed['context'] and not plain['context'] and not misled['context']
+  truth, keypoints, confidences, context = two_views(1)
+  share = lambda fit: judge(truth)(mixture.gate(keypoints, confidences, fit, context)[0]).mean()
+  assert share(informed) > share(plain) + .1 and share(misled) == share(plain)
+  assert share(plain | {'context': False}) == share({k: v for k, v in plain.items()
+                                                     if k != 'context'})  # stored before
+
+
+def test_too_few_people_to_compare_have_a_gate_without_context():
+  truth, keypoints, confidences, context = two_views(0, 6)
+  fit = mixture.fit_gate(keypoints, confidences, truth, np.ones((6, 6), bool), judge(truth), None,
+                         context, np.zeros(6))
+  assert fit and not fit['context']
+
+
 def test_equal_networks_pass_the_gate_unchanged():
   truth, keypoints, confidences = two_networks(0, 50)
   fit = mixture.fit_gate(keypoints, confidences, truth, np.ones((50, 6), bool), judge(truth))

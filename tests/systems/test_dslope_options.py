@@ -32,7 +32,7 @@ def flat(system, values):
   """A Forward whose network puts out maps of these values, one a channel."""
   forward = Forward(system.networks, {}, {})
   maps = np.broadcast_to(np.float32(values), (2, 8, 8, len(values)))
-  return type('Flat', (), {'__call__': lambda *_, **__: {'heatmaps': maps, 'features': []},
+  return type('Flat', (), {'__call__': lambda *_, **__: {'heatmaps': maps, 'features': [[maps]]},
                            'trainable': forward.trainable})()
 
 
@@ -101,7 +101,20 @@ def test_heatmaps_of_cross_entropy_have_peak_1_where_they_are_as_wide_as_the_tar
   y, x = np.mgrid[:16, :16]
   logits = -((x - 9) ** 2 + (y - 6) ** 2) / (2 * 1.5 ** 2)
   maps = np.broadcast_to(np.float32(logits)[None, ..., None], (1, 16, 16, K))
-  out = system.predict(lambda *_, **__: {'heatmaps': maps}, {
+  out = system.predict(lambda *_, **__: {'heatmaps': maps, 'features': [[maps]]}, {
     'image': np.zeros((1, 64, 64, 3), np.uint8)}, flip=False)['net/clean']
   np.testing.assert_allclose(out['scores'], 1, rtol=1e-3)
   np.testing.assert_allclose(out['keypoints'][0, 0], (36, 24), atol=2)
+
+
+def test_an_embedding_is_the_mean_over_the_last_stage():
+  system = systems.build(tiny.facts(K), 'heatmap', model=tiny.MODEL)
+  rng = np.random.default_rng(0)
+  first, high, low = (rng.normal(size=(1, side, side, channels)).astype(np.float32)
+                      for side, channels in ((8, 2), (8, 3), (4, 5)))
+  out = system.predict(
+    lambda *_, **__: {'heatmaps': np.zeros((1, 8, 8, K), np.float32),
+                      'features': [[first], [high, low]]},
+    {'image': np.zeros((1, 32, 32, 3), np.uint8)}, flip=True)['net/clean']['embedding']
+  np.testing.assert_allclose(out, np.concatenate([high.mean((1, 2)), low.mean((1, 2))], 1),
+                             atol=1e-6)
