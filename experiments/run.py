@@ -219,8 +219,8 @@ def main():
         print(f'{path} is there')
         continue
       found = run_cell(name, seed, given.stage, given.data, given.out, length)
-      if found is None:
-        return  # stopped by a signal
+      if found is None:  # stopped by a signal, which is not a success
+        sys.exit(1)
       os.makedirs(given.results, exist_ok=True)
       write_json(path, found)
       print(f'{path} written')

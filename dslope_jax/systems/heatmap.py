@@ -57,7 +57,8 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
 
   def predict(forward, images, *, flip=True, shift=True):
     """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
-    codec asks for it. The embedding (B,C) is the mean over the last stage of the network."""
+    codec asks for it. The embedding (B,C) is the mean over the last stage of a network
+    that puts out features."""
     outputs_of = lambda images: own_head(forward('net', images, train=False))
     images = normalise(images[0])
     outputs = outputs_of(images)
@@ -65,11 +66,11 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     if flip:
       maps = heatmaps.flip_merge(maps, outputs_of(images[:, :, ::-1])['heatmaps'],
                                  facts.skeleton.flip_pairs, shift and not rule.unbiased)
-    embedding = jnp.concatenate([x.mean((1, 2)) for x in outputs['features'][-1]], -1)
     keypoints, scores = rule.decode(maps, sigma)
     keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
-    return {'': {'keypoints': keypoints, 'scores': scores,
-                 'embedding': embedding.astype(jnp.float32)}}
+    pooled = [x.mean((1, 2)).astype(jnp.float32) for x in outputs.get('features', [[]])[-1]]
+    embedding = {'embedding': jnp.concatenate(pooled, -1)} if pooled else {}
+    return {'': {'keypoints': keypoints, 'scores': scores} | embedding}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
                  ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
