@@ -84,7 +84,7 @@ def _set_up(config, folder, allow_change):
   total = optimizers.to_steps(config.duration, per_epoch)
   if total < 1:
     raise UserError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
-                     f'of {task.samples} samples')
+                    f'of {task.samples} samples')
   due = optimizers.due_steps({field: config[field] for field in _EVERY}, per_epoch, total)
   depths = {name: models.layer_counter(net) for name, net in task.system.networks.items()}
   optimizer, schedules = optimizers.build(config.optim.to_dict(), task.system.networks, total,

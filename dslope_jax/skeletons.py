@@ -48,7 +48,7 @@ class Skeleton:
       raise UserError(f'skeleton {self.name}: keypoint names repeat: {self.names}')
     if len(self.sigmas) != self.num_keypoints or not all(s > 0 for s in self.sigmas):
       raise UserError(f'skeleton {self.name}: needs {self.num_keypoints} positive sigmas, '
-                       f'has {self.sigmas}')
+                      f'has {self.sigmas}')
     if self.flip_pairs is None:
       object.__setattr__(self, 'flip_pairs', _pairs_from_names(self.names, self.name))
     paired = [j for pair in self.flip_pairs or () for j in pair]
@@ -56,10 +56,10 @@ class Skeleton:
                if not 0 <= j < self.num_keypoints]
     if outside:
       raise UserError(f'skeleton {self.name}: a flip pair or limb names joint {outside[0]}, '
-                       f'but there are {self.num_keypoints} keypoints (0-based)')
+                      f'but there are {self.num_keypoints} keypoints (0-based)')
     if len(set(paired)) != len(paired):
       raise UserError(f'skeleton {self.name}: a joint is in two flip pairs, or paired with '
-                       f'itself: {self.flip_pairs}')
+                      f'itself: {self.flip_pairs}')
 
   @property
   def num_keypoints(self) -> int:

@@ -24,7 +24,7 @@ class Answers:
       wrong = ~np.isfinite(pose['keypoints']).all((1, 2))
       if wrong.any():
         raise UserError(f'{name}: {wrong.sum()} of {len(wrong)} poses hold NaN or infinite '
-                         'numbers')
+                        'numbers')
 
   @property
   def view(self):

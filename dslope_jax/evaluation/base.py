@@ -86,7 +86,7 @@ def load_samples(path) -> dict:
     raise OSError(f"cannot read '{path}' ({error})") from None
   except Exception as error:  # of zipfile, zlib or NumPy, by where the file is broken
     raise UserError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
-                     'again') from None
+                    'again') from None
 
 
 def write_json(path, value):

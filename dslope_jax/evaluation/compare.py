@@ -119,7 +119,7 @@ def _stamp_lines(stamps, labels, force):
   if fields and not force:
     shown = '; '.join(f'{f}: ' + ' / '.join(str(s.get(f)) for s in stamps) for f in fields)
     raise UserError(f'the evaluations measure different things: {shown}. Pass --force to compare '
-                     'them all the same')
+                    'them all the same')
   shared = {k for k, v in stamps[0].items() if all(s.get(k) == v for s in stamps)
             and k not in _MAY_DIFFER}
   lines = ['  '.join(f'{k}={v}' for k, v in stamps[0].items() if k in shared)]

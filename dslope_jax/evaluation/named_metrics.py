@@ -127,13 +127,13 @@ def check_fit(metric, subjects):
   where, counted = f'{subjects.name} {subjects.split}', subjects.counted
   if metric != 'none' and not counted.any():
     raise UserError(f"metric '{metric}' needs annotated joints, which {where} lacks; choose "
-                     "'none', which only writes the poses")
+                    "'none', which only writes the poses")
   lengths, needed, mend = _NEEDS.get(metric, (None, '', ''))
   if lengths and not (lengths(subjects)[counted] > 0).any():
     raise UserError(f"metric '{metric}' needs {needed}, which {where} lacks; {mend}")
   if metric == 'jhmdb_pck' and subjects.skeleton.names != JHMDB.names:
     raise UserError(f"metric 'jhmdb_pck' is for the keypoints of JHMDB, which {where} has not; "
-                     "choose 'pck'")
+                    "choose 'pck'")
   if metric == 'crowdpose_ap' and any('crowdIndex' not in e for e in subjects.truth['images']):
     raise UserError(f"metric 'crowdpose_ap' needs a crowdIndex for every picture, which {where} "
-                     "lacks; choose 'coco_ap'")
+                    "lacks; choose 'coco_ap'")

@@ -60,7 +60,7 @@ def fit_logistic(features, right, ridge=1e-3, steps=50):
   features, right = features.reshape(-1, width), np.asarray(right, bool).ravel()
   if not len(right) or len(features) != len(right) or not np.isfinite(features).all():
     raise UserError(f'needs finite features of at least one joint, and as many labels: '
-                     f'{len(features)} and {len(right)}')
+                    f'{len(features)} and {len(right)}')
   mean, deviation = features.mean(0), features.std(0)
   deviation = np.where(deviation > 0, deviation, 1)
   x = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], 1)
@@ -139,5 +139,5 @@ def _checked(scores, right):
   scores, right = np.asarray(scores, np.float64), np.asarray(right, bool)
   if not scores.size or scores.shape != right.shape or not np.isfinite(scores).all():
     raise UserError(f'needs at least one score, all finite, and as many labels: {scores.shape} '
-                     f'and {right.shape}')
+                    f'and {right.shape}')
   return scores.ravel(), right.ravel()

@@ -72,7 +72,7 @@ def _crowding(ground_truth, image_ids):
   for number in image_ids:
     if not isinstance(given[number], (int, float)) or not np.isfinite(given[number]):
       raise UserError(f'picture {number} has the crowdIndex {given[number]!r}, not a number; give '
-                       "CrowdPose's own annotations, or evaluate by keypoint_ap.coco_ap")
+                      "CrowdPose's own annotations, or evaluate by keypoint_ap.coco_ap")
   return {number: given[number] for number in image_ids}
 
 

@@ -129,7 +129,7 @@ def indexed(ground_truth, results, num_keypoints, image_ids=None):
             if a['image_id'] in chosen and a['category_id'] in categories]
   if not people:
     raise UserError(f'nothing to evaluate: no annotation of the categories {sorted(categories)} '
-                     f'in the {len(chosen)} pictures chosen')
+                    f'in the {len(chosen)} pictures chosen')
   _require_known('results', {r['image_id'] for r in results}, known, 'pictures')
   _require_known('results', {r['category_id'] for r in results}, categories, 'categories')
   shared = {'images': [{'id': i} for i in sorted(chosen)],
@@ -145,7 +145,7 @@ def _poses(keypoints, scores, areas, sigmas):
   n = len(scores)
   if keypoints.ndim != 3 or keypoints.shape[:2] != (n, len(sigmas)) or areas.shape != (n,):
     raise UserError(f'{n} scores and {len(sigmas)} sigmas, but keypoints {keypoints.shape} and '
-                     f'areas {areas.shape}')
+                    f'areas {areas.shape}')
   finite = np.isfinite(keypoints[..., :2]).all((1, 2)) & np.isfinite(scores) & np.isfinite(areas)
   if not finite.all():
     raise UserError(f'{n - finite.sum()} of {n} poses hold NaN or infinite numbers')
@@ -170,7 +170,7 @@ def _require_known(what, ids, known, of):
   unknown = sorted(ids - known)
   if unknown:
     raise UserError(f'{what}: {len(unknown)} {of} that the ground truth does not have, '
-                     f'such as {unknown[0]}')
+                    f'such as {unknown[0]}')
 
 
 def _annotations(people, num_keypoints):
@@ -181,7 +181,7 @@ def _annotations(people, num_keypoints):
     joints, box = person.get('keypoints', ()), person.get('bbox', ())
     if len(joints) != 3 * num_keypoints or len(box) != 4:
       raise UserError(f'annotation {person.get("id")} has {len(joints)} numbers as keypoints and '
-                       f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
+                      f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
     out.append({
       'id': number, 'image_id': person['image_id'], 'category_id': person['category_id'],
       'bbox': box, 'keypoints': joints, 'iscrowd': person.get('iscrowd', 0),
@@ -195,7 +195,7 @@ def _detections(results, num_keypoints):
   wrong = [len(r['keypoints']) for r in results if len(r['keypoints']) != 3 * num_keypoints]
   if wrong:
     raise UserError(f'{len(wrong)} results have not 3 * {num_keypoints} numbers as keypoints, '
-                     f'but for example {wrong[0]}')
+                    f'but for example {wrong[0]}')
   joints = np.array([r['keypoints'] for r in results], np.float64).reshape(-1, num_keypoints, 3)
   scores = np.array([r['score'] for r in results], np.float64)
   bad = ~(np.isfinite(joints).all((1, 2)) & np.isfinite(scores))

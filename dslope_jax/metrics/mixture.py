@@ -137,7 +137,7 @@ def _calibrated(keypoints, confidences, fits):
   confidences = np.asarray(confidences, np.float64)
   if keypoints.ndim != 4 or keypoints.shape != (*confidences.shape, 2) or not len(keypoints):
     raise UserError(f'keypoints have shape {keypoints.shape}, confidences {confidences.shape}; '
-                     'needed are (M,N,K,2) and (M,N,K)')
+                    'needed are (M,N,K,2) and (M,N,K)')
   if not (np.isfinite(keypoints).all() and np.isfinite(confidences).all()):
     raise UserError('a keypoint or confidence is NaN or infinite')
   fits = [None] * len(confidences) if fits is None else fits

@@ -50,7 +50,7 @@ def face_errors(predictions, ground_truth, visible, reference, missed=None):
   if a.ndim != 3 or not a.shape == b.shape == (*visible.shape, 2) or (
       reference.shape != a.shape[:1]):
     raise UserError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, visible '
-                     f'{visible.shape}, reference {reference.shape}')
+                    f'{visible.shape}, reference {reference.shape}')
   missed = np.zeros(len(a), bool) if missed is None else np.asarray(missed, bool)
   distances = np.where(missed[:, None], np.inf, np.linalg.norm(a - b, axis=-1))
   bad = (visible & ~np.isfinite(distances)).any(1) & ~missed
@@ -108,7 +108,7 @@ def _distance(keypoints, labelled, skeleton, names):
   sides = [[skeleton.index(n) for n in names(side)] for side in ('left', 'right')]
   if not all(sides) or any(None in side for side in sides):
     raise UserError(f'the points of {skeleton.name} do not mark both eyes; divide by the side of '
-                     "the box: metric 'nme_box'")
+                    "the box: metric 'nme_box'")
   points = np.asarray(keypoints, np.float64)[..., :2]
   left, right = (points[:, side].mean(1) for side in sides)
   known = np.asarray(labelled, bool)[:, sum(sides, [])].all(1)

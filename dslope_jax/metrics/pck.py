@@ -57,7 +57,7 @@ def mpii_table(predictions, ground_truth, visible, head_sizes):
   visible = np.asarray(visible, bool)
   if visible.shape[1:] != (MPII.num_keypoints,):
     raise UserError(f"the table is for MPII's {MPII.num_keypoints} joints, but visible has shape "
-                     f'{visible.shape}')
+                    f'{visible.shape}')
   half, as_printed, tenth = (pckh(predictions, ground_truth, visible, head_sizes, t)
                              for t in (0.5, 0.11, 0.1))
   counts = visible.sum(0) * IN_MPII_MEAN
@@ -79,7 +79,7 @@ def within(predictions, ground_truth, visible, reference, threshold):
   if predictions.ndim != 3 or not predictions.shape == truth.shape == (*visible.shape, 2) or (
       reference.shape != visible.shape[:1]):
     raise UserError(f'shapes disagree: predictions {predictions.shape}, ground truth '
-                     f'{truth.shape}, visible {visible.shape}, reference {reference.shape}')
+                    f'{truth.shape}, visible {visible.shape}, reference {reference.shape}')
   distances = np.linalg.norm(predictions - truth, axis=-1)
   bad = (visible & ~np.isfinite(distances)).any(1)
   if bad.any():

@@ -37,7 +37,7 @@ def right_joints(predictions, ground_truth, areas, sigmas, threshold=0.5):
   a, b = (np.asarray(p, np.float64)[..., :2] for p in (predictions, ground_truth))
   if a.ndim != 3 or not a.shape == b.shape == (len(areas), len(sigmas), 2):
     raise UserError(f'shapes disagree: predictions {a.shape}, ground truth {b.shape}, '
-                     f'{len(areas)} areas, {len(sigmas)} sigmas')
+                    f'{len(areas)} areas, {len(sigmas)} sigmas')
   return similarity(a, b, areas, sigmas) >= threshold
 
 
@@ -140,5 +140,5 @@ def _checked(predictions, people):
   predictions = np.asarray(predictions, np.float64)[..., :2]
   if predictions.shape != people.keypoints.shape:
     raise UserError(f'predictions have shape {predictions.shape}, the people '
-                     f'{people.keypoints.shape}')
+                    f'{people.keypoints.shape}')
   return predictions

@@ -65,14 +65,14 @@ def _parse(path):
     raise OSError(f"cannot read '{path}' ({error.strerror}); check the path") from None
   except (ValueError, RecursionError) as error:
     raise UserError(f'{path}: not a readable json file ({error}); was it written to its end? '
-                     'Write it again') from None
+                    'Write it again') from None
   if isinstance(entries, list):
     return entries
   hint = ''
   if isinstance(entries, dict) and 'annotations' in entries:
     hint = '; this looks like an annotation file'
   raise UserError(f'{path}: holds {_shown(entries)}, not a list of results{hint}; give the path '
-                   'of the result file, or write its list alone')
+                  'of the result file, or write its list alone')
 
 
 def _problem(entry, pictures, categories, num_keypoints):

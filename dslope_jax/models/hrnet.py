@@ -66,7 +66,7 @@ class Model(nn.Module):
   def __call__(self, images, *, train: bool = False):
     if images.shape[1] % 32 or images.shape[2] % 32:
       raise UserError(f'HRNet needs image sides that are multiples of 32, not '
-                       f'{images.shape[1]}x{images.shape[2]} (height x width)')
+                      f'{images.shape[1]}x{images.shape[2]} (height x width)')
     x = images if self.dtype is None else images.astype(self.dtype)
     for i in (1, 2):
       x = Conv(self.stem_width, 3, 2, name=f'conv{i}')(x)

@@ -213,7 +213,7 @@ class Model(nn.Module):
   def __call__(self, images, *, train: bool = False):
     if images.shape[1] % 32 or images.shape[2] % 32:
       raise UserError(f'Lite-HRNet needs image sides that are multiples of 32, not '
-                       f'{images.shape[1]}x{images.shape[2]} (height x width)')
+                      f'{images.shape[1]}x{images.shape[2]} (height x width)')
     if self.modules is None and self.depth not in MODULES:
       raise UserError(f'Lite-HRNet has depths {", ".join(map(str, MODULES))}, not {self.depth}')
     x = images if self.dtype is None else images.astype(self.dtype)

@@ -58,4 +58,4 @@ class Model(nn.Module):
       raise UserError(f'heatmaps of a quarter of the image need 3 filters, not {self.filters}')
     if shape[1] % 32 or shape[2] % 32:
       raise UserError(f'ResNet needs image sides that are multiples of 32, not '
-                       f'{shape[1]}x{shape[2]} (height x width)')
+                      f'{shape[1]}x{shape[2]} (height x width)')

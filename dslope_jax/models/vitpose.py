@@ -153,7 +153,7 @@ class Model(nn.Module):
       raise UserError(f'heatmaps of a quarter of the image need 2 filters, not {self.filters}')
     if shape[1] % PATCH or shape[2] % PATCH:
       raise UserError(f'ViTPose needs image sides that are multiples of {PATCH}, not '
-                       f'{shape[1]}x{shape[2]} (height x width)')
+                      f'{shape[1]}x{shape[2]} (height x width)')
 
 
 def depth_of(path: Sequence[str], depth: int) -> int:

@@ -180,7 +180,7 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
     for half in learners:
       if half not in taught and set(names[half].values()) & set(forward.trainable):
         raise UserError(f"'{half}' teaches and does not learn: set optim.{half}.frozen=True and "
-                         f'init_from.{half}')
+                        f'init_from.{half}')
     run = lambda half, **options: learners[half].run(Renamed(forward, names[half], **options),
                                                      inputs(half, batch))
     outputs = {half: run(half) for half in learners}

@@ -27,8 +27,8 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
   each = {half: models.of_network(model, half) for half in ('gnet', 'enet')}
   if each['gnet'] != each['enet'] and heatmap.compares_features(mutual):
     raise UserError(f"system.mutual.kind '{mutual['kind']}' compares the features of two networks "
-                     "of one architecture; for gnet and enet of different ones choose 'kl' without "
-                     "features, or 'none'")
+                    "of one architecture; for gnet and enet of different ones choose 'kl' without "
+                    "features, or 'none'")
   make = systems.module(learner).learner
   options = {'gnet': {}, 'enet': {}}
   if covered_weight != 1:

@@ -11,7 +11,7 @@ def module(name: str):
     found.build  # noqa: B018 - base.py and its like are no tasks
   except (AttributeError, ImportError) as error:
     raise UserError(f"config.task '{name}': no dslope_jax/tasks/{name}.py with a function build "
-                     f'({error})') from None
+                    f'({error})') from None
   return found
 
 

@@ -134,11 +134,11 @@ def _training_people(config):
   data = config.data
   if data.name == 'prepared':
     raise UserError("data.name 'prepared' is for evaluation; to train on prepared crops name the "
-                     'data set they are from and pass --config.data.prepared=DIR')
+                    'data set they are from and pass --config.data.prepared=DIR')
   if not data.train_split:
     raise UserError(f'this config has no training split (data.train_split): {data.name} is for '
-                     'testing; train with another config, such as configs/ccoco_hrnet.py, and '
-                     'evaluate that run with this one and --workdir')
+                    'testing; train with another config, such as configs/ccoco_hrnet.py, and '
+                    'evaluate that run with this one and --workdir')
   if not data.prepared:
     return load_source(config, data.train_split)
   aspect, meta = _aspect(config), prepared.read_meta(data.prepared, data.train_split)
@@ -187,8 +187,8 @@ def _prepared_bank(config):
   folder = os.path.join(root, 'patches')
   if not os.path.exists(folder):
     raise UserError(f"'{root}' has no patch bank, which a recipe of this config needs; "
-                     'prepare again with this config, which adds it, or pass '
-                     '--config.data.bank.folder=BANK')
+                    'prepare again with this config, which adds it, or pass '
+                    '--config.data.bank.folder=BANK')
   prepared.check_bank(prepared.read_meta(root, config.data.train_split), crops_asked(config),
                       folder)
   return folder

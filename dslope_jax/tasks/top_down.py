@@ -111,8 +111,8 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
   entry = config.evals[name]
   if source.skeleton.names != facts.skeleton.names:
     raise UserError(f"evals.{name}: {source.name} {source.split} has other keypoints "
-                     f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
-                     f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
+                    f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
+                    f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)
@@ -157,7 +157,7 @@ def _scored_people(config, name, entry):
           'pictures outside this split')
   if not len(source):
     raise UserError(f"{source.name} {entry.split} has no annotated people; give a detector's "
-                     f'boxes with --config.evals.{name}.boxes=DETECTIONS.json')
+                    f'boxes with --config.evals.{name}.boxes=DETECTIONS.json')
   return source, boxes
 
 

@@ -76,7 +76,7 @@ class Checkpoints:
     if failed:
       step, reason = max(failed.items())
       raise UserError(f"none of the checkpoints {sorted(failed)} in '{self.folder}' can be read "
-                       f'or fits this config ({step}: {reason}); choose another --workdir')
+                      f'or fits this config ({step}: {reason}); choose another --workdir')
     return None
 
   def _put_aside(self, failed, used):
@@ -241,9 +241,9 @@ def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = 
     for path, leaf in _by_path(target).items():  # orbax would leave gaps silently
       if stored.get(path) != leaf.shape:
         raise UserError(f"the networks in '{workdir}' are not this config's: {path} is "
-                         f'{stored.get(path, "absent")}, {leaf.shape} is needed; use the config '
-                         'that the run was trained with, or, to start from it with other '
-                         'keypoints, fresh_head=True')
+                        f'{stored.get(path, "absent")}, {leaf.shape} is needed; use the config '
+                        'that the run was trained with, or, to start from it with other '
+                        'keypoints, fresh_head=True')
     # As NumPy arrays, orbax does not ask which devices they were saved from.
     kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
     restored = manager.restore(step, args=ocp.args.PyTreeRestore(

@@ -64,7 +64,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
     stored, has_ema = checkpointing.stored_weights(path)
     if stored_name not in stored['params']:
       raise UserError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
-                       f"'{stored_name}'; say which after a colon")
+                      f"'{stored_name}'; say which after a colon")
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
     return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),

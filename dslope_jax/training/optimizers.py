@@ -33,7 +33,7 @@ def due_steps(every: dict, steps_per_epoch: float, total: int):
   for field, interval in intervals.items():
     if interval <= 0:
       raise UserError(f"{field} is '{every[field]}', must be longer than nothing; for never give "
-                       'more than the duration of the run')
+                      'more than the duration of the run')
   intervals = {field: max(1.0, interval) for field, interval in intervals.items()}
   return lambda step, field: (step // intervals[field] > (step - 1) // intervals[field]
                               or step == total)
@@ -64,7 +64,7 @@ def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1, epoch=
     main = optax.linear_schedule(lr, 0, rest)
   else:
     raise UserError("optim.*.schedule is 'constant', 'multistep', 'exponential', 'cosine' or "
-                     f"'linear', not '{schedule}'")
+                    f"'linear', not '{schedule}'")
   if not warmup:
     return main
   return optax.join_schedules([optax.linear_schedule(lr * warmup_from, lr, warmup), main], [warmup])
@@ -137,7 +137,7 @@ def _slow_layers(name, decay, depths):
   depth_of = (depths or {}).get(name)
   if depth_of is None:
     raise UserError(f'optim.{name}.layer_decay is {decay}, but its model counts no layers; set it '
-                     'to 1')
+                    'to 1')
 
   def scale(updates, params=None):
     paths = [[k.key for k in path][1:] for path, _ in

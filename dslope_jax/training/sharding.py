@@ -74,7 +74,7 @@ def check_batch_size(size: int, accumulate: int):
   devices = jax.device_count()
   if size < 1 or accumulate < 1 or size % (devices * accumulate):
     raise UserError(f'batch_size {size} is not a multiple of {devices} device(s) x accumulate '
-                     f'{accumulate}')
+                    f'{accumulate}')
 
 
 def describe(params: dict, batch_size: int, accumulate: int) -> str:

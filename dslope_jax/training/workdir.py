@@ -29,7 +29,7 @@ def claim(workdir):
   """
   if '://' in str(workdir):
     raise UserError(f"workdir '{workdir}' is an address; a run writes to a folder that all its "
-                     'hosts share: mount the bucket, and name the folder')
+                    'hosts share: mount the bucket, and name the folder')
   try:
     os.makedirs(workdir, exist_ok=True)
     lock = open(os.path.join(workdir, 'lock'), 'a')  # noqa: SIM115 - open as long as the run
@@ -46,7 +46,7 @@ def claim(workdir):
         return lock
       lock.close()
       raise UserError(f"another run is writing to '{workdir}'; stop it or choose another "
-                       '--workdir') from None
+                      '--workdir') from None
   return lock
 
 
@@ -68,7 +68,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
                and k.startswith(matters) and not k.startswith((*_FREE, *free))]
     if changed and not allow_change:
       raise UserError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
-                       'another --workdir, or pass --allow_config_change to go on with this one')
+                      'another --workdir, or pass --allow_config_change to go on with this one')
   _write(path, now)
 
 
@@ -78,7 +78,7 @@ def read_config(workdir) -> dict:
   config = _read(path, 'give the workdir of a training run')
   if not isinstance(config.get('data'), dict) or not isinstance(config.get('system'), dict):
     raise UserError(f"'{path}' is broken (it has no section 'data' or 'system'); get it back from "
-                     'a copy, or choose another --workdir')
+                    'a copy, or choose another --workdir')
   return config
 
 
@@ -93,8 +93,8 @@ def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
     before = _read(path, 'choose another --workdir')
     if before != now and not allow_change and _has_checkpoints(pathlib.Path(workdir)):
       raise UserError(f"the training data are not those that '{workdir}' was trained on (digest "
-                       f'{before.get("digest")}, now {digest}); get the annotations back, choose '
-                       'another --workdir, or pass --allow_config_change to go on with these')
+                      f'{before.get("digest")}, now {digest}); get the annotations back, choose '
+                      'another --workdir, or pass --allow_config_change to go on with these')
   _write(pathlib.Path(path), now)
 
 
@@ -113,7 +113,7 @@ def read_facts(workdir) -> Facts:
     return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
-                     'again') from None
+                    'again') from None
 
 
 def settings_to_evaluate(config, folder, given=None):
@@ -129,7 +129,7 @@ def settings_to_evaluate(config, folder, given=None):
       trained = _field(run, field)
       if trained != (list(value) if isinstance(value, tuple) else value):
         raise UserError(f"{field} is {value}, but the run in '{folder}' was trained with "
-                         f'{trained}; leave the field away, it is known')
+                        f'{trained}; leave the field away, it is known')
   data, own = config.data, run['data']
   section = {'name': data.name, 'root': data.get('root', ''), 'loader': data.loader.to_dict()}
   if given is not None and 'data.root' not in given and data.name == own['name']:
@@ -178,7 +178,7 @@ def _read(path, mend):
     raise FileNotFoundError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
   except ValueError as error:
     raise UserError(f"'{path}' is broken ({error}); get it back from a copy, choose another "
-                     '--workdir, or remove the file if the config is the same as before') from None
+                    '--workdir, or remove the file if the config is the same as before') from None
 
 
 def _write(path, value):

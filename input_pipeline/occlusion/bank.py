@@ -85,7 +85,7 @@ def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> Patc
     return PatchBank(folder)
   except (EOFError, KeyError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
     raise UserError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
-                     'anew') from None
+                    'anew') from None
 
 
 def build(folder, sources, *, num_people: int, seed: int, progress=False):
@@ -168,12 +168,12 @@ def _check_content(parts, sources):
   names = ', '.join(f'{s.name} {s.split}' for s in sources)
   if any(s.skeleton.limbs for s in sources) and parts <= {'texture', 'object'}:
     raise UserError(f'no body part could be cut out of {names}: nobody has two neighbouring '
-                     'visible joints inside the picture; check the keypoints and the limbs '
-                     '(skeleton) of the category')
+                    'visible joints inside the picture; check the keypoints and the limbs '
+                    '(skeleton) of the category')
   if not parts:
     raise UserError(f'nothing could be cut out of {names}: no face lies whole inside its picture, '
-                     'and no picture has room beside the faces; take another set, or '
-                     '--config.data.bank.folder=BANK')
+                    'and no picture has room beside the faces; take another set, or '
+                    '--config.data.bank.folder=BANK')
 
 
 def _write_sheet(folder, columns):

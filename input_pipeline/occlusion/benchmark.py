@@ -211,7 +211,7 @@ def _verify(folder):
   lines = [_line(a['id'], image_of[a['image_id']], a['covered'], a['placements']) for a in people]
   if len(people) != manifest['pairs'] or _hash(manifest, lines) != manifest['hash']:
     raise UserError(f"{folder}: occluded.json does not have the hash of MANIFEST.json; it was "
-                     'changed, or files of two exports are mixed; export it again')
+                    'changed, or files of two exports are mixed; export it again')
   if _annotation_sums(folder) != manifest['annotations_crc32']:
     raise UserError(f'{folder}: an annotation file was changed after the export; export it again')
   return manifest
@@ -233,7 +233,7 @@ def _verify_picture(folder, entry):
   path = os.path.join(folder, entry['file_name'])
   if zlib.crc32(read_file(path)) != entry['crc32']:
     raise UserError(f"picture '{path}' is not the one that was exported: it was changed or is "
-                     'broken; export the benchmark again')
+                    'broken; export the benchmark again')
   read_picture(path, (entry['width'], entry['height']))
 
 

@@ -82,7 +82,7 @@ def recipe(name: str):
       odds.append(float(weight) if weight else 1.0)
     except ValueError:
       raise UserError(f"recipe '{name}': '{weight}' is no number; odds are written "
-                       "'published:2,severity3:1'") from None
+                      "'published:2,severity3:1'") from None
     chains.append([_function(one) for one in names.split('+')])
   if not (np.array(odds) >= 0).all() or not 0 < sum(odds) < np.inf:
     raise UserError(f"recipe '{name}': odds must be positive")
@@ -96,7 +96,7 @@ def _function(name):
     near = difflib.get_close_matches(name, RECIPES, 1)
     hint = f"; did you mean '{near[0]}'?" if near else ''
     raise UserError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
-                     f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
+                    f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
   return RECIPES[name]
 
 
@@ -127,10 +127,10 @@ def check_bank(name: str, bank):
   if missing:
     working = [name for name, function in RECIPES.items() if not lacking([function])]
     raise UserError(f"recipe '{name}' needs patches of {', '.join(missing)}, but the bank in "
-                     f"'{bank.folder}' has only {', '.join(sorted(bank.parts))}; with it work "
-                     f'{", ".join(working)} and joint=NAME. Name one of these, or another bank by '
-                     '--config.data.bank.folder=BANK (parts are cut along the limbs of the '
-                     "category, its 'skeleton')")
+                    f"'{bank.folder}' has only {', '.join(sorted(bank.parts))}; with it work "
+                    f'{", ".join(working)} and joint=NAME. Name one of these, or another bank by '
+                    '--config.data.bank.folder=BANK (parts are cut along the limbs of the '
+                    "category, its 'skeleton')")
 
 
 def none(person: Person, bank, rng) -> Iterator[Placement]:

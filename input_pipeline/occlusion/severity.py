@@ -67,7 +67,7 @@ def hide_joint(name: str, person, bank, rng) -> list[Placement]:
   joint = person.skeleton.index(name)
   if joint is None:
     raise UserError(f"recipe 'joint={name}': the skeleton has no such joint, but "
-                     f'{", ".join(person.skeleton.names)}')
+                    f'{", ".join(person.skeleton.names)}')
   if not person.visibility[joint]:
     return []
   labelled = np.flatnonzero(person.visibility > 0)

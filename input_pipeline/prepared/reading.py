@@ -38,7 +38,7 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
   width, height = meta['size']
   if abs(width / height - aspect) > 1e-6:
     raise UserError(f"'{folder}' was prepared for crops of {width}x{height}, width / height "
-                     f'{width / height:g}, not {aspect:g}; set --config.data.size, or prepare anew')
+                    f'{width / height:g}, not {aspect:g}; set --config.data.size, or prepare anew')
   try:
     columns = dict(np.load(io.BytesIO((folder / 'columns.npz').read_bytes()), allow_pickle=False))
     truth = folder / 'ground_truth.json'
@@ -67,7 +67,7 @@ def read_meta(root, split) -> dict:
     count = len(info['splits'][0]['shardLengths'])
   except (KeyError, IndexError, OSError, TypeError, ValueError) as error:
     raise UserError(f"'{folder}' does not hold prepared crops ({error}); remove it, or prepare "
-                     'into another folder') from None
+                    'into another folder') from None
   missing = count - len(list(folder.glob('*.array_record-*')))
   if missing:
     raise FileNotFoundError(f"'{folder}' lacks {missing} of {count} files of records; {_AGAIN}")
@@ -93,7 +93,7 @@ def _verify(root, split):
       broken.append(row)
   if broken:
     raise UserError(f"{len(broken)} of {len(source)} records of '{os.path.join(root, split)}' "
-                     f'are broken: {str(broken[:20])[1:-1]}{" ..." * (len(broken) > 20)}; {_AGAIN}')
+                    f'are broken: {str(broken[:20])[1:-1]}{" ..." * (len(broken) > 20)}; {_AGAIN}')
   return f'{split}: all records of {len(source)} people can be read'
 
 
@@ -107,11 +107,11 @@ def check_fit(meta, asked, folder):
   for key, field in _SAME.items():
     if meta[key] != asked[key]:
       raise UserError(f"{field} asks for {key} {asked[key]}, '{folder}' was prepared with "
-                       f'{meta[key]}; set it so, or prepare anew into another folder')
+                      f'{meta[key]}; set it so, or prepare anew into another folder')
   (width, height), (w, h) = meta['size'], asked['size']
   if width * h != height * w:
     raise UserError(f'data.size {w}x{h} has another aspect ratio than was prepared; change it, '
-                     f'{again}')
+                    f'{again}')
   if w > width:
     raise UserError(f'data.size {w}x{h} is larger than was prepared; make it smaller, {again}')
   field = _too_strong(meta['augmentation'], asked['augmentation'])
@@ -126,7 +126,7 @@ def check_bank(meta, asked, folder):
   for key, field in (('bank', 'data.bank'), ('holdout', 'data.holdout')):
     if meta[key] != asked[key]:
       raise UserError(f"{field} is {asked[key]}, the bank in '{folder}' was cut with {meta[key]}; "
-                       'set it so, or name another bank by --config.data.bank.folder=BANK')
+                      'set it so, or name another bank by --config.data.bank.folder=BANK')
 
 
 def _too_strong(limit, asked):

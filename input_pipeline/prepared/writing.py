@@ -32,10 +32,10 @@ def write(source: Source, out, settings: area.Settings, *, num_workers=0, **aske
   """
   if source.frames is not None:
     raise UserError(f'{source.name} {source.split}: these are prepared crops; prepare the '
-                     'originals')
+                    'originals')
   if not re.fullmatch(r'[\w-]+', source.split):
     raise UserError(f"split '{source.split}' cannot name files; it may have letters, digits, _ "
-                     'and -')
+                    'and -')
   if not len(source):
     raise UserError(f'{source.name} {source.split} has no people to prepare')
   folder, about = os.path.join(out, source.split), _about(source, settings, asked)
@@ -64,7 +64,7 @@ def _check_same(there, about, folder):
              for k in sorted(there.keys() | about.keys()) if there.get(k) != about.get(k)]
   if changed:
     raise UserError(f"'{folder}' was prepared otherwise ({'; '.join(changed)}); choose another "
-                     '--out, or remove it')
+                    '--out, or remove it')
 
 
 @contextlib.contextmanager
@@ -75,7 +75,7 @@ def _appearing(folder):
     os.makedirs(unfinished)
   except FileExistsError:
     raise UserError(f"'{unfinished}' is there: another process is preparing, or was killed; wait "
-                     'for it, or remove that folder') from None
+                    'for it, or remove that folder') from None
   try:
     yield unfinished
     os.rename(unfinished, folder)

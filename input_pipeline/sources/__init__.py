@@ -24,7 +24,7 @@ def load(name: str, split: str, **options):
     default = parameter.default
     if default is parameter.empty and option not in ('split', *options):
       raise UserError(f"data.loader: '{name}' needs {option}=...; it takes "
-                       f"{', '.join(list(known)[1:])}")
+                      f"{', '.join(list(known)[1:])}")
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
   if options.get('root'):
@@ -40,4 +40,4 @@ def _find(name):
     return importlib.import_module(f'{__name__}.{name}').load
   except (AttributeError, ImportError) as error:
     raise UserError(f"data.name '{name}': no input_pipeline/sources/{name}.py with a function "
-                     f"load ({error}), and it is none of {', '.join(coco_sets.SETS)}") from None
+                    f"load ({error}), and it is none of {', '.join(coco_sets.SETS)}") from None

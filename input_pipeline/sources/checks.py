@@ -265,7 +265,7 @@ def check_pictures(images, folder, path, how_to_get):
   for name in sorted(names.difference(os.listdir(folder))):
     if leads_out(name):
       raise UserError(f'{path}: file_name {quoted(name)} leads out of the picture folder; make it '
-                       'relative to the folder')
+                      'relative to the folder')
     below, base = os.path.split(name)
     if below not in present:
       parent = os.path.join(folder, below)

@@ -177,7 +177,7 @@ def check_lists(data, path, keys):
   if type(data) is not (dict if keys else list):
     wanted = f'dict with the lists {", ".join(keys)}' if keys else 'list'
     raise UserError(f'{path}: holds a {type(data).__name__}, not a {wanted}; give the path of '
-                     'another file')
+                    'another file')
   missing = [k for k in keys if not isinstance(data.get(k), list)]
   if missing:
     raise UserError(f'{path}: lacks the list(s) {missing}; this is not a COCO annotation file')

@@ -56,7 +56,7 @@ def _things(truth, path, skip_invalid):
                               path, skip_invalid)
   if not things.annotations:
     raise UserError(f'{path}: no annotation of a category other than {_PEOPLE} has a segmentation '
-                     'and is no crowd; give the path of an instance file')
+                    'and is no crowd; give the path of an instance file')
   return things
 
 
@@ -66,6 +66,6 @@ def _category_names(truth, path):
     number, name = category.get('id'), category.get('name')
     if not isinstance(number, int) or not isinstance(name, str) or number in names:
       raise UserError(f"{path}: entry {i} of 'categories' has the id {number!r} and the name "
-                       f'{name!r}; give it a number of its own and a name')
+                      f'{name!r}; give it a number of its own and a name')
     names[number] = name
   return names

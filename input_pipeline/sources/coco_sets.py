@@ -93,8 +93,8 @@ def _aic_in_coco_form(entries, skeleton, path):
           'bbox': [x1, y1, x2 - x1, y2 - y1], 'keypoints': joints.ravel().tolist()})
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
       raise UserError(f'{path}: entry {i} has not the form image_id, human_annotations (boxes of '
-                       '4), keypoint_annotations (14 joints, codes 1 to 3) '
-                       f'({error!r}); mend or remove it') from None
+                      '4), keypoint_annotations (14 joints, codes 1 to 3) '
+                      f'({error!r}); mend or remove it') from None
   return {'images': images, 'annotations': annotations, 'categories': [
     {'id': 1, 'name': 'person', 'keypoints': list(skeleton.names)}]}
 
@@ -185,8 +185,8 @@ def _stated(field, annotations, source, count=1):
   valid = (np.abs(table) < 1e9).all(1) & ((table[:, 0] > 0) if count == 1 else True)
   if not valid.all():
     raise UserError(f'{source.name} {source.split}: annotation '
-                     f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "
-                     'number(s), a single one above 0; mend the file')
+                    f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "
+                    'number(s), a single one above 0; mend the file')
   return table.astype(np.float32)
 
 

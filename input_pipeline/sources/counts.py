@@ -35,8 +35,8 @@ def check_counts(name, split, path, pictures=None, people=None):
   other = next((s for s in table if _agrees(counts, table[s])), None)
   if other:
     raise UserError(f'{path}: this is {other} ({_text(table[other])}) of {name}, not {split} '
-                     f"({_text(table[split])}); give the path of the {split} file, or name the "
-                     f'split {other}')
+                    f"({_text(table[split])}); give the path of the {split} file, or name the "
+                    f'split {other}')
   print(f'{path}: {_text(counts)}; the official {split} of {name} has {_text(table[split])}, so '
         'numbers from here are not those of papers')
 

@@ -31,7 +31,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
   source.need_pictures("a detector's box")
   if not source.folder:
     raise UserError(f"a detector's box needs pictures in files, which {source.name} has not; "
-                     "evaluate with boxes 'gt'")
+                    "evaluate with boxes 'gt'")
   detections = read_json(path)
   truth = source.as_coco()
   categories = [category['id'] for category in truth['categories']]
@@ -49,7 +49,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
       box, score, image = [], 0.0, None
     if len(box) != 4 or not (np.abs([*box, score]) < 1e9).all():
       raise UserError(f'{path}: entry {i} is not a detection with image_id, bbox (x, y, width, '
-                       'height) and score; mend or remove it')
+                      'height) and score; mend or remove it')
     if image not in images:
       elsewhere += 1
     elif min(box[2:]) <= 0:
@@ -64,8 +64,8 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
       entries.append(images[image])
   if not boxes:
     raise UserError(f'{path}: none of its {len(detections)} boxes is of category {categories[0]} '
-                     f'and on a picture of {source.name} {source.split}; is it the file of another '
-                     'split?')
+                    f'and on a picture of {source.name} {source.split}; is it the file of another '
+                    'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
   found = _findings(boxes, stated_sizes(entries), numbers, flat, path)
   center, scale = box_to_center_scale(boxes.T, aspect, padding)

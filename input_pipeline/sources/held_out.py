@@ -23,6 +23,6 @@ def split(source: Source, share: float) -> tuple[Source, Source | None]:
   held_out = (drawn < share)[picture_of]
   if held_out.all() or not held_out.any():
     raise UserError(f'data.holdout is {share}, which leaves nobody on one side of the '
-                     f'{len(pictures)} pictures of {source.name} {source.split}; choose another '
-                     'share, or 0')
+                    f'{len(pictures)} pictures of {source.name} {source.split}; choose another '
+                    'share, or 0')
   return source.subset(np.flatnonzero(~held_out)), source.subset(np.flatnonzero(held_out))

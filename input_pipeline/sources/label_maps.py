@@ -91,7 +91,7 @@ def load(split, *, root, labels_of, images='', labels='', instances='', names=''
   people = [person for files in _matching_files(*folders) for person in _people(*files, known)]
   if not people:
     raise UserError(f"nobody in '{folders[1]}' covers {_MIN_SHARE:.1%} of a picture; check the "
-                     'option labels')
+                    'option labels')
   return _make_source(people, labels_of, split, known, folders[0], aspect, padding)
 
 
@@ -130,7 +130,7 @@ def _read_names(path):
   if odd is not None or not names:
     what = 'no label' if odd is None else f'label {odd} called {names[odd]!r}'
     raise UserError(f'{path}: has {what}; the list may hold the label names of '
-                     f'{" and ".join(_SETS)}, mend it or leave the option names away')
+                    f'{" and ".join(_SETS)}, mend it or leave the option names away')
   return tuple(names)
 
 
@@ -172,7 +172,7 @@ def read_map(path) -> np.ndarray:
   numbers = _read_mat(path) if path.lower().endswith('.mat') else _read_png(path)
   if numbers.ndim != 2 or not numbers.size:
     raise UserError(f"label map '{path}' is an array of shape {numbers.shape}, not of one number "
-                     'a pixel; save it as a grey png file of label numbers')
+                    'a pixel; save it as a grey png file of label numbers')
   if numbers.dtype.kind not in 'uif' or (numbers != np.floor(numbers)).any():
     raise UserError(f"label map '{path}' holds other things than whole numbers; get it again")
   return numbers.astype(np.int64)
@@ -213,7 +213,7 @@ def _read_labels(path, known):
   odd = labels[(labels < 0) | (labels >= len(known.labels))]
   if odd.size:
     raise UserError(f"label map '{path}' has the unknown label {odd[0]}, the known ones are 0 to "
-                     f'{len(known.labels) - 1}; check the options labels_of and labels')
+                    f'{len(known.labels) - 1}; check the options labels_of and labels')
   return labels
 
 
@@ -223,8 +223,8 @@ def _regions(labels, instance_map, path, known):
     regions = read_map(instance_map)
     if regions.shape != labels.shape:
       raise UserError(f"instance map '{instance_map}' is {regions.shape[1]}x{regions.shape[0]}, "
-                       f"label map '{path}' is {labels.shape[1]}x{labels.shape[0]}; get both from "
-                       'one release')
+                      f"label map '{path}' is {labels.shape[1]}x{labels.shape[0]}; get both from "
+                      'one release')
     return regions * (labels > 0)
   if known.one_person:
     return (labels > 0).astype(np.int64)

@@ -64,13 +64,13 @@ def _read(path, extended):
   values = values.astype(np.float64)
   if values.ndim != 3 or set(values.shape[:2]) != {3, 14}:
     raise UserError(f'{path}: joints has shape {values.shape}, not (3,14,N) or (14,3,N); get the '
-                     'file again')
+                    'file again')
   if values.shape[0] == 3:
     values = values.transpose(1, 0, 2)
   values = values.transpose(2, 0, 1)  # (N,14,3)
   if not np.isin(values[..., 2], (0, 1)).all() or not np.isfinite(values).all():
     raise UserError(f'{path}: joints holds a flag that is neither 0 nor 1 or a number that is not '
-                     'finite; get the file again')
+                    'finite; get the file again')
   flag = values[..., 2] > 0
   return values[..., :2], np.where(flag, *((2, 0) if extended else (1, 2))).astype(np.uint8)
 
@@ -79,7 +79,7 @@ def _rows(split, count, extended, path):
   known = ('train',) if extended else ('train', 'test')
   if split not in known:
     raise UserError(f"{path}: the splits are {' and '.join(known)}, not '{split}'; name one of "
-                     'them')
+                    'them')
   if extended:
     return np.arange(count)
   return np.arange(count)[slice(_TRAIN) if split == 'train' else slice(_TRAIN, None)]

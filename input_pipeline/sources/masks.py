@@ -32,7 +32,7 @@ def decode(segmentation, width, height) -> np.ndarray:
     return draw(segmentation, width, height)
   except _BROKEN:
     raise UserError('its segmentation is neither polygons nor run lengths of a picture of '
-                     f'{width}x{height}') from None
+                    f'{width}x{height}') from None
 
 
 def parsed(value):
@@ -82,7 +82,7 @@ def dense_parts(dp_masks, box, width, height) -> dict[str, np.ndarray]:
       square = _expand(entry, _DENSE_SIDE, _DENSE_SIDE)
     except _BROKEN:
       raise UserError(f'part {number} of its dp_masks is not run lengths of '
-                       f'{_DENSE_SIDE}x{_DENSE_SIDE}') from None
+                      f'{_DENSE_SIDE}x{_DENSE_SIDE}') from None
     mask = parts.setdefault(part, np.zeros((height, width), bool))
     mask[inside] |= square[grid]
   return {part: mask for part, mask in parts.items() if mask.any()}
@@ -115,7 +115,7 @@ def _naming(path, annotation, action, *arguments):
     return action(*arguments)
   except ValueError as error:
     raise UserError(f"{path}: annotation {annotation['id']}: {error}; mend or remove "
-                     'it') from None
+                    'it') from None
 
 
 def _in_square(steps):

@@ -83,13 +83,13 @@ def _check(entry, path, i):
     center, scale = np.array(entry['center'], np.float64).reshape(2), float(entry['scale'])
   except (KeyError, OverflowError, TypeError, ValueError) as error:
     raise UserError(f'{path}: entry {i} is not an MPII person with image, center, scale, 16 '
-                     f'joints and 16 joints_vis ({error}); mend or remove it') from None
+                    f'joints and 16 joints_vis ({error}); mend or remove it') from None
   if not np.isfinite([*joints.ravel(), *center, scale]).all() or scale <= 0:
     raise UserError(f'{path}: entry {i} has a scale of {scale:g}, which must be above 0, or a '
-                     'number that is not finite; mend or remove it')
+                    'number that is not finite; mend or remove it')
   if not np.isin(visible, (0, 1)).all():
     raise UserError(f'{path}: entry {i} has a joints_vis that is neither 0 nor 1; mend or remove '
-                     'it')
+                    'it')
   return joints, visible > 0, center, scale
 
 
@@ -99,5 +99,5 @@ def _head_sizes(path, count):
   boxes = read_variable(path, 'headboxes_src')  # (corner, xy, person)
   if boxes.shape != (2, 2, count):
     raise UserError(f'{path}: head boxes of {boxes.shape[-1]} people, the json has {count}; the '
-                     'two files are not of one release, get both anew')
+                    'two files are not of one release, get both anew')
   return (_HEAD_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0)).astype(np.float32)

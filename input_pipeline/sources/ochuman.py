@@ -81,7 +81,7 @@ def _complete(content, path):
     people = picture.get('annotations')
     if not isinstance(people, list) or not isinstance(picture.get('image_id'), (int, str)):
       raise UserError(f"{path}: entry {i} of 'images' has no image_id or list of annotations; get "
-                       'the file again')
+                      'the file again')
     people = [p for p in people if isinstance(p, dict) and p.get('keypoints') and p.get('segms')]
     if people:
       complete.append((picture, people))
@@ -97,7 +97,7 @@ def _person(person, order, count, path, where):
     box = [x1, y1, x2 - x1, y2 - y1]
   except (KeyError, OverflowError, TypeError, ValueError) as error:
     raise UserError(f'{path}: a person of {where} has no box of 4 and {count} joints with the '
-                     f'codes 0 to 3 ({error!r}); get the file again') from None
+                    f'codes 0 to 3 ({error!r}); get the file again') from None
   return {'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': box[2] * box[3],
           'keypoints': joints.ravel().tolist(), 'num_keypoints': int((joints[:, 2] > 0).sum()),
           'segms': person['segms']}
@@ -112,4 +112,4 @@ def _read_mask(rows, path, row):
     return mask & ~masks.decode(shape['inner'], *size) if shape.get('inner') else mask
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f'{path}: a mask has not the form outer, inner, width, height ({error}); get '
-                     'the file again') from None
+                    'the file again') from None

@@ -127,7 +127,7 @@ class Source:
     """Raises UserError where `read` gives parts of pictures; what: what needs whole ones."""
     if self.frames is not None:
       raise UserError(f'{what} needs whole pictures, but {self.name} {self.split} has crops only; '
-                       'take the data set that they were prepared from')
+                      'take the data set that they were prepared from')
 
   def crop_map(self, row, matrix):
     """A (2,3) map from the full picture of a row to a crop, as a map from what `read` gives."""

@@ -191,7 +191,7 @@ def _check(num_people, size, people, activities):
     raise UserError(f'synthetic: size is {size}, must be (width, height), 32 pixels or more')
   if not set(activities) <= set(poses.ACTIVITIES):
     raise UserError(f'synthetic: activities is {activities}, must be names out of '
-                     f'{", ".join(poses.ACTIVITIES)}')
+                    f'{", ".join(poses.ACTIVITIES)}')
 
 
 def _source(world, aspect, points, visibility, box, points_3d, camera):
