@@ -74,7 +74,7 @@ def likely_kind(beginning: bytes) -> str:
   return next((kind for pattern, kind in _BEGINNINGS if re.match(pattern, beginning, re.I)), '')
 
 
-def first_line(error) -> str:
-  """The first line of an error's text, at most 160 characters, all of which print."""
-  text = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+def first_line(error, limit: int = 160) -> str:
+  """The first line of an error's text, at most `limit` characters, all of which print."""
+  text = (str(error).strip() or type(error).__name__).splitlines()[0][:limit]
   return text if text.isprintable() else ascii(text)

@@ -18,6 +18,7 @@ from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
 from dslope_jax.errors import UserError
+from dslope_jax.files import first_line
 from dslope_jax.training import sharding
 from dslope_jax.training.train_state import TrainState
 
@@ -109,7 +110,8 @@ class Checkpoints:
     except Exception as error:  # orbax has no common type for it
       if not isinstance(error, OSError) and not re.match('[A-Z_]+: ', str(error)):
         raise
-      raise OSError(f"{what} cannot be written to '{self.folder}' ({_reason(error)}); make room or "
+      reason = first_line(error, 200)
+      raise OSError(f"{what} cannot be written to '{self.folder}' ({reason}); make room or "
                     'mend the disk, and run the same command again: checkpoints '
                     f'{_steps(self.folder)} are there') from None
 
@@ -123,9 +125,9 @@ def _quietly():
     yield
   except Exception as error:
     traceback.clear_frames(error.__traceback__)
+    gc.collect()
     raise
   finally:
-    gc.collect()
     sys.unraisablehook, log.disabled = hook, False
 
 
@@ -137,11 +139,9 @@ def _attempt(read, *args, **kwargs):
     except UserError:  # the checkpoint is read, and is not what is needed
       raise
     except Exception as error:  # orbax has no common type for broken files
-      return None, _reason(error)
-
-
-def _reason(error):
-  return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+      return None, first_line(error, 200)
+    finally:
+      gc.collect()
 
 
 # Orbax keeps no checksum of the numbers. Ours are of the arrays and not of the files, and are
