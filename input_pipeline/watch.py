@@ -17,6 +17,9 @@ from dslope_jax.errors import UserError
 
 PATIENCE = 600.0  # seconds without a batch that end a run
 _TOLD_AFTER = 60.0  # seconds
+# Options of the processes that are started from here. Python's resource tracker removes the shared
+# memory that was in flight at the end of a run; that it does so is no news.
+sys.warnoptions.append('ignore:resource_tracker')
 _END = object()
 
 
