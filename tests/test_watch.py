@@ -107,4 +107,6 @@ def test_a_worker_that_is_killed_or_stopped(number, told, patience, monkeypatch)
     for _ in items:
       pass
   items.close()
+  for each in children():  # told to end; they may not have yet
+    each.join(30)
   assert time.monotonic() - begin < 40 and not children()
