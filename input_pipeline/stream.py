@@ -4,6 +4,7 @@ Equal batches with any number of workers, equal global batches on any number of 
 `start_step` resumes exactly. A stream knows nothing of what a sample is: a Maker makes it.
 """
 import functools
+from multiprocessing import resource_tracker
 from typing import Protocol
 
 import cv2
@@ -124,6 +125,8 @@ def _iterate(dataset, num_workers, patience):
   if num_workers:
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, also where no script parsed any
       flags.FLAGS.mark_as_parsed()
+    # Whoever starts it has signals unblocked then, and workers would inherit that: not the reader.
+    resource_tracker.ensure_running()
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
     iterable = iterable.mp_prefetch(options, worker_init_fn=watch.start_worker)
   return watch.watched(iterable, patience)
