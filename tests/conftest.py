@@ -1,4 +1,5 @@
 """Settings of all tests: grain's flags, the compile cache, eight CPU devices only where asked."""
+import os
 import pathlib
 import tempfile
 
@@ -7,8 +8,13 @@ from absl import flags
 
 # grain reads absl flags in its workers' start; in a test nobody has parsed them.
 flags.FLAGS.mark_as_parsed()
-# Networks that several tests compile are compiled once; a fresh folder, so no test sees old code.
-jax.config.update('jax_compilation_cache_dir', tempfile.mkdtemp(prefix='dslope_jax_cache_'))
+# Networks that several tests compile are compiled once, by whichever worker or process is first; a
+# fresh folder for every run of the suite, so no test sees old code.
+run = os.environ.get('PYTEST_XDIST_TESTRUNUID')
+cache = (pathlib.Path(tempfile.gettempdir(), f'dslope_jax_cache_{run}') if run
+         else tempfile.mkdtemp(prefix='dslope_jax_cache_'))
+os.environ['JAX_COMPILATION_CACHE_DIR'] = str(cache)  # of processes that tests start
+jax.config.update('jax_compilation_cache_dir', str(cache))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 ROOT = pathlib.Path(__file__).parent.parent

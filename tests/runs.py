@@ -19,11 +19,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 def start(workdir, *options, devices=1, config='tests/tiny.py', script='train.py', **environment):
   """A process of train.py or eval.py on so many CPU devices; its output is one text."""
   command = [sys.executable, '-u', script, '--config', config, '--workdir', str(workdir), *options]
-  cache = jax.config.jax_compilation_cache_dir
   return subprocess.Popen(
     command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    env=os.environ | {'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_PLATFORMS': 'cpu',
-                      'JAX_COMPILATION_CACHE_DIR': str(cache)} | environment)
+    env=os.environ | {'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_PLATFORMS': 'cpu'} | environment)
 
 
 def finish(process, timeout=300):

@@ -22,7 +22,7 @@ NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
                if p.stem not in ('__init__', 'common'))
 SMALLEST = {
   'hrnet': dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
-  'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
+  'simple_baseline': dict(depth=10, width=8, filters=(8, 8, 8)),
   'vitpose': dict(width=16, depth=1, heads=2, filters=(8, 8)),
   'hrformer': dict(width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
   'lite_hrnet': dict(modules=(1, 1, 1), blocks=1)}

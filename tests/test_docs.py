@@ -91,7 +91,7 @@ def test_example_of_a_data_set(tmp_path):
   assert source.skeleton.flip_pairs == ((0, 1),) and len(source.digest) == 12
 
 
-SMALL = dict(name='simple_baseline', depth=18, width=4, filters=(4, 4, 4))
+SMALL = dict(name='simple_baseline', depth=10, width=4, filters=(4, 4, 4))
 
 
 def test_example_of_a_system():

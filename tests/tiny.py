@@ -6,7 +6,7 @@ from dslope_jax.skeletons import Skeleton
 from dslope_jax.systems.base import Facts
 
 # It compiles several times faster than the smallest HRNet.
-MODEL = dict(name='simple_baseline', depth=18, width=8, filters=(8, 8, 8), dtype='float32')
+MODEL = dict(name='simple_baseline', depth=10, width=8, filters=(8, 8, 8), dtype='float32')
 
 
 def config(kind='mse', steps=6, batch_size=4, **data):

@@ -10,16 +10,16 @@ from dslope_jax.errors import UserError
 from dslope_jax.models.layers import BatchNorm, Conv, deconv_layers, final_layer
 from dslope_jax.models.resnet_blocks import BasicBlock, Bottleneck
 
-# Blocks of the four stages (He et al., 2016, table 1).
-DEPTHS = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)),
-          50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3)),
-          152: (Bottleneck, (3, 8, 36, 3))}
+# Blocks of the four stages (He et al., 2016, table 1); 10 is the smallest of that form.
+DEPTHS = {10: (BasicBlock, (1, 1, 1, 1)), 18: (BasicBlock, (2, 2, 2, 2)),
+          34: (BasicBlock, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
+          101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3))}
 
 
 class Model(nn.Module):
   """Simple baseline; every convolution starts from N(0, 0.001), as published without pretraining.
 
-  depth: of the ResNet: 18, 34, 50, 101 or 152.
+  depth: of the ResNet: 10, 18, 34, 50, 101 or 152.
   filters: channels of the three deconvolutions.
   width: channels of the stem; stage i (from 0) has width * 2**i, times 4 from depth 50 on.
   dtype: of the computation, 'float32' or 'bfloat16'. Parameters, batch statistics and heatmaps

@@ -9,7 +9,7 @@ from dslope_jax import models
 from dslope_jax.models.layers import final_layer
 
 SMALL = {
-  'simple_baseline': dict(depth=18, width=8, filters=(8, 8, 8)),
+  'simple_baseline': dict(depth=10, width=8, filters=(8, 8, 8)),
   'hrnet': dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
   'vitpose': dict(width=16, depth=1, heads=2, filters=(8, 8)),
   'hrformer': dict(width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
