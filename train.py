@@ -194,7 +194,7 @@ def main(_):
   flag = flags.FLAGS
   with checked():
     if flag.explain:
-      print(explain.text(flag.config, FIELDS, flag.explain))
+      print(explain.text(flag.explain, flag.config, FIELDS))
       return
     sharding.start(flag.coordinator, flag.processes, flag.process)
     _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,

@@ -19,19 +19,23 @@ def define_flag():
                'means, or those that begin with the word given, and leave', boolean=True)
 
 
-def text(config, texts: dict[str, str], begins: str) -> str:
-  """Every field with its value and meaning, then every flag. texts: {field: meaning}.
-  begins: beginning of the names that are wanted, 'true' (a bare --explain) for all. Raises
-  UserError where nothing begins so."""
+def text(begins: str, config=None, texts: dict[str, str] | None = None) -> str:
+  """Every field of a config with its value and meaning, then every flag of the command.
+
+  begins: beginning of the names that are wanted, 'true' (a bare --explain) for all. config: None
+  for a command without. texts: {field: meaning}. Raises UserError where nothing begins so.
+  """
   begins = '' if begins == 'true' else begins.removeprefix('config.').lstrip('-')
-  rows = [(f'{name} = {value!r}', meaning) for name, value, meaning in (
-    *fields(config, texts), *_flags()) if name.lstrip('-').startswith(begins)]
+  known = [*fields(config or {}, texts or {}), *_flags()]
+  rows = [row for row in known if row[0].lstrip('-').startswith(begins)]
   if not rows:
-    raise UserError(f"no field or flag begins with '{begins}'; fields begin with "
-                    f'{", ".join(config)}')
-  lines = ['Fields are set by --config.FIELD=VALUE, texts such as durations in quotes.']
-  for head, meaning in rows:
-    lines += [head, textwrap.indent(textwrap.fill(meaning, 92), '    ')]
+    raise UserError(f"no field or flag begins with '{begins}', but with one of "
+                    + ', '.join(dict.fromkeys(name.split('.')[0] for name, _, _ in known)))
+  lines = []
+  if config:
+    lines = ['Fields are set by --config.FIELD=VALUE, texts such as durations in quotes.']
+  for name, value, meaning in rows:
+    lines += [f'{name} = {value!r}', textwrap.indent(textwrap.fill(meaning, 92), '    ')]
   return '\n'.join(lines)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from configs import common
 from dslope_jax import explain
@@ -67,13 +68,23 @@ def test_texts_come_from_the_docstring_that_the_config_names():
 
 def test_only_what_begins_so():
   config = common.dslope()
-  shown = explain.text(config, common.FIELDS, 'optim.enet.w').splitlines()[1:]
+  shown = explain.text('optim.enet.w', config, common.FIELDS).splitlines()[1:]
   assert [line.split(' = ')[0] for line in shown if not line.startswith(' ')] == [
     'optim.enet.warmup', 'optim.enet.warmup_from', 'optim.enet.weight_decay']
   assert "optim.enet.warmup = '0 steps'" in shown and max(map(len, shown)) <= 100
-  everything = explain.text(config, common.FIELDS, 'true')
-  assert len(everything) > 5000 and explain.text(config, common.FIELDS, 'config.') == everything
-  fails(lambda: explain.text(config, common.FIELDS, 'opitm'), 'opitm', 'optim')
+  everything = explain.text('true', config, common.FIELDS)
+  assert len(everything) > 5000 and explain.text('config.', config, common.FIELDS) == everything
+  fails(lambda: explain.text('opitm', config, common.FIELDS), 'opitm', 'optim')
+
+
+def test_a_command_without_config_has_its_flags(monkeypatch):
+  own = flags.FlagValues()
+  for name, module in (('out', sys.argv[0]), ('coordinator', 'dslope_jax.cli'), ('port', 'absl')):
+    flags.DEFINE_string(name, None, f'the {name}', flag_values=own, module_name=module)
+  monkeypatch.setattr(flags, 'FLAGS', own)
+  assert explain.text('true').splitlines() == ['--out = None', '    the out',
+                                               '--coordinator = None', '    the coordinator']
+  fails(lambda: explain.text('x'), "'x'", '--out', '--coordinator')
 
 
 def test_the_command_prints_and_leaves(tmp_path):
