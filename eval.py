@@ -7,6 +7,8 @@
   python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER
                  --predictions RESULTS.json [--report]
 
+  python eval.py --config FILE --explain[=evals]
+
 What to evaluate on comes from the config: `evals`, and `data.name`, `data.root`, `data.loader` for
 entries without data of their own; without --config.data.root the data are where the run found them.
 All else is the run's own. Prints one table per entry of
@@ -17,7 +19,8 @@ import os
 from absl import flags
 from ml_collections import config_flags
 
-from dslope_jax import tasks
+from configs.common import FIELDS
+from dslope_jax import explain, tasks
 from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import engine
@@ -64,6 +67,9 @@ def evaluate_file(config, path, report=False, folder=None):
 def main(_):
   flag = flags.FLAGS
   with checked():
+    if flag.explain:
+      print(explain.text(flag.explain, flag.config, FIELDS))
+      return
     sharding.start(flag.coordinator, flag.processes, flag.process)
     if flag.predictions:
       for name in ('stress', 'checkpoint'):
@@ -82,6 +88,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest that can be read')
   flags.DEFINE_bool('stress', False, 'also score every variant of a set, such as each severity')
   flags.DEFINE_string('predictions', None, 'score this result file instead of a run')
+  explain.define_flag()
   flags.DEFINE_bool('report', False, 'write report.html')
   define_process_flags()
   flags.mark_flag_as_required('config')

@@ -1,6 +1,7 @@
 """Trains the networks of a system.
 
   python train.py --config FILE [--workdir DIR] [--profile] [--config.x.y=VALUE ...]
+  python train.py --config FILE --explain[=optim]
 
 The same command resumes an interrupted run, from its newest checkpoint. SIGTERM and Ctrl-C save
 first and end it with exit code 75. WORKDIR (default
@@ -18,7 +19,8 @@ import optax
 from absl import flags
 from ml_collections import config_flags
 
-from dslope_jax import models, tasks
+from configs.common import FIELDS
+from dslope_jax import explain, models, tasks
 from dslope_jax.cli import (
   STOPPED,
   StopSignal,
@@ -191,6 +193,9 @@ def _next(stream, state, writer, checkpoints):
 def main(_):
   flag = flags.FLAGS
   with checked():
+    if flag.explain:
+      print(explain.text(flag.explain, flag.config, FIELDS))
+      return
     sharding.start(flag.coordinator, flag.processes, flag.process)
     _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,
                        flag.profile)
@@ -200,8 +205,9 @@ def main(_):
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
-  flags.DEFINE_string('workdir', None, 'default runs/<config name>')
+  flags.DEFINE_string('workdir', None, 'folder of the run, default runs/<config name>')
   flags.DEFINE_bool('allow_config_change', False, 'resume in a workdir made with another config')
+  explain.define_flag()
   flags.DEFINE_bool('profile', False, 'record a few steps for xprof and say what bounds the speed')
   define_process_flags()
   flags.mark_flag_as_required('config')

@@ -1,4 +1,4 @@
-"""Sections and defaults of every config; durations read '10 epochs' or '500 steps'."""
+"""Sections and defaults of every config; FIELDS, or --explain, says what each means."""
 from ml_collections import ConfigDict
 
 from dslope_jax.errors import UserError
@@ -7,21 +7,21 @@ from dslope_jax.errors import UserError
 def loop(networks):
   """The fields that every run has, for a system with these networks."""
   return ConfigDict(dict(
-    task='',  # a file of dslope_jax/tasks/
+    task='',
     seed=0,
     duration='210 epochs',
-    batch_size=128,  # of all devices together
-    accumulate=1,  # micro-batches that a batch is split into (gradient accumulation)
-    remat=False,  # recompute activations in the backward pass (gradient checkpointing)
-    ema_decay=0.0,  # > 0 keeps, and evaluates, a moving average of the weights
+    batch_size=128,
+    accumulate=1,
+    remat=False,
+    ema_decay=0.0,
     system=dict(name=''),
     optim={name: adam() for name in networks},
-    init_from={name: '' for name in networks},  # see docs/weights.md
-    fresh_head=False,  # init_from takes all but the head, for other keypoints
+    init_from={name: '' for name in networks},
+    fresh_head=False,
     data=dict(
-      num_workers=0,  # data processes; 0 works in threads of the training process
-      max_unreadable=10,  # files; one more stops the run
-      patience=600.0),  # seconds without a batch that stop it
+      num_workers=0,
+      max_unreadable=10,
+      patience=600.0),
     evals=dict(),
     log_every='50 steps', eval_every='10 epochs', save_every='1 epoch', keep=3))
 
@@ -32,20 +32,20 @@ def top_down(networks=('net',)):
   config.task = 'top_down'
   config.system = ConfigDict(dict(
     name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse',
-    covered_weight=1.0,  # of joints under a patch, for networks that see occluded crops
+    covered_weight=1.0,
     model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
       dtype='float32')))
   config.data.update(ConfigDict(dict(
     name='coco', root='data/coco', train_split='train', size=(192, 256),
     loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
-                skip_invalid=False, category=''),  # '': the one that has keypoints
-    prepared='',  # folder of crops to train on: see README, "Data too slow?"
-    recipe='published',  # of the occluded partner while training: see docs/occlusion.md
-    bank=dict(num_people=2000, seed=0, folder=''),  # '' is WORKDIR/patches
+                skip_invalid=False, category=''),
+    prepared='',
+    recipe='published',
+    bank=dict(num_people=2000, seed=0, folder=''),
     augmentation=dict(scale=0.35, rotation=45.0, rotation_prob=0.6, flip_prob=0.5,
                       half_body_prob=0.3, half_body_joints=8),
-    holdout=0.0)))  # share of the pictures held out of training, to calibrate confidences on
+    holdout=0.0)))
   config.evals = ConfigDict(dict(val=evaluation('val', 'coco_ap')))
   return config
 
@@ -54,22 +54,20 @@ def adam(lr=1e-3):
   """Published: Adam, 1e-3, a tenth of it from epoch 170 and again from epoch 200, of 210."""
   return dict(
     lr=lr,
-    schedule='multistep',  # or 'constant', 'exponential', 'cosine', 'linear'
-    boundaries=('170 epochs', '200 epochs'), factor=0.1,  # 'exponential': factor after each epoch
-    warmup='0 steps', warmup_from=0.01,  # of lr
-    weight_decay=0.0,  # decoupled: AdamW
-    l2=0.0,  # added to the gradient: PyTorch's Adam with weight_decay
-    decay='kernels',  # what both of them reach, or 'all'
+    schedule='multistep',
+    boundaries=('170 epochs', '200 epochs'), factor=0.1,
+    warmup='0 steps', warmup_from=0.01,
+    weight_decay=0.0,
+    l2=0.0,
+    decay='kernels',
     amsgrad=False,
-    clip=0.0,  # norm of the gradient; 0: any
-    layer_decay=1.0,  # < 1: for ViTPose
+    clip=0.0,
+    layer_decay=1.0,
     frozen=False)
 
 
 def evaluation(split, metric):
-  """recipe: of the occluded pictures. boxes: 'gt' or a detector's COCO result file. shift: of the
-  mirrored maps by one pixel, with codecs that ask for it (all but 'udp'). data: a data set of its
-  own; empty fields, and loader options that are not given, are those of `config.data`."""
+  """An entry of `evals`."""
   return dict(split=split, metric=metric, recipe='published', boxes='gt', batch_size=64, flip=True,
               shift=True, oks_nms=0.9, data=dict(name='', root='', loader=dict()))
 
@@ -156,3 +154,90 @@ def use_arguments(config, argument, models=None):
       known = [*models, *sizes, *((*kinds, 'shared') if 'mutual' in config.system else views)]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return config
+
+
+# What each field means, for --explain; a star stands for any network, or any entry of `evals`.
+# Arguments of systems, networks and data loaders (`system`, `system.model`, `data.loader`) are not
+# here: their docstrings explain them. Durations are texts such as '10 epochs' or '500 steps'.
+FIELDS = {
+  'task': 'kind of problem: a file of dslope_jax/tasks/',
+  'seed': 'a whole number that all random draws come from: first weights, order of samples, '
+          'augmentation, occlusion',
+  'duration': 'length of the training, in epochs or steps',
+  'batch_size': 'samples of one step, of all devices together; a pair of crops is one sample',
+  'accumulate': 'micro-batches that a batch is split into, one after the other (gradient '
+                'accumulation): less memory, more time',
+  'remat': 'recompute activations in the backward pass (gradient checkpointing): less memory, '
+           'more time',
+  'ema_decay': 'above 0 a moving average of the weights is kept, and evaluated; its decay in a '
+               'step, such as 0.999',
+  'init_from.*': 'weights that the network starts from: a run, RUN:NETWORK or a weight file; see '
+                 'docs/weights.md',
+  'fresh_head': 'init_from takes all but the head, for other keypoints',
+  'log_every': 'interval between lines of metrics.jsonl, in epochs or steps',
+  'eval_every': 'interval between evaluations, in epochs or steps; the last step is evaluated, too',
+  'save_every': 'interval between checkpoints, in epochs or steps; the last step is saved, too',
+  'keep': 'newest checkpoints that are kept, a number',
+
+  'system.name': 'what is trained: a file of dslope_jax/systems/',
+  'system.model.name': 'architecture: a file of dslope_jax/models/',
+
+  'optim.*.lr': 'the highest learning rate of Adam, in a step',
+  'optim.*.schedule': "learning rate over time: 'multistep', 'constant', 'exponential', 'cosine' "
+                      "or 'linear', the last two down to 0 at the end",
+  'optim.*.boundaries': "of 'multistep': times, in epochs or steps, at which the rate is "
+                        'multiplied by factor',
+  'optim.*.factor': "of 'multistep' at each boundary, of 'exponential' after each epoch",
+  'optim.*.warmup': 'rise of the learning rate from warmup_from * lr to lr, in epochs or steps',
+  'optim.*.warmup_from': 'share of lr at which the warm-up begins',
+  'optim.*.weight_decay': 'share of the weights that is subtracted in a step, times the learning '
+                          'rate (AdamW)',
+  'optim.*.l2': 'share of the weights that is added to their gradient (weight_decay of '
+                "PyTorch's Adam)",
+  'optim.*.decay': "what weight_decay and l2 reach: 'kernels' or 'all' parameters",
+  'optim.*.amsgrad': 'divide by the largest second moment so far (AMSGrad)',
+  'optim.*.clip': 'largest norm of the gradient of the network; 0 for any',
+  'optim.*.layer_decay': 'factor on the learning rate for each layer further from the head; 1 for '
+                         'none; of ViTPose only',
+  'optim.*.frozen': 'the network keeps its weights',
+
+  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb, faces',
+  'data.root': 'folder of the data set',
+  'data.train_split': 'split that is trained on',
+  'data.size': 'width and height of the crops, in pixels',
+  'data.num_workers': 'data processes; 0 works in threads of the training process',
+  'data.max_unreadable': 'picture files that cannot be read and count as without labels; one more '
+                         'stops the run',
+  'data.patience': 'time without a new batch that ends the run, in seconds',
+  'data.prepared': 'folder of prepared crops to train on; see docs/performance.md',
+  'data.recipe': 'how the occluded crops are drawn in training; see docs/occlusion.md',
+  'data.holdout': 'share of the training pictures, 0 to 1, that is kept from training, to '
+                  'calibrate confidences on',
+  'data.bank.num_people': 'training people that patches are cut from, at most',
+  'data.bank.seed': 'of the choice of these people',
+  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
+  'data.augmentation.scale': 'standard deviation of the crop size, as a share of it; cut at this '
+                             'deviation',
+  'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; cut at twice that',
+  'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
+  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
+  'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
+                                      'body only',
+  'data.augmentation.half_body_joints': 'labelled joints above which a crop may show half a body',
+
+  'evals.*.split': 'split that is scored',
+  'evals.*.metric': 'how it is scored: a name of docs/evaluation.md',
+  'evals.*.recipe': 'how the occluded pictures are drawn; see docs/occlusion.md',
+  'evals.*.boxes': "boxes that people are cut out by: 'gt', the ground truth, or a detector's COCO "
+                   'result file',
+  'evals.*.batch_size': 'people of one batch, of all devices together',
+  'evals.*.flip': 'average with the prediction on the mirrored crop (flip test)',
+  'evals.*.shift': 'shift the mirrored heatmaps by one heatmap pixel before the average; with '
+                   "codec 'udp' never",
+  'evals.*.oks_nms': 'OKS, 0 to 1, above which the less certain of two poses is suppressed; 0 '
+                     'suppresses none',
+  'evals.*.data.name': 'data set of this entry; empty: config.data.name',
+  'evals.*.data.root': 'its folder; empty: config.data.root',
+  'evals.*.data.loader': 'options of its loader; what is not given is taken from '
+                         'config.data.loader',
+}

@@ -51,11 +51,14 @@ def train_stream(maker: Maker, *, batch_size: int, start_step: int = 0, num_work
   patience: see `watch.watched`.
   """
   cv2.setNumThreads(0)  # the samples of a batch run side by side; a sample is one thread's work
-  dataset = (
-    grain.MapDataset.range(len(maker)).seed(maker.seed).shuffle().repeat()
-    .map_with_index(functools.partial(_train_or_blank, maker))[process::processes]
-    .batch(batch_size, drop_remainder=True)[start_step:])
+  dataset = _training(maker)[process::processes].batch(batch_size, drop_remainder=True)[start_step:]
   return _readable(_iterate(dataset, num_workers, patience), maker, max_unreadable)
+
+
+def first_samples(maker: Maker, count: int) -> list[dict]:
+  """The first samples of `train_stream`, with their 'row', and why one is blank in 'unreadable'."""
+  dataset = _training(maker)
+  return [dataset[i] for i in range(count)]
 
 
 def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process: int = 0,
@@ -76,6 +79,12 @@ def eval_stream(maker: Maker, *, batch_size: int, num_workers: int = 0, process:
 def in_order(count, work, num_workers=0):
   """Iterator over work(0), work(1), ... work(count - 1), by data processes; 0: by none."""
   return _iterate(grain.MapDataset.range(count).map(work), num_workers, watch.PATIENCE)
+
+
+def _training(maker):
+  """The endless data set of training samples."""
+  return (grain.MapDataset.range(len(maker)).seed(maker.seed).shuffle().repeat()
+          .map_with_index(functools.partial(_train_or_blank, maker)))
 
 
 def _train_or_blank(maker, index, row):

@@ -18,6 +18,7 @@ from dslope_jax.evaluation.base import EvalSet, SampleTable, Scores
 from dslope_jax.systems.base import Facts, Learner, pair, single
 from dslope_jax.tasks import base
 from dslope_jax.training import workdir as workdirs
+from input_pipeline import stream
 
 FREE = ('data.num_workers',)
 SETTLED = {}
@@ -33,7 +34,7 @@ def build(config, workdir, training=True) -> base.Task:
              for name, x in Maker(rings).blank(0).items()}
   maker = Maker(rings, config.seed, config.data.hide, system.fields['loss'])
   return base.Task(system, facts, example, len(maker), functools.partial(
-    base.train_batches, config, maker), evals, rings.digest)
+    base.train_batches, config, maker), evals, rings.digest, show=functools.partial(_show, maker))
 
 
 def serve(config, facts) -> base.Serving:
@@ -170,6 +171,17 @@ def _training_rings(config):
   rings = Rings.draw(data.name, data.train_split, **data.loader.to_dict())
   held_out = rings.sequence < data.holdout * (rings.sequence.max() + 1)
   return rings.subset(~held_out), rings.subset(held_out) if held_out.any() else None
+
+
+def _show(maker, count):
+  """Rings as white points, those that are left out as grey ones."""
+  cases = []
+  for sample in stream.first_samples(dataclasses.replace(maker, fields=Maker.fields), count):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    x, y = (16 * sample['points'][sample['valid']] + 32).astype(int).T
+    picture[y, x] = np.where(sample['seen'][sample['valid']], 255, 128)[:, None]
+    cases.append({'caption': maker.name(int(sample['row'])), 'pictures': {'ring': picture}})
+  return cases
 
 
 # ---- the evaluation

@@ -1,4 +1,6 @@
 """Pictures to look at: skeletons on crops, heatmaps, sheets of pairs."""
+import itertools
+
 import cv2
 import numpy as np
 
@@ -23,6 +25,17 @@ def draw_pose(image, keypoints, shown, skeleton: Skeleton):
   return out
 
 
+def mark(image, points, shown, marker):
+  """Copy of a (H,W,3) picture with a mark of OpenCV, white with a dark rim, on points (K,2) that
+  are shown (K,)."""
+  out = image.copy()
+  size = max(7, image.shape[0] // 24)
+  for x, y in np.clip(points, -1e4, 1e4)[shown].round().astype(int).tolist():
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+      cv2.drawMarker(out, (x, y), colour, marker, size, width, cv2.LINE_AA)
+  return out
+
+
 def _colour(skeleton, *joints):
   names = [skeleton.names[j].lower() for j in joints]
   if all('left' in n for n in names):
@@ -38,17 +51,26 @@ def draw_heatmaps(image, heatmaps):
   return cv2.addWeighted(image, 0.5, cv2.cvtColor(colour, cv2.COLOR_BGR2RGB), 0.5, 0)
 
 
-def sheet(rows, titles=()):
-  """Rows of equal-sized (H,W,3) pictures as one picture, with a line of column titles."""
+def sheet(rows, titles=(), captions=()):
+  """Rows of equal-sized (H,W,3) pictures as one picture, with a line of column titles, and above
+  each row its caption."""
   height, width = max(rows[0][0].shape[0], 192), rows[0][0].shape[1]
-  factor = height / rows[0][0].shape[0]
-  width = round(width * factor)
-  body = np.vstack([np.hstack([cv2.resize(p, (width, height)) for p in row]) for row in rows])
-  head = np.zeros((18 if titles else 0, body.shape[1], 3), np.uint8)
-  for i, title in enumerate(titles):
-    cv2.putText(head, title, (i * width + 2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255,) * 3, 1,
+  width = round(width * height / rows[0][0].shape[0])
+  lines = [_line(titles, width, len(rows[0]))] if titles else []
+  for row, caption in itertools.zip_longest(rows, captions):
+    if caption is not None:
+      lines.append(_line([caption], width * len(row), 1))
+    lines.append(np.hstack([cv2.resize(p, (width, height)) for p in row]))
+  return np.vstack(lines)
+
+
+def _line(texts, width, columns):
+  """A black line with a text at the beginning of each column of this width."""
+  out = np.zeros((18, columns * width, 3), np.uint8)
+  for i, text in enumerate(texts):
+    cv2.putText(out, text, (i * width + 2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255,) * 3, 1,
                 cv2.LINE_AA)
-  return np.vstack([head, body])
+  return out
 
 
 def save(path, image):

@@ -163,8 +163,9 @@ class ExchangeModule(nn.Module):
 
 
 class Model(nn.Module):
-  """HRFormer-S and HRFormer-B: `size` 'small' and 'base'.
+  """HRFormer.
 
+  size: 'small' (HRFormer-S) or 'base' (HRFormer-B).
   relative_bias: False adds no relative position bias to the attention logits, as the released pose
     network; True adds it, as the paper (section 3) has it. The parameters are the same.
   width, heads, drop_path: of the size where None. Branch b has width * 2**b channels and

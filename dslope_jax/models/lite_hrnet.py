@@ -186,8 +186,9 @@ class SeparableBlock(nn.Module):
 
 
 class Model(nn.Module):
-  """Lite-HRNet-18 and Lite-HRNet-30: `depth` 18 and 30.
+  """Lite-HRNet.
 
+  depth: 18 (Lite-HRNet-18) or 30 (Lite-HRNet-30).
   modules: exchange modules of stages 2, 3, 4; of the depth where None.
   blocks: weighting blocks of each module. width: channels of the first branch; branch b has
     width * 2**b. stem_width: channels of the stem.

@@ -14,13 +14,16 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
   mutual: a dict with
     kind: 'mse' (published: squared distance of features and heatmaps), 'kl' (KL divergence of the
       heatmaps as spatial distributions), 'distill' (smooth L1 from a frozen GNet to ENet), 'none'.
-    weights: {'gnet': w, 'enet': w}; published 1e-5 and 1e-3 ('mse'), 1e-5 for ENet ('distill').
-    temperature: of 'kl'. features: whether 'kl' adds the squared distance of the features.
+    weights: factor of the term in the loss of each network; published 1e-5 for GNet and 1e-3 for
+      ENet ('mse'), 1e-5 for ENet ('distill').
+    temperature: of the softmax in 'kl'. features: whether 'kl' adds the squared distance of the
+      features.
     average: the partner that a network learns from is its moving average (mean teacher; needs
       `ema_decay`).
   learner: the system whose learner each half is. The rest is the learner's.
   shared: one network 'net' with a head for each half, 'gnet' and 'enet', instead of two networks.
-  covered_weight: of joints under a patch in ENet's loss; squared there, as all joint weights are.
+  covered_weight: factor of joints under a patch in ENet's loss; squared there, as all joint
+    weights are.
   """
   mutual = dict(mutual)
   heatmap.check_mutual(mutual)

@@ -11,7 +11,10 @@ _MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 
 def build(facts: Facts, view='clean', **kwargs) -> System:
-  """A network 'net' trained on the crops of one view, 'clean' or 'occluded'; see `learner`."""
+  """A network 'net' trained on one kind of crops.
+
+  view: the crops it is trained on, 'clean' or 'occluded'. The rest is that of `learner`.
+  """
   if view == 'clean' and kwargs.get('covered_weight', 1) != 1:
     raise UserError("system.covered_weight is of joints under patches, which view 'clean' has none "
                     "of; leave it 1, or train on 'occluded'")
@@ -22,11 +25,11 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
             mutual=None, covered_weight=1.0, head=(0, 1)) -> Learner:
   """A heatmap network on crops.
 
-  model: name and arguments of `models.build`. sigma: of the target, heatmap pixels.
+  model: name and arguments of `models.build`. sigma: of the target, in heatmap pixels.
   loss: 'mse', 'ohkm' or 'ce', cross-entropy over the pixels: the heatmaps are then softmax
     distributions, scaled so that one as wide as the target has peak 1.
   joint_weights: K factors, or None (published for COCO: 1).
-  codec: rule of `heatmaps.codec` for targets and decoding. mutual: of `compare`.
+  codec: rule for targets and decoding, 'hrnet', 'dark' or 'udp'. mutual: of `compare`.
   covered_weight: factor of joints under a patch, for a learner that sees the occluded view.
   head: (which, of how many) heads the network has; each has K heatmaps.
   """

@@ -23,7 +23,9 @@ class Task(NamedTuple):
   example: a batch of shapes, B = 1. samples: of an epoch; 0 without training.
   stream: first step -> this process's batches, with the fields that the loss reads.
   evals: {entry of config.evals: its set}. digest: of all training samples.
-  look_at: files, besides those of the loop, that show how a run went. findings: {set: what looked
+  look_at: files, besides those of the loop, that show how a run went. show: (count) -> the first
+  samples of the training as networks see them, [{'caption': text, 'pictures': {title: (H,W,3)
+  uint8}}], all with the same titles and sizes; None without training. findings: {set: what looked
   wrong with it, `plausibility.Finding`s that are warnings}; they were printed when it was loaded.
   """
   system: System
@@ -35,6 +37,7 @@ class Task(NamedTuple):
   digest: str = ''
   look_at: tuple[str, ...] = ()
   findings: dict[str, tuple] = {}
+  show: Callable | None = None
 
 
 class Serving(NamedTuple):

@@ -1,10 +1,12 @@
 """Top-down pose in pictures: a sample is a person's crop, clean and occluded."""
+import dataclasses
 import functools
 import glob
 import hashlib
 import json
 import os
 
+import cv2
 import jax
 import numpy as np
 
@@ -18,13 +20,14 @@ from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import geometry, pairs
+from input_pipeline import geometry, pairs, stream
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
+_SHOWN = 256  # pixels of height that a crop on a sheet of samples has at least
 
 
 def build(config, workdir, training=True) -> Task:
@@ -55,7 +58,7 @@ def build(config, workdir, training=True) -> Task:
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
-              found)
+              found, functools.partial(_show, config, maker))
 
 
 def serve(config, facts: Facts) -> Serving:
@@ -207,6 +210,41 @@ def _variants(skeleton):
   return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
 
 
+def _show(config, maker, count):
+  """The crops that the loss sees, with their joints, and the target; see `Task.show`."""
+  views = {view: field for view, field in _FIELDS.items() if field in maker.fields}
+  fields = (*views.values(), 'keypoints', 'visibility', *['covered'] * ('occluded' in views))
+  maker, source = dataclasses.replace(maker, fields=fields), maker.source
+  zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
+  cases = []
+  for sample in stream.first_samples(maker, count):
+    points, labelled = zoom * sample['keypoints'] + (zoom - 1) / 2, sample['visibility'] > 0
+    covered = sample.get('covered', np.zeros_like(labelled))
+    shown = {}
+    for view, field in views.items():
+      crop = cv2.resize(sample[field], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
+      pose = drawing.mark(drawing.draw_pose(crop, points, labelled, source.skeleton), points,
+                          sample['visibility'] == 1, cv2.MARKER_SQUARE)
+      if view == 'occluded':
+        pose = drawing.mark(pose, points, covered & labelled, cv2.MARKER_TILTED_CROSS)
+      shown |= {view: crop, f'{view}, joints': pose}
+    shown['target'] = drawing.draw_heatmaps(crop, _target(config, maker.size, sample))
+    names = ' '.join(source.skeleton.names[k] for k in np.flatnonzero(covered & labelled))
+    row, reason = int(sample['row']), sample['unreadable'].item().decode('utf-8', 'ignore')
+    cases.append({'pictures': shown, 'caption': reason or (
+      f'annotation {source.annotation_id[row]}, {os.path.basename(source.file[row])}'
+      + f', covered: {names or "nothing"}' * ('occluded' in views))})
+  return cases
+
+
+def _target(config, size, sample):
+  """Heatmaps (h,w,K) of a sample."""
+  target, _ = heatmaps.codec(config.system.codec).encode(
+    sample['keypoints'][None], (sample['visibility'] > 0)[None].astype(np.float32), size,
+    sigma=config.system.sigma)
+  return target[0]
+
+
 def _finish(size, unbiased, outputs, samples):
   """Poses in picture pixels; samples: 'center' and 'scale' (N,2) of the crops."""
   return {row: fields | {'keypoints': heatmaps.to_picture(
@@ -216,15 +254,13 @@ def _finish(size, unbiased, outputs, samples):
 
 def _pictures(config, source, maker, outputs, rows):
   """Ground truth, target and every network's pose on the crop that it saw."""
-  rule, size, skeleton = heatmaps.codec(config.system.codec), maker.size, source.skeleton
-  cases = []
+  skeleton, cases = source.skeleton, []
   for row in rows:
     sample = maker.evaluate(row)
     labelled = sample['visibility'] > 0
-    target, _ = rule.encode(sample['keypoints'][None], labelled[None].astype(np.float32), size,
-                            sigma=config.system.sigma)
     shown = {'truth': drawing.draw_pose(sample['image'], sample['keypoints'], labelled, skeleton),
-             'target': drawing.draw_heatmaps(sample['image'], target[0])}
+             'target': drawing.draw_heatmaps(sample['image'],
+                                             _target(config, maker.size, sample))}
     for name, pose in outputs.items():
       if name != 'batch':
         crop = sample[_FIELDS[name.rsplit('/', 1)[1]]]

@@ -15,8 +15,8 @@ def load(name: str, split: str, **options):
 
   Raises UserError for a name or an option that there is not, and for a set with errors.
   """
-  loader = _find(name)
-  known = inspect.signature(loader).parameters
+  read = loader(name)
+  known = inspect.signature(read).parameters
   for option in options:
     if option not in known:
       raise UserError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
@@ -29,10 +29,11 @@ def load(name: str, split: str, **options):
       raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
   if options.get('root'):
     options['root'] = os.path.expanduser(options['root'])
-  return findings.checked(loader(split, **options))
+  return findings.checked(read(split, **options))
 
 
-def _find(name):
+def loader(name: str):
+  """The function load of this set; UserError for a name that there is not."""
   from input_pipeline.sources import coco_sets
   if name in coco_sets.SETS:
     return coco_sets.SETS[name]

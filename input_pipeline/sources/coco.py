@@ -27,12 +27,12 @@ def load(split, *, root, annotations='annotations/person_keypoints_{split}.json'
          aspect=0.75, padding=1.25, skip_invalid=False, category='') -> Source:
   """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
-  root: folder. annotations: json file below it; images: picture folder below it ('.': the root).
-  '{split}' in either is replaced; without `images` the folders '{split}', 'images/{split}' and
-  'images' are tried, in this order. aspect: width / height of the crops. padding: of the box, 1.25
-  for COCO. skip_invalid: leave out invalid annotations and say how many, instead of stopping.
-  category: name or id of the one to read, where the file has people of several whose keypoints
-  differ; those with the same keypoints are read as one.
+  root: folder. annotations: json file below root, '{split}' in it is replaced. images: picture
+  folder below root ('.': the root), likewise; without it the folders '{split}', 'images/{split}'
+  and 'images' are tried, in this order. aspect: width / height of the crops. padding: factor of the
+  box sides, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how many, instead of
+  stopping. category: name or id of the one to read, where the file has people of several whose
+  keypoints differ; those with the same keypoints are read as one.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """

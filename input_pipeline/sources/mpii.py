@@ -27,13 +27,14 @@ _HEAD_SHARE = 0.6  # PCKh: head size is this share of the head box's diagonal
 def load(split, *, root, aspect=1.0, padding=1.25) -> Source:
   """The people of 'train', 'valid' or, without joints, 'test'.
 
-  Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale
-  times `padding`, neither where the centre's x is -1, the mark of a missing one; aspect: width /
-  height of the crops. Coordinates are made 0-based. `box` is the square of 200 * scale, the
-  person's height, around the lowered centre, which is nearer to the middle of the joints than the
-  annotated one. `head_size`
-  is the head size where gt_valid.mat gives head boxes (split 'valid'), else 0. Other numbers of
-  people than the official 22,246 and 2,958 are printed; those of the other split are an error.
+  padding: factor of the annotated scale. aspect: width / height of the crops.
+
+  Centre and scale are the annotated ones by HRNet's rule: centre lowered by 15 * scale, scale times
+  `padding`, neither where the centre's x is -1, the mark of a missing one. Coordinates are made
+  0-based. `box` is the square of 200 * scale, the person's height, around the lowered centre, which
+  is nearer to the middle of the joints than the annotated one. `head_size` is the head size where
+  gt_valid.mat gives head boxes (split 'valid'), else 0. Other numbers of people than the official
+  22,246 and 2,958 are printed; those of the other split are an error.
 
   Raises FileNotFoundError or UserError, one line naming the file, the entry and the mend.
   """

@@ -154,10 +154,12 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspe
          activities=()) -> Source:
   """People of an endless rendered world; splits differ in all pictures.
 
-  num_people: rows. size: (W, H) of each picture in pixels. people: fewest and most persons in a
-  picture. aspect: width / height of the crops. activities: of `poses.ACTIVITIES`, what people do;
-  empty for all. A picture is a function of seed, split, its number and the options; only geometry
-  is computed here, pictures are rendered when read.
+  num_people: how many, one a row. size: (W, H) of each picture in pixels. people: fewest and most
+  persons in a picture. aspect: width / height of the crops. activities: of `poses.ACTIVITIES`, what
+  people do; empty for all. seed: of the world.
+
+  A picture is a function of seed, split, its number and the options; only geometry is computed
+  here, pictures are rendered when read.
 
   Raises UserError, one line naming the option and what it must be.
   """
