@@ -50,7 +50,7 @@ def read_json(path, form: Any, mend: str, version: int | str = 1):
 
 def check(value, form: Any, path, mend: str, version: int | str = 1):
   """Raises as `read_json` unless a value that was read from a file has this form."""
-  with _told(path, mend):
+  with told(path, mend):
     if isinstance(value, dict):
       _check_version(value.get('version', 1), version)
     msgspec.convert(value, form)
@@ -100,7 +100,7 @@ def read_npz(path, form, mend: str, version: int = 0) -> dict[str, np.ndarray]:
   version: that must stand in the file; 0 for a file without. Errors as `read_json`.
   """
   arrays = _read(path, mend, _arrays)
-  with _told(path, mend):
+  with told(path, mend):
     if version:
       found = arrays.pop('version', np.zeros(0))
       _check_version(found.item() if found.shape == () else None, version)
@@ -110,7 +110,7 @@ def read_npz(path, form, mend: str, version: int = 0) -> dict[str, np.ndarray]:
 
 def write_npz(path, arrays: dict, form: dict | None = None, version: int = 0, compressed=False):
   """Whole or not at all. form: what `read_npz` will ask for; else UserError."""
-  with _told(path, 'its data cannot be stored so'):
+  with told(path, 'its data cannot be stored so'):
     check_columns(arrays, form or {})
   content = io.BytesIO()
   save = np.savez_compressed if compressed else np.savez
@@ -164,12 +164,10 @@ def crc32_of(path) -> int:
 
 
 @contextlib.contextmanager
-def _told(path, mend):
+def told(path, mend):
   """Within it, what is wrong with the content of a file becomes one line."""
   try:
     yield
-  except UserError:
-    raise
   except Exception as error:  # of msgspec, zipfile, zlib or NumPy, by where the file is broken
     raise UserError(f"'{path}' is broken ({first_line(error)}); {mend}") from None
 
@@ -185,7 +183,7 @@ def _read(path, mend, parse):
     raise FileNotFoundError(f"no file '{path}'; {mend}") from None
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
-  with _told(path, mend):
+  with told(path, mend):
     if not stat.S_ISREG(status.st_mode):
       raise ValueError('it is no ordinary file')
     if len(content) > _MAX_BYTES:

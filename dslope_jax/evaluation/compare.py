@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, one_line
 from dslope_jax.evaluation.base import SampleTable, load_samples, read_stamped
 from dslope_jax.metrics import mixture
 
@@ -48,7 +48,7 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
   lines += _numbers(rows, metric)
   for (view, key), of_view in (tables | _mixed(tables)).items():
     lines += _intervals(of_view, view, key, resamples, seed)
-  return '\n'.join(lines)
+  return '\n'.join(map(one_line, lines))  # names and stamps are of files
 
 
 def differing_fields(stamps):

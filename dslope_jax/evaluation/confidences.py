@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 
 from dslope_jax import own_files
-from dslope_jax.errors import UserError
 from dslope_jax.evaluation.answers import Answers
 from dslope_jax.metrics import calibration, mixture, pose_errors
 
@@ -47,15 +46,16 @@ def read(path) -> dict:
   """The calibration in a file that an evaluation wrote. Raises FileNotFoundError or UserError."""
   mend = 'remove it, or evaluate again where the held-out people are'
   found = own_files.read_json(path, _Calibration, mend)
-  gates = found['gates'].values()
-  curves = [*found['right'].values(), *found['visible'].values(),
-            *(curve for gate in gates for curve in gate['fits'] or () if curve)]
-  lengths = [(curve['x'], curve['y']) for curve in curves] + [
-    (gate['gate']['weights'], gate['gate'][other]) for gate in gates
-    for other in ('mean', 'deviation')]
-  if any(len(one) != len(other) or not one for one, other in lengths) or any(
-      curve['x'] != sorted(curve['x']) for curve in curves):
-    raise UserError(f"'{path}' is broken (the parts of a fit do not belong together); {mend}")
+  with own_files.told(path, mend):
+    found = msgspec.convert(found, _Calibration)  # whole numbers to floats, of whatever size
+    gates = found['gates'].values()
+    for curve in (*found['right'].values(), *found['visible'].values(),
+                  *(curve for gate in gates for curve in gate['fits'] or () if curve)):
+      if not len(curve['x']) == len(curve['y']) > 0 or curve['x'] != sorted(curve['x']):
+        raise ValueError('the x and y of a curve do not belong together')
+    for fit in (gate['gate'] for gate in gates):
+      if not len(fit['mean']) == len(fit['deviation']) == len(fit['weights']) > 0:
+        raise ValueError('the features of a gate are not as many as its weights')
   return found
 
 

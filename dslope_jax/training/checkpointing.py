@@ -119,8 +119,9 @@ class Checkpoints:
 @contextlib.contextmanager
 def _quietly():
   """Within it unfinished reads and writes of orbax do not complain when they are collected."""
-  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
-  sys.unraisablehook, log.disabled = lambda _: None, True
+  hooks, log = (sys.unraisablehook, sys.excepthook), logging.getLogger('asyncio')
+  sys.unraisablehook = sys.excepthook = lambda *_: None
+  log.disabled = True
   try:
     yield
   except Exception as error:
@@ -128,7 +129,7 @@ def _quietly():
     gc.collect()
     raise
   finally:
-    sys.unraisablehook, log.disabled = hook, False
+    (sys.unraisablehook, sys.excepthook), log.disabled = hooks, False
 
 
 def _attempt(read, *args, **kwargs):

@@ -126,10 +126,8 @@ def read_facts(workdir) -> Facts:
   """The facts of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'facts.json')
   fields = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
-  try:
+  with own_files.told(path, _MEND):
     skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
-  except UserError as error:
-    raise UserError(f"'{path}' is broken ({error}); {_MEND}") from None
   return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
 
 

@@ -94,9 +94,10 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
   if abs(width / height - aspect) > 1e-6:
     raise UserError(f"'{folder}' was prepared for crops of {width}x{height}, width / height "
                     f'{width / height:g}, not {aspect:g}; set --config.data.size, or prepare anew')
+  with own_files.told(folder / 'metadata.json', _AGAIN):
+    skeleton = skeletons.from_fields(meta['skeleton'])
   columns = own_files.read_npz(folder / 'columns.npz', COLUMNS, _AGAIN, FORM)
-  sums, truth, skeleton = columns.pop('crc32'), None, skeletons.from_fields(meta['skeleton'])
-  truth_sum = columns.pop('ground_truth_crc32', None)
+  sums, truth, truth_sum = columns.pop('crc32'), None, columns.pop('ground_truth_crc32', None)
   if ground_truth and meta['ground_truth']:
     truth = own_files.read_json(folder / 'ground_truth.json', _Truth, _AGAIN)
     if truth_sum != own_files.crc32_of(folder / 'ground_truth.json'):
@@ -139,10 +140,13 @@ def read_meta(root, split) -> dict:
 
 def _classes(features):
   """All names of classes in a tree of features."""
-  if not isinstance(features, dict):
-    return set()
-  return {name for key, value in features.items()
-          for name in ([value] if key == 'pythonClassName' else _classes(value))}
+  found = set()
+  for key, value in features.items():
+    if key == 'pythonClassName':
+      found.add(str(value))
+    elif isinstance(value, dict):
+      found |= _classes(value)
+  return found
 
 
 def verify(root) -> list[str]:
