@@ -249,8 +249,10 @@ def main():
         print('| ' + ' | '.join(cells) + ' |', flush=True)
       else:
         counts[tuple(cells)] += 1
-  for cells, count in counts.items():
-    print('| ' + ' | '.join(cells) + f' | {count} |')
+  for kind, number in DAMAGES.items() if counts else ():
+    found = ['; '.join(f'{count}: {outcome}' for (*what, outcome), count in counts.items()
+                       if what == [kind, reader]) for reader in ('evaluation', 'training')]
+    print(f'| {kind} | {number} | ' + ' | '.join(found) + ' |')
   sys.exit(not right)
 
 

@@ -94,7 +94,7 @@ def read_cells(folder):
 
 
 READERS = {
-  'config.json': lambda folder: workdirs.settings_to_evaluate(tiny.config(), folder),
+  'config.json': lambda folder: workdirs.settings_to_evaluate(tiny.config(), folder, {}),
   'facts.json': workdirs.read_facts,
   'results.json': lambda folder: compare.compare([folder], resamples=2),
   'samples.npz': lambda folder: compare.compare([folder], resamples=2),

@@ -32,8 +32,16 @@ class _System(TypedDict):
   model: NotRequired[dict]
 
 
+class _Data(TypedDict):
+  name: str
+  loader: dict
+  root: NotRequired[str]
+  prepared: NotRequired[str]
+  bank: NotRequired[dict]
+
+
 class _Config(TypedDict):
-  data: dict
+  data: _Data
   system: _System
 
 
@@ -139,7 +147,8 @@ def settings_to_evaluate(config, folder, given=None):
   Raises UserError where `given` contradicts the run.
   """
   run = read_config(folder)
-  _check_fields(run, config, os.path.join(folder, 'config.json'))
+  if run.get('task') == config.task:
+    _check_fields(run, config, os.path.join(folder, 'config.json'))
   for field, value in (given or {}).items():
     if not field.startswith(_OF_EVALUATION):
       trained = _field(run, field)
