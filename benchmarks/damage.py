@@ -208,7 +208,7 @@ def full_disk(folder, rng):
     finally:
       subprocess.run(['umount', disk], check=True)
     yield (f'{size} MB', f'exit code {code}, {len(errors)} error line, '
-           f'{output.count("Traceback")} tracebacks, at checkpoint {left}: {errors[:1]}',
+           f'{output.count("Traceback")} tracebacks, at checkpoint {left}: {errors[0][:70] if errors else output[-200:]}',
            f'with room again: {"bit-identical" if right else "ANOTHER " + later[-300:]}',
            clean and right)
 
