@@ -207,8 +207,8 @@ def full_disk(folder, rng):
       right = again == 0 and same(restored(disk / 'run', state)[0], truth)
     finally:
       subprocess.run(['umount', disk], check=True)
-    yield (f'{size} MB', f'exit code {code}, {len(errors)} error line, '
-           f'{output.count("Traceback")} tracebacks, at checkpoint {left}: {errors[0][:70] if errors else output[-200:]}',
+    yield (f'{size} MB', f'exit code {code}, {output.count("Traceback")} tracebacks, at checkpoint '
+           f'{left}: {errors[0][:70] if errors else output[-200:]}',
            f'with room again: {"bit-identical" if right else "ANOTHER " + later[-300:]}',
            clean and right)
 

@@ -63,4 +63,4 @@ def test_what_counts_as_right_after_a_damage():
   assert outcome(40, 40) == ('right numbers of step 40', True)
   assert outcome(35, 35, told)[1] and not outcome(35, 35)[1] and not outcome(40, 35)[1]
   assert outcome(40, 40, error=KeyError('x'))[0].startswith('TRACEBACK: KeyError')
-  assert outcome(40, 40, error=UserError('none can be read')) == ('refused: none can be read', False)
+  assert outcome(40, 40, error=UserError('no such step')) == ('refused: no such step', False)
