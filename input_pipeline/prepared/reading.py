@@ -8,6 +8,7 @@ is the patch bank.
 """
 import functools
 import os
+import pathlib
 import zlib
 from typing import Annotated, Literal, NotRequired, TypedDict
 
@@ -36,7 +37,8 @@ COLUMNS = {
   'area': Column('f', needed=False), 'head_size': Column('f', needed=False),
   'reference': Column('f', needed=False), 'keypoints_3d': Column('f', ('N', 'K', 3), needed=False),
   'camera': Column('f', ('N', 4), needed=False), 'identity': Column('iu', needed=False),
-  'crc32': Column('u'), 'ground_truth_crc32': Column('u', (), needed=False)}
+  'crc32': Column('u'), 'json_crc32': Column('u', ()),
+  'ground_truth_crc32': Column('u', (), needed=False)}
 # What a config must share with a preparation, and its field.
 _SAME = {'name': 'data.name', 'loader': 'data.loader', 'unbiased': 'system.codec'}
 _AGAIN = ('remove the folder and prepare it again (tools/prepare_crops.py), or copy it again')
@@ -97,7 +99,8 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
   with own_files.told(folder / 'metadata.json', _AGAIN):
     skeleton = skeletons.from_fields(meta['skeleton'])
   columns = own_files.read_npz(folder / 'columns.npz', COLUMNS, _AGAIN, FORM)
-  sums, truth, truth_sum = columns.pop('crc32'), None, columns.pop('ground_truth_crc32', None)
+  sums, described = columns.pop('crc32'), columns.pop('json_crc32')
+  truth, truth_sum = None, columns.pop('ground_truth_crc32', None)
   if ground_truth and meta['ground_truth']:
     truth = own_files.read_json(folder / 'ground_truth.json', _Truth, _AGAIN)
     if truth_sum != own_files.crc32_of(folder / 'ground_truth.json'):
@@ -105,8 +108,8 @@ def load(split, *, root, aspect=0.75, ground_truth=True) -> Source:
   source = Source(name=f"{meta['source']} (prepared)", split=split, ground_truth=truth,
                   skeleton=skeleton, read=_Records(folder, sums).read, file=columns.pop('names'),
                   **columns)
-  if source.digest != meta['digest'] or source.keypoints.shape[1] != skeleton.num_keypoints:
-    raise UserError(f"'{folder}': columns.npz and metadata.json are of different sets; {_AGAIN}")
+  if json_sum(folder) != described or source.keypoints.shape[1] != skeleton.num_keypoints:
+    raise UserError(f"'{folder}': columns.npz and the json files are of different sets; {_AGAIN}")
   return source
 
 
@@ -136,6 +139,12 @@ def read_meta(root, split) -> dict:
   if missing:
     raise FileNotFoundError(f"'{folder}' lacks {missing} of {count} files of records; {_AGAIN}")
   return meta
+
+
+def json_sum(folder) -> int:
+  """Checksum of the small files of a split."""
+  return zlib.crc32(b''.join(pathlib.Path(folder, f'{name}.json').read_bytes()
+                             for name in ('dataset_info', 'metadata', 'features')))
 
 
 def _classes(features):

@@ -129,7 +129,8 @@ def _write_columns(source, records, folder):
   names = source.file.tolist()
   if source.folder:
     names = [os.path.relpath(name, source.folder) for name in names]
-  columns = source.columns() | records | {'names': np.array(names)}
+  columns = source.columns() | records | {
+    'names': np.array(names), 'json_crc32': np.uint32(reading.json_sum(folder))}
   del columns['file']  # which savez calls its own
   if source.ground_truth is not None:
     # No metric of poses reads outlines, and they are most of a file.
