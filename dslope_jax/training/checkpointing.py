@@ -22,9 +22,10 @@ from dslope_jax.files import first_line
 from dslope_jax.training import sharding
 from dslope_jax.training.train_state import TrainState
 
-# Orbax warns of every choice it makes itself, and its threads print what they raise; it is raised
-# here, too.
+# Orbax warns of every choice it makes itself, and its threads and tasks print what they raise; it
+# is raised here, too.
 absl_logging.set_verbosity(absl_logging.FATAL)
+logging.getLogger('asyncio').setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -119,9 +120,8 @@ class Checkpoints:
 @contextlib.contextmanager
 def _quietly():
   """Within it unfinished reads and writes of orbax do not complain when they are collected."""
-  hooks, log = (sys.unraisablehook, sys.excepthook), logging.getLogger('asyncio')
+  hooks = sys.unraisablehook, sys.excepthook
   sys.unraisablehook = sys.excepthook = lambda *_: None
-  log.disabled = True
   try:
     yield
   except Exception as error:
@@ -129,7 +129,7 @@ def _quietly():
     gc.collect()
     raise
   finally:
-    (sys.unraisablehook, sys.excepthook), log.disabled = hooks, False
+    sys.unraisablehook, sys.excepthook = hooks
 
 
 def _attempt(read, *args, **kwargs):
