@@ -1,12 +1,11 @@
 """All checks, fast and slow, of the sets that a config names; their report and contact sheet."""
-import json
 import os
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from dslope_jax import plausibility
+from dslope_jax import own_files, plausibility
 from dslope_jax.errors import UserError, one_line
 from dslope_jax.evaluation import drawing
 from dslope_jax.plausibility import Finding
@@ -85,9 +84,8 @@ def line(found: Finding) -> str:
 def write(found: dict[str, Diagnosis], folder):
   """findings.json and, where there is something to look at, contact_sheet.jpg."""
   os.makedirs(folder, exist_ok=True)
-  with open(os.path.join(folder, 'findings.json'), 'w', encoding='utf-8') as f:
-    json.dump({name: [s.finding._asdict() for s in of.suspects] for name, of in found.items()}, f,
-              indent=1)
+  own_files.write_json(os.path.join(folder, 'findings.json'), {
+    name: [s.finding._asdict() for s in of.suspects] for name, of in found.items()})
   strips = [strip for name, of in found.items() for s in of.suspects if len(s.rows)
             for strip in _strip(f'{name}: {s.finding.kind}', of.source, s.rows)]
   if strips:

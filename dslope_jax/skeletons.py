@@ -6,6 +6,7 @@ holds a joint number. Plain Python and NumPy, so that data workers can import it
 import dataclasses
 import functools
 import re
+from typing import TypedDict
 
 import numpy as np
 
@@ -289,8 +290,17 @@ def _joint_pairs(category, field):
   return tuple(map(tuple, pairs))
 
 
-def from_fields(fields: dict) -> Skeleton:
-  """The skeleton of its fields as JSON has them, with lists for tuples."""
+class Fields(TypedDict):
+  """The fields of a skeleton as JSON has them, with lists for tuples."""
+  names: list[str]
+  limbs: list[tuple[int, int]]
+  sigmas: list[float]
+  name: str
+  flip_pairs: list[tuple[int, int]] | None
+
+
+def from_fields(fields: Fields) -> Skeleton:
+  """The skeleton of these fields. Raises UserError where they contradict each other."""
   pairs = fields['flip_pairs']
   return Skeleton(tuple(fields['names']), tuple(map(tuple, fields['limbs'])),
                   tuple(fields['sigmas']), fields['name'],

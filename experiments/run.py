@@ -10,7 +10,6 @@ was interrupted resumes. Arms that start from another arm's network need that ce
 """
 import argparse
 import importlib
-import json
 import os
 import pathlib
 import platform
@@ -25,12 +24,14 @@ from ml_collections import ConfigDict
 
 import eval as evaluation
 import train
+from dslope_jax import own_files
 from dslope_jax.cli import checked
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation.base import load_samples, write_json
+from dslope_jax.evaluation.base import load_samples, read_stamped
 from dslope_jax.tasks import people
 from dslope_jax.training import checkpointing, optimizers
 from experiments.arms import ARMS
+from input_pipeline.sources import coco
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPES = ('published', *(f'severity{level}' for level in range(1, 6)))
@@ -43,14 +44,14 @@ def split_tuning_part(data, out):
   'tune'. Drawn by picture."""
   folder = pathlib.Path(out) / 'screen'
   if not (folder / 'images').exists():
-    truth = json.loads((pathlib.Path(data) / 'lspet_train.json').read_text(encoding='utf-8'))
+    truth = coco.read_json(os.path.join(data, 'lspet_train.json'), coco.COCO_LISTS)
     numbers = sorted(image['id'] for image in truth['images'])
     drawn = set(np.random.default_rng(TUNING_SEED).permutation(numbers)[:TUNING].tolist())
     folder.mkdir(parents=True, exist_ok=True)
     for name, wanted in (('train', set(numbers) - drawn), ('tune', drawn)):
       part = truth | {'images': [i for i in truth['images'] if i['id'] in wanted],
                       'annotations': [a for a in truth['annotations'] if a['image_id'] in wanted]}
-      write_json(str(folder / f'lspet_{name}.json'), part)
+      own_files.write_json(str(folder / f'lspet_{name}.json'), part)
     os.symlink(os.path.abspath(os.path.join(data, 'images')), folder / 'images')
   return folder
 
@@ -109,7 +110,7 @@ def run_cell(name, seed, stage, data, out, length):
   if newest_step(folder) < total:
     return None
   found = describe(name, seed, stage, config, folder, total, samples)
-  write_json(os.path.join(folder, CELL), found)
+  own_files.write_json(os.path.join(folder, CELL), found)
   return found
 
 
@@ -130,17 +131,12 @@ def with_all_recipes(config):
 def note_time(folder, cpu, seconds):
   """Adds the time of a session to those of the run."""
   if os.path.isdir(folder):
-    with open(os.path.join(folder, TIMES), 'a', encoding='utf-8') as f:
-      f.write(json.dumps({'cpu_seconds': cpu, 'seconds': seconds}) + '\n')
-
-
-def lines_of(path):
-  return [json.loads(line) for line in pathlib.Path(path).read_text(encoding='utf-8').splitlines()]
+    own_files.append_line(os.path.join(folder, TIMES), {'cpu_seconds': cpu, 'seconds': seconds})
 
 
 def describe(name, seed, stage, config, folder, total, samples):
   """All that is kept of a finished cell."""
-  arm, sessions = ARMS[name], lines_of(os.path.join(folder, TIMES))
+  arm, sessions = ARMS[name], own_files.read_lines(os.path.join(folder, TIMES), dict[str, float])
   hours = lambda field: round(sum(session[field] for session in sessions) / 3600, 4)
   speed, curve = learning_curve(os.path.join(folder, 'metrics.jsonl'), config.batch_size)
   weights, _ = checkpointing.stored_weights(folder)
@@ -159,7 +155,7 @@ def describe(name, seed, stage, config, folder, total, samples):
 def learning_curve(path, batch_size):
   """(pictures per CPU second, [{'step', 'cpu_minutes', 'results': {row: METRIC}}]) of a run; both
   are of training alone, minutes at its median."""
-  lines = lines_of(path)
+  lines = own_files.read_lines(path, dict)
   speeds = [line['samples_per_cpu_second'] for line in lines if 'samples_per_cpu_second' in line]
   speed = float(np.median(speeds)) if speeds else float('nan')
   curve = [{'step': line['step'], 'cpu_minutes': round(line['step'] * batch_size / speed / 60, 2),
@@ -172,7 +168,7 @@ def results_of(folder, step):
   """{entry: {row: {'results': numbers, 'right', 'labelled': joints of each picture}}}."""
   out = {}
   for path in sorted(pathlib.Path(folder, f'eval_{step}').glob('*/results.json')):
-    found, samples = json.loads(path.read_text()), load_samples(str(path.parent / 'samples.npz'))
+    found, samples = read_stamped(path), load_samples(path.parent / 'samples.npz')
     out[path.parent.name] = {
       'stamp': found['stamp'],
       'rows': {row: {'results': values, **_counts(samples[row][METRIC])}
@@ -222,7 +218,7 @@ def main():
       if found is None:  # stopped by a signal, which is not a success
         sys.exit(1)
       os.makedirs(given.results, exist_ok=True)
-      write_json(path, found)
+      own_files.write_json(path, found)
       print(f'{path} written')
 
 

@@ -8,13 +8,14 @@ Percent of right joints, PCK@0.2, by network and set: the mean over seeds and ha
 pictures and seeds. --curves prints learning curves by CPU minutes of training.
 """
 import argparse
-import json
 import pathlib
 import sys
+from typing import Any, TypedDict
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import numpy as np
 
+from dslope_jax import own_files
 from dslope_jax.cli import checked
 from dslope_jax.errors import UserError
 
@@ -22,9 +23,36 @@ RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 _SAME = ('digest', 'truth', 'crops', 'recipe', 'bank', 'metric', 'benchmark')  # but for the network
 
 
+class _Row(TypedDict):
+  right: list[int]
+  labelled: list[int]
+
+
+class _Entry(TypedDict):
+  stamp: dict[str, Any]
+  rows: dict[str, _Row]
+
+
+class _Point(TypedDict):
+  cpu_minutes: float
+  results: dict[str, float]
+
+
+class _Cell(TypedDict):
+  arm: str
+  seed: int
+  stage: str
+  cpu_hours: float
+  parameters: dict[str, int]
+  pictures_per_cpu_second: float | None
+  curve: list[_Point]
+  results: dict[str, _Entry]
+
+
 def read_cells(folder=RESULTS, stage='full', arms=()):
   """{arm: [cells by seed]}."""
-  found = [json.loads(path.read_text()) for path in sorted(pathlib.Path(folder).glob('*.json'))]
+  found = [own_files.read_json(path, _Cell, 'remove it, and run its cell again')
+           for path in sorted(pathlib.Path(folder).glob('*.json'))]
   out = {}
   for cell in found:
     if cell['stage'] == stage and (not arms or cell['arm'] in arms):

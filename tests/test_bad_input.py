@@ -357,7 +357,7 @@ def test_patch_bank(tmp_path):
   (tmp_path / 'bank/index.npz').write_bytes(b'PK')
   fails(lambda: build(tmp_path / 'bank'), tmp_path / 'bank', 'is not a patch bank', 'remove it')
   (tmp_path / 'bank/index.npz').unlink()
-  fails(lambda: build(tmp_path / 'bank'), tmp_path / 'bank', 'remove it')
+  fails(lambda: build(tmp_path / 'bank'), tmp_path / 'bank', 'remove it', kind=FileNotFoundError)
   for file in set(source.file.tolist()):
     pathlib.Path(file).write_bytes(b'')
   fails(lambda: build(tmp_path / 'other'), 'picture', 'is broken', kind=OSError)

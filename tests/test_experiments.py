@@ -124,7 +124,8 @@ def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_scr
 def cell_of(arm, seed, right, recipe='severity3'):
   stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe}
   row = {'right': right, 'labelled': [4, 4, 2]}
-  return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5,
+  return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5, 'parameters': {'net': 5},
+          'pictures_per_cpu_second': 1.0, 'curve': [],
           'results': {'val': {'stamp': stamp, 'rows': {'net/clean': row, 'net/occluded': row}}}}
 
 

@@ -1,12 +1,11 @@
 """What an evaluation is made of: the set that is scored, and the numbers that come out."""
-import json
-import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from dslope_jax.errors import UserError
+from dslope_jax import own_files
+from dslope_jax.own_files import Column
 
 
 class EvalSet(NamedTuple):
@@ -62,45 +61,51 @@ class Scores(NamedTuple):
   worst: tuple[int, ...] = ()
 
 
+_AGAIN = 'evaluate again'
+_FORM = 1  # of the files of an evaluation; raised when they change
+
+
+class _Stamped(TypedDict):
+  stamp: dict[str, Any]
+
+
+class Results(_Stamped):
+  """What results.json holds; see `Scores`."""
+  results: dict[str, dict[str, Any]]
+
+
+def write_stamped(path, stamp, content):
+  """Writes a file of an evaluation: what it found, and what was measured."""
+  own_files.write_json(path, {'version': _FORM, 'stamp': stamp} | content)
+
+
+def read_stamped(path, form=Results, mend=_AGAIN) -> dict:
+  """What `write_stamped` wrote. Raises FileNotFoundError or UserError, one line."""
+  return own_files.read_json(path, form, mend, _FORM)
+
+
 def save_samples(path, samples):
   """Writes `Scores.samples` as one npz file without pickle."""
   names = [(row, metric) for row, tables in samples.items() for metric in tables]
-  columns = {f'{field}_{i}': getattr(samples[row][metric], field)
+  columns = {f'{field}_{i}': np.asarray(getattr(samples[row][metric], field))
              for i, (row, metric) in enumerate(names) for field in SampleTable._fields}
-  with open(path, 'wb') as f:
-    np.savez_compressed(f, names=np.array(names, np.str_).reshape(-1, 2), **columns)
+  columns['names'] = np.array(names, np.str_).reshape(-1, 2)
+  own_files.write_npz(path, columns, _sample_columns(columns), compressed=True)
 
 
 def load_samples(path) -> dict:
   """The tables that `save_samples` wrote. Raises UserError naming the file if it is another."""
-  try:
-    with np.load(path, allow_pickle=False) as columns:
-      out = {}
-      for i, (row, metric) in enumerate(columns['names'].tolist()):
-        table = SampleTable(*(columns[f'{field}_{i}'] for field in SampleTable._fields))
-        if len({len(column) for column in table}) != 1:
-          raise UserError(f'the columns of {row}, {metric} differ in length')
-        out.setdefault(row, {})[metric] = table
-      return out
-  except OSError as error:
-    raise OSError(f"cannot read '{path}' ({error})") from None
-  except Exception as error:  # of zipfile, zlib or NumPy, by where the file is broken
-    raise UserError(f"'{path}' is no file of samples of an evaluation ({error}); evaluate "
-                    'again') from None
+  columns, out = own_files.read_npz(path, _sample_columns, _AGAIN), {}
+  for i, (row, metric) in enumerate(columns['names'].tolist()):
+    table = SampleTable(*(columns[f'{field}_{i}'] for field in SampleTable._fields))
+    out.setdefault(row, {})[metric] = table
+  return out
 
 
-def write_json(path, value):
-  """Whole or not at all: a reader never sees half a file. NaN becomes null."""
-  with open(path + '.part', 'w', encoding='utf-8') as f:
-    json.dump(_plain(value), f)
-  os.replace(path + '.part', path)
-
-
-def _plain(value):
-  if isinstance(value, dict):
-    return {k: _plain(v) for k, v in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [_plain(v) for v in value]
-  if isinstance(value, float) and value != value:
-    return None
-  return value
+def _sample_columns(columns):
+  """The form of a file of samples: three columns for each of its names."""
+  names = columns.get('names', np.zeros(0))
+  kinds = dict(zip(SampleTable._fields, ('iu', 'biuf', 'biuf'), strict=True))
+  return {'names': Column('U', ('M', 2))} | {
+    f'{field}_{i}': Column(kind, (f'N{i}',)) for i in range(len(np.atleast_1d(names)))
+    for field, kind in kinds.items()}

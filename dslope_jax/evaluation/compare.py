@@ -1,12 +1,11 @@
 """Evaluations side by side, with intervals for how much better one is: see `tools/compare.py`."""
-import json
 import os
 import re
 
 import numpy as np
 
-from dslope_jax.errors import UserError
-from dslope_jax.evaluation.base import SampleTable, load_samples
+from dslope_jax.errors import UserError, one_line
+from dslope_jax.evaluation.base import SampleTable, load_samples, read_stamped
 from dslope_jax.metrics import mixture
 
 # What may differ between evaluations that measure the same.
@@ -49,7 +48,7 @@ def compare(paths, *, metric=None, force=False, resamples=1000, seed=0) -> str:
   lines += _numbers(rows, metric)
   for (view, key), of_view in (tables | _mixed(tables)).items():
     lines += _intervals(of_view, view, key, resamples, seed)
-  return '\n'.join(lines)
+  return '\n'.join(map(one_line, lines))  # names and stamps are of files
 
 
 def differing_fields(stamps):
@@ -90,19 +89,9 @@ def bootstrap(tables, resamples=1000, seed=0):
 def _load(path):
   folder, name = (path, 'results.json') if os.path.isdir(path) else os.path.split(path)
   file, samples = os.path.join(folder, name), os.path.join(folder, 'samples.npz')
-  try:
-    with open(file, encoding='utf-8') as f:
-      content = json.load(f)
-  except FileNotFoundError:
-    raise FileNotFoundError(f"no '{file}'; give a folder WORKDIR/eval_STEP/ENTRY that an "
-                            'evaluation wrote') from None
-  except ValueError as error:
-    raise UserError(f"'{file}' is not json: {error}") from None
-  parts = [content.get(k) for k in ('stamp', 'results')] if isinstance(content, dict) else [None]
-  if not all(isinstance(p, dict) for p in parts) or not all(
-      isinstance(row, dict) for row in parts[1].values()):
-    raise UserError(f"'{file}' has no stamp with results; an evaluation writes both")
-  return {'folder': folder, 'stamp': parts[0], 'results': parts[1],
+  content = read_stamped(file, mend='give a folder WORKDIR/eval_STEP/ENTRY that an evaluation '
+                         'wrote, or evaluate again')
+  return {'folder': folder, 'stamp': content['stamp'], 'results': content['results'],
           'samples': load_samples(samples) if os.path.exists(samples) else {}}
 
 

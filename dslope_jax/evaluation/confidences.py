@@ -4,11 +4,59 @@ A calibration is {'right', 'visible': {output: fit}, 'gates': {'gnet+enet': fit}
 of those that it was fitted to}, ready for json. An output is a name without its view.
 """
 import functools
+from typing import Annotated, Literal, TypedDict
 
+import msgspec
 import numpy as np
 
+from dslope_jax import own_files
 from dslope_jax.evaluation.answers import Answers
 from dslope_jax.metrics import calibration, mixture, pose_errors
+
+
+class _Curve(TypedDict):
+  kind: Literal['isotonic']
+  x: list[float]
+  y: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+
+
+class _Logistic(TypedDict):
+  kind: Literal['logistic']
+  mean: list[float]
+  deviation: list[Annotated[float, msgspec.Meta(gt=0)]]
+  weights: list[float]
+  bias: float
+
+
+class _Gate(TypedDict):
+  gate: _Logistic
+  reach: float | None
+  fits: tuple[_Curve | None, _Curve | None] | None
+  context: bool
+
+
+class _Calibration(TypedDict):
+  right: dict[str, _Curve]
+  visible: dict[str, _Curve]
+  gates: dict[str, _Gate]
+  people: int
+
+
+def read(path) -> dict:
+  """The calibration in a file that an evaluation wrote. Raises FileNotFoundError or UserError."""
+  mend = 'remove it, or evaluate again where the held-out people are'
+  found = own_files.read_json(path, _Calibration, mend)
+  with own_files.told(path, mend):
+    found = msgspec.convert(found, _Calibration)  # whole numbers to floats, of whatever size
+    gates = found['gates'].values()
+    for curve in (*found['right'].values(), *found['visible'].values(),
+                  *(curve for gate in gates for curve in gate['fits'] or () if curve)):
+      if not len(curve['x']) == len(curve['y']) > 0 or curve['x'] != sorted(curve['x']):
+        raise ValueError('the x and y of a curve do not belong together')
+    for fit in (gate['gate'] for gate in gates):
+      if not len(fit['mean']) == len(fit['deviation']) == len(fit['weights']) > 0:
+        raise ValueError('the features of a gate are not as many as its weights')
+  return found
 
 
 def calibrate(subjects, poses, covered, mixes=()):

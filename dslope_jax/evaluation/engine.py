@@ -1,15 +1,15 @@
 """The one evaluation: predicts over padded batches, gathers, scatters to rows, scores, writes."""
 import itertools
-import json
 import os
 import re
 
 import jax
 import numpy as np
 
+from dslope_jax import own_files
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, report
-from dslope_jax.evaluation.base import EvalSet, save_samples, write_json
+from dslope_jax.evaluation.base import EvalSet, read_stamped, save_samples, write_stamped
 from dslope_jax.metrics import result_files
 from dslope_jax.systems.base import Forward, System
 from dslope_jax.training import sharding
@@ -98,7 +98,7 @@ class Engine:
     if stress:
       curves = self._stress(weights, scores.files.get('calibration.json'))
       if jax.process_index() == 0:
-        write_json(os.path.join(folder, 'stress.json'), {'stamp': stamp, 'stress': curves})
+        write_stamped(os.path.join(folder, 'stress.json'), stamp, {'stress': curves})
       text += '\n' + stress_text(curves)
     if with_report and jax.process_index() == 0:
       cases = entry.pictures(outputs, scores.worst[:_WORST]) if entry.pictures else ()
@@ -165,10 +165,10 @@ def write(folder, scores, stamp):
     if file.endswith('.mat'):
       result_files.write_mpii(path, value)
     elif file == 'report.json':
-      write_json(path, {'stamp': stamp} | value)
+      write_stamped(path, stamp, value)
     else:
-      write_json(path, value)
-  write_json(os.path.join(folder, 'results.json'), {'stamp': stamp, 'results': scores.results})
+      own_files.write_json(path, value)
+  write_stamped(os.path.join(folder, 'results.json'), stamp, {'results': scores.results})
 
 
 def own_folder(base: str, stamp: dict) -> str:
@@ -179,9 +179,8 @@ def own_folder(base: str, stamp: dict) -> str:
     path = os.path.join(folder, 'results.json')
     if not os.path.exists(path):
       return folder
-    with open(path, encoding='utf-8') as f:
-      before = json.load(f)['stamp']
-    differing = {k: v for k, v in stamp.items() if before.get(k) != json.loads(json.dumps(v))}
+    before = read_stamped(path, mend='remove it, or its whole folder')['stamp']
+    differing = {k: v for k, v in stamp.items() if before.get(k) != own_files.as_json(v)}
     if not differing:
       return folder
     words = '_'.join(f'{k}-{v}' for k, v in differing.items())

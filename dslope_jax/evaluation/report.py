@@ -1,15 +1,15 @@
 """One HTML page of everything that an evaluation left in its folder."""
 import base64
-import json
 import numbers
 import os
+from typing import Any, TypedDict
 
 import cv2
 import jinja2
 import numpy as np
 
-from dslope_jax.errors import UserError
 from dslope_jax.evaluation import charts
+from dslope_jax.evaluation.base import Results, read_stamped
 from dslope_jax.evaluation.compare import less_is_better
 
 _SPLITS = {
@@ -30,12 +30,10 @@ def write(folder, cases=()) -> str:
   Reads results.json and, where they exist, report.json and stress.json; one of another evaluation
   than results.json is left out, and the page says so.
   cases: the worst ones, [{'caption': text, 'pictures': {title: (H,W,3) uint8 RGB}}].
-  Raises OSError, or UserError naming a file that is no json.
+  Raises OSError or UserError naming a file that is not there, or is broken.
   """
-  files = {name: _read(os.path.join(folder, f'{name}.json'))
-           for name in ('results', 'report', 'stress')}
-  if not files['results']:
-    raise FileNotFoundError(f"no '{folder}/results.json'; give a folder that an evaluation wrote")
+  files = {name: _read(os.path.join(folder, f'{name}.json'), form)
+           for name, form in (('results', Results), ('report', _Report), ('stress', _Stress))}
   stamp, notes = files['results']['stamp'], []
   for name, content in files.items():
     other = [k for k, v in content.get('stamp', {}).items() if k in stamp and stamp[k] != v]
@@ -53,14 +51,45 @@ def write(folder, cases=()) -> str:
   return path
 
 
-def _read(path):
-  try:
-    with open(path, encoding='utf-8') as f:
-      return json.load(f)
-  except FileNotFoundError:
+_Numbers = dict[str, float | None]
+
+
+class _Circumstances(TypedDict, total=False):
+  overall: _Numbers
+  by: dict[str, dict[str, _Numbers]]
+  errors: dict[str, _Numbers]
+  rates: _Numbers
+
+
+class _Reliability(TypedDict, total=False):
+  ece: float | None
+  brier: float | None
+  rows: list[dict[str, float | None]]
+
+
+class _Report(TypedDict, total=False):
+  stamp: dict[str, Any]
+  report: dict[str, _Circumstances]
+  reliability: dict[str, dict[str, _Reliability]]
+  per_joint: dict[str, _Numbers]
+
+
+class _Curve(TypedDict, total=False):
+  metric: str
+  severity: list[tuple[float, float | None]]
+  area: float | None
+  others: _Numbers
+
+
+class _Stress(TypedDict, total=False):
+  stamp: dict[str, Any]
+  stress: dict[str, _Curve]
+
+
+def _read(path, form):
+  if form is not Results and not os.path.exists(path):
     return {}
-  except ValueError as error:
-    raise UserError(f"'{path}' is no json ({error}); evaluate again") from None
+  return read_stamped(path, form, 'give a folder that an evaluation wrote, or evaluate again')
 
 
 def _template():

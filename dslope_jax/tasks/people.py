@@ -2,12 +2,11 @@
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import os
 
 import numpy as np
 
-from dslope_jax import plausibility
+from dslope_jax import own_files, plausibility
 from dslope_jax.errors import UserError
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
@@ -150,11 +149,11 @@ def _training_people(config):
 def crops_asked(config) -> dict:
   """What a config asks of prepared crops and of the bank beside them, as JSON has it."""
   data = config.data
-  return json.loads(json.dumps({
+  return own_files.as_json({
     'name': data.name, 'loader': data.loader.to_dict(), 'size': tuple(data.size),
     'unbiased': unbiased_crops(config), 'augmentation': data.augmentation.to_dict(),
     'bank': {'num_people': data.bank.num_people, 'seed': data.bank.seed},
-    'holdout': data.holdout}))
+    'holdout': data.holdout})
 
 
 def load_bank(config, workdir, train_source=None, recipe_names=()):

@@ -3,7 +3,6 @@ import dataclasses
 import functools
 import glob
 import hashlib
-import json
 import os
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 
 from dslope_jax import heatmaps, systems
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation import drawing, pose_scores
+from dslope_jax.evaluation import confidences, drawing, pose_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
@@ -285,5 +284,4 @@ def _held_out_of_run(config, workdir):
       return None, None
     print(f"the held-out people of this run cannot be loaded ({error}); its calibration "
           f"'{files[-1]}' is used")
-    with open(files[-1], encoding='utf-8') as f:
-      return None, json.load(f)
+    return None, confidences.read(files[-1])

@@ -22,9 +22,10 @@ from dslope_jax.files import first_line
 from dslope_jax.training import sharding
 from dslope_jax.training.train_state import TrainState
 
-# Orbax warns of every choice it makes itself, and its threads print what they raise; it is raised
-# here, too.
+# Orbax warns of every choice it makes itself, and its threads and tasks print what they raise; it
+# is raised here, too.
 absl_logging.set_verbosity(absl_logging.FATAL)
+logging.getLogger('asyncio').setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -119,8 +120,8 @@ class Checkpoints:
 @contextlib.contextmanager
 def _quietly():
   """Within it unfinished reads and writes of orbax do not complain when they are collected."""
-  hook, log = sys.unraisablehook, logging.getLogger('asyncio')
-  sys.unraisablehook, log.disabled = lambda _: None, True
+  hooks = sys.unraisablehook, sys.excepthook
+  sys.unraisablehook = sys.excepthook = lambda *_: None
   try:
     yield
   except Exception as error:
@@ -128,7 +129,7 @@ def _quietly():
     gc.collect()
     raise
   finally:
-    sys.unraisablehook, log.disabled = hook, False
+    sys.unraisablehook, sys.excepthook = hooks
 
 
 def _attempt(read, *args, **kwargs):

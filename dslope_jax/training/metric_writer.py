@@ -1,10 +1,10 @@
 """Where numbers and pictures go: a progress bar, JSON lines, TensorBoard. Process 0 only."""
 import contextlib
-import json
 import math
 import os
 import sys
 import time
+from typing import NotRequired, TypedDict
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from dslope_jax import own_files
 from dslope_jax.evaluation import charts
 from dslope_jax.training.profiling import Waits
 
@@ -114,8 +115,8 @@ class MetricWriter:
 
   def _write(self, step, line, scalars):
     if self.active:
-      with self._spared('metrics.jsonl'), open(self.path, 'a', encoding='utf-8') as f:
-        f.write(json.dumps({'step': step} | line) + '\n')
+      with self._spared('metrics.jsonl'):
+        own_files.append_line(self.path, {'step': step} | line)
       with self._spared('tensorboard'):
         self._show(step, *(summary.scalar(k, v) for k, v in scalars.items() if v is not None))
 
@@ -173,25 +174,22 @@ def _spans_decades(series):
   return bool(values) and min(values) > 0 and max(values) > 30 * min(values)
 
 
+class _Line(TypedDict):
+  step: int
+  entry: NotRequired[str]
+  results: NotRequired[dict[str, dict[str, float | None]]]
+
+
 def _lines(path):
   """{(step, entry or None): line}, the last one of each; what a kill cut off is left out."""
-  found = {}
-  if os.path.exists(path):
-    with open(path, encoding='utf-8', errors='replace') as f:
-      for text in f:
-        with contextlib.suppress(ValueError):
-          line = json.loads(text)
-          found[line['step'], line.get('entry')] = line
+  found = {(line['step'], line.get('entry')): line for line in own_files.read_lines(path, _Line)}
   return dict(sorted(found.items(), key=lambda item: item[0][0]))
 
 
 def _drop_beyond(path, start):
   """Drops the lines after step `start`, and those that are cut off, from a metrics.jsonl."""
   if os.path.exists(path):
-    kept = [json.dumps(line) + '\n' for line in _lines(path).values() if line['step'] <= start]
-    with open(f'{path}.part', 'w', encoding='utf-8') as f:
-      f.writelines(kept)
-    os.replace(f'{path}.part', path)
+    own_files.write_lines(path, [v for v in _lines(path).values() if v['step'] <= start])
 
 
 def _finite(values):

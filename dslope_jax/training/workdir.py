@@ -2,24 +2,55 @@
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import pathlib
 import sys
+from typing import NotRequired, TypedDict
 
 import jax
 from ml_collections import ConfigDict
 
-from dslope_jax import skeletons
-from dslope_jax.errors import UserError
+from dslope_jax import own_files, skeletons
+from dslope_jax.errors import UserError, quoted
 from dslope_jax.systems.base import Facts
 
 # Fields of every run that may differ between its sessions: they change what is reported, never the
 # parameters; remat only their rounding.
-_FREE = ('log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
+_FREE = ('version', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
 # What the command line decides; all else is as the run was trained.
 _OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers',
                   'data.patience')
+# Sections of which the fields are not the same in every run.
+_OPEN = ('system.', 'optim.', 'init_from.', 'evals.', 'data.loader.', 'data.root')
+_MEND = ('give the workdir of a training run; get the file back from a copy, choose another '
+         '--workdir, or remove the file if the config is the same as before')
+_FORM = 1  # of config.json and facts.json; raised when they change
+
+
+class _System(TypedDict):
+  name: str
+  model: NotRequired[dict]
+
+
+class _Data(TypedDict):
+  name: str
+  loader: dict
+  root: NotRequired[str]
+  prepared: NotRequired[str]
+  bank: NotRequired[dict]
+
+
+class _Config(TypedDict):
+  data: _Data
+  system: _System
+
+
+class _StoredFacts(TypedDict):
+  skeleton: skeletons.Fields | None
+  size: tuple[int, int]
+  frames: int
+  classes: int
+  digest: str
 
 
 def claim(workdir):
@@ -59,7 +90,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
   Raises UserError naming the fields that differ.
   """
   path = pathlib.Path(workdir) / 'config.json'
-  now = json.loads(config.to_json_best_effort())
+  now = {'version': _FORM} | own_files.as_json(config.to_dict())
   if path.exists():
     old, new = dict(_flat(read_config(workdir))), dict(_flat(now))
     matters = _what_matters(path.parent, settled or {})
@@ -74,12 +105,7 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
 
 def read_config(workdir) -> dict:
   """The config of the run in this folder. Raises FileNotFoundError or UserError, one line."""
-  path = os.path.join(workdir, 'config.json')
-  config = _read(path, 'give the workdir of a training run')
-  if not isinstance(config.get('data'), dict) or not isinstance(config.get('system'), dict):
-    raise UserError(f"'{path}' is broken (it has no section 'data' or 'system'); get it back from "
-                    'a copy, or choose another --workdir')
-  return config
+  return own_files.read_json(os.path.join(workdir, 'config.json'), _Config, _MEND, _FORM)
 
 
 def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
@@ -88,13 +114,13 @@ def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
   digest: of all training samples. Raises UserError where annotations changed since.
   """
   path = os.path.join(workdir, 'facts.json')
-  now = json.loads(json.dumps(_fields_of(facts) | {'digest': digest}))
+  now = own_files.as_json({'version': _FORM} | _fields_of(facts) | {'digest': digest})
   if os.path.exists(path):
-    before = _read(path, 'choose another --workdir')
+    before = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
     if before != now and not allow_change and _has_checkpoints(pathlib.Path(workdir)):
       raise UserError(f"the training data are not those that '{workdir}' was trained on (digest "
-                      f'{before.get("digest")}, now {digest}); get the annotations back, choose '
-                      'another --workdir, or pass --allow_config_change to go on with these')
+                      f'{quoted(before["digest"])}, now {digest}); get the annotations back, '
+                      'choose another --workdir, or pass --allow_config_change to go on with these')
   _write(pathlib.Path(path), now)
 
 
@@ -107,13 +133,10 @@ def write_findings(workdir, found):
 def read_facts(workdir) -> Facts:
   """The facts of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'facts.json')
-  fields = _read(path, 'give the workdir of a training run')
-  try:
+  fields = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
+  with own_files.told(path, _MEND):
     skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
-    return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
-  except (KeyError, TypeError, ValueError) as error:
-    raise UserError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
-                    'again') from None
+  return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
 
 
 def settings_to_evaluate(config, folder, given=None):
@@ -124,6 +147,8 @@ def settings_to_evaluate(config, folder, given=None):
   Raises UserError where `given` contradicts the run.
   """
   run = read_config(folder)
+  if run.get('task') == config.task:
+    _check_fields(run, config, os.path.join(folder, 'config.json'))
   for field, value in (given or {}).items():
     if not field.startswith(_OF_EVALUATION):
       trained = _field(run, field)
@@ -167,26 +192,27 @@ def _fields_of(facts):
   return facts._asdict() | {'skeleton': skeleton}
 
 
-def _read(path, mend):
-  try:
-    with open(path, encoding='utf-8') as f:
-      value = json.load(f)
-    if not isinstance(value, dict):
-      raise UserError('it holds no dict')
-    return value
-  except OSError as error:
-    raise FileNotFoundError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
-  except ValueError as error:
-    raise UserError(f"'{path}' is broken ({error}); get it back from a copy, choose another "
-                    '--workdir, or remove the file if the config is the same as before') from None
+def _check_fields(run, config, path):
+  """Raises UserError where a stored config lacks a field that every config of its task has, or has
+  another kind of value there."""
+  stored = dict(_flat(run))
+  for field, value in _flat(own_files.as_json(config.to_dict())):
+    if field.startswith((*_FREE, *_OPEN)):
+      continue
+    if field not in stored:
+      raise UserError(f"'{path}' is broken (it has no {field}); {_MEND}")
+    if _kind(stored[field]) != _kind(value):
+      raise UserError(f"'{path}' is broken ({field} is {quoted(stored[field])}); {_MEND}")
+
+
+def _kind(value):
+  return float if type(value) is int else type(value)
 
 
 def _write(path, value):
-  """Whole or not at all, by process 0."""
+  """By process 0."""
   if jax.process_index() == 0:
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(value, indent=1))
-    part.replace(path)
+    own_files.write_json(path, value)
 
 
 def _has_checkpoints(workdir):

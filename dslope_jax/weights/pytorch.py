@@ -1,6 +1,5 @@
 """Weights of published PyTorch networks in, and ours out again in their layout."""
 import collections
-import json
 import math
 import os
 import re
@@ -11,10 +10,11 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from dslope_jax import models
+from dslope_jax import models, own_files
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import first_line
 from dslope_jax.training import checkpointing
+from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import files as weight_files
 
 _NAMES = {'kernel': 'weight', 'transposed_kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
@@ -225,8 +225,7 @@ def save(folder, name: str, kwargs: dict, variables: dict, prefixed=None, certif
   if certificate:
     texts['certificate.json'] = certificate
   for file, value in texts.items():
-    with open(os.path.join(folder, file), 'w', encoding='utf-8') as f:
-      json.dump(value, f, indent=1)
+    own_files.write_json(os.path.join(folder, file), value)
 
 
 def export(workdir, network: str, step=None):
@@ -236,10 +235,8 @@ def export(workdir, network: str, step=None):
     raise UserError(f"'{workdir}' has the networks {sorted(shapes['params'])}, not '{network}'")
   wanted = {kind: {network: tree.get(network, {})} for kind, tree in shapes.items()}
   weights, _ = checkpointing.restore_weights(workdir, wanted, step, ema=has_ema)
-  with open(os.path.join(workdir, 'config.json'), encoding='utf-8') as f:
-    arguments = json.load(f)['system']['model']
-  arguments = models.of_network(arguments, network)
+  arguments = models.of_network(workdirs.read_config(workdir)['system'].get('model', {}), network)
   head = shapes['params'][network]['final_layer']['kernel'].shape[-1]
-  name = arguments.pop('name')
+  name = arguments.pop('name', '')
   return name, arguments | {'num_keypoints': head}, {
     kind: jax.device_get(tree[network]) for kind, tree in weights.items()}

@@ -1,8 +1,8 @@
 """The patch bank: body parts, people, things and textures with soft edges, to hide joints with.
 
 A bank is a folder: `pixels.bin` (all RGBA bytes in a row, mapped into memory once and shared by all
-data workers), `index.npz` (a row for each patch) and `contact_sheet.jpg`. `tools/cut_bank.py` makes
-one out of any annotated sets.
+data workers), `index.npz` (a row for each patch, with its checksum) and `contact_sheet.jpg`.
+`tools/cut_bank.py` makes one out of any annotated sets.
 """
 import functools
 import hashlib
@@ -10,44 +10,60 @@ import os
 import pathlib
 import shutil
 import tempfile
-import zipfile
+import zlib
 
 import cv2
 import numpy as np
 import tqdm
 
+from dslope_jax import own_files
 from dslope_jax.errors import UserError
+from dslope_jax.files import check_file
+from dslope_jax.own_files import Column
 from input_pipeline.occlusion.contact_sheet import contact_sheet
 from input_pipeline.occlusion.cutting import Patch, cut_person, cut_texture
 from input_pipeline.sources.source import Source
 
 PARTS = ('head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg', 'arm', 'leg',
          'hand', 'foot', 'limb', 'upper_body', 'person', 'object', 'texture')
-_FORMAT = 2  # of the folder; raised when its files change
-_COLUMNS = ('part', 'height', 'width', 'offset', 'bone', 'stature', 'shrink', 'exact', 'origin',
-            'annotation_id')
+_FORM = 3  # of the folder; raised when its files change
+_COLUMNS = {
+  'part': Column('U', values=lambda part: np.isin(part, PARTS)),
+  'height': Column('iu', values=lambda height: height > 0),
+  'width': Column('iu', values=lambda width: width > 0),
+  'offset': Column('iu'), 'bone': Column('f', ('N', 2, 2), finite=False),
+  'stature': Column('f', values=lambda stature: stature >= 0),
+  'shrink': Column('iu', values=lambda shrink: shrink > 0), 'exact': Column('b'),
+  'origin': Column('U'), 'annotation_id': Column('iu'), 'crc32': Column('u')}
 
 
 class PatchBank:
   """Reads a bank folder; pickles as its path, so every data worker maps the same file.
 
   Columns, one row a patch: part, height, width, offset (into the pixels), bone (N,2,2), stature,
-  shrink, exact (see `cutting.Patch`), origin (name and split of the source) and annotation_id.
+  shrink, exact (see `cutting.Patch`), origin (name and split of the source), annotation_id and
+  crc32 of the pixels.
   digest: of all that decides where opaque pixels are. Colours are left out, since libraries
   decode pictures with differences in the last bit.
+
+  Raises FileNotFoundError, OSError or UserError, one line, for a folder that is no bank.
   """
 
   def __init__(self, folder):
     self.folder = str(folder)
-    index = np.load(os.path.join(self.folder, 'index.npz'), allow_pickle=False)
-    if int(index['format']) != _FORMAT:
-      raise UserError(f'its format is {index["format"]}, this version reads {_FORMAT}')
+    mend = f"'{self.folder}' is not a patch bank that can be read; remove it to have it cut anew"
+    path = os.path.join(self.folder, 'index.npz')
+    index = own_files.read_npz(path, _COLUMNS | {'digest': Column('U', ())}, mend, _FORM)
     for name in _COLUMNS:
       setattr(self, name, index[name])
     self.digest = str(index['digest'])
-    self._pixels = np.asarray(np.memmap(os.path.join(self.folder, 'pixels.bin'), np.uint8, 'r'))
-    if len(self._pixels) != self.offset[-1] + self.height[-1] * self.width[-1] * 4:
-      raise UserError('pixels.bin is not as long as index.npz says')
+    ends = np.cumsum(self.height.astype(np.int64) * self.width * 4)
+    pixels = os.path.join(self.folder, 'pixels.bin')
+    size = check_file(pixels)
+    if not len(self) or size != ends[-1] or (self.offset[1:] != ends[:-1]).any() or self.offset[0]:
+      raise UserError(f"'{pixels}' has {size} bytes, not as many as index.npz says; {mend}")
+    self._pixels = np.asarray(np.memmap(pixels, np.uint8, 'r'))
+    self._checked = np.zeros(len(self), bool)
 
   def __reduce__(self):
     return PatchBank, (self.folder,)
@@ -56,10 +72,19 @@ class PatchBank:
     return len(self.part)
 
   def patch(self, i) -> np.ndarray:
-    """(h,w,4) uint8 RGBA, colours weighted by opacity; a read-only view of the file."""
+    """(h,w,4) uint8 RGBA, colours weighted by opacity; a read-only view of the file.
+
+    Its checksum is looked at the first time. Raises UserError where it is not as it was cut.
+    """
     start = self.offset[i]
     end = start + self.height[i] * self.width[i] * 4
-    return self._pixels[start:end].reshape(self.height[i], self.width[i], 4)
+    pixels = self._pixels[start:end]
+    if not self._checked[i]:
+      if zlib.crc32(pixels) != self.crc32[i]:
+        raise UserError(f"patch {i} in '{self.folder}/pixels.bin' is not as it was written; remove "
+                        f"'{self.folder}' to have it cut anew")
+      self._checked[i] = True
+    return pixels.reshape(self.height[i], self.width[i], 4)
 
   @functools.cache  # noqa: B019 - banks live as long as the process
   def of_part(self, *parts: str) -> np.ndarray:
@@ -76,16 +101,12 @@ class PatchBank:
 def load_or_build(folder, source: Source, *, num_people: int, seed: int) -> PatchBank:
   """The bank in `folder`, cut from `source` first where the folder does not exist.
 
-  Raises UserError for a folder that is no bank, or people of whom nothing can be cut.
+  Raises as `PatchBank` and, where nothing can be cut of the people, UserError.
   """
   folder = pathlib.Path(folder)
   if not folder.exists():
     build(folder, [source], num_people=num_people, seed=seed)
-  try:
-    return PatchBank(folder)
-  except (EOFError, KeyError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
-    raise UserError(f"'{folder}' is not a patch bank ({error}); remove it to have it cut "
-                    'anew') from None
+  return PatchBank(folder)
 
 
 def build(folder, sources, *, num_people: int, seed: int, progress=False):
@@ -148,7 +169,8 @@ def _write(folder, sources, cut_outs):
   with open(os.path.join(folder, 'pixels.bin'), 'wb') as f:
     for origin, number, p in cut_outs:
       h, w = p.pixels.shape[:2]
-      rows.append((p.part, h, w, offset, p.bone, p.stature, p.shrink, p.exact, origin, number))
+      rows.append((p.part, h, w, offset, p.bone, p.stature, p.shrink, p.exact, origin, number,
+                   zlib.crc32(p.pixels.tobytes())))
       # Rounded, so that the last bit of a computed place does not count.
       place = np.round(np.nan_to_num(np.append(p.bone, p.stature), nan=-1e6) * 16).astype(np.int64)
       digest.update(f'{p.part} {h} {w} {p.shrink} {number} {place.tolist()} {origin}'.encode())
@@ -158,8 +180,9 @@ def _write(folder, sources, cut_outs):
   _check_content({row[0] for row in rows}, sources)
   columns = {name: np.array(values)
              for name, values in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
-  np.savez(os.path.join(folder, 'index.npz'), format=_FORMAT, digest=digest.hexdigest()[:12],
-           **columns)
+  columns['crc32'] = columns['crc32'].astype(np.uint32)
+  own_files.write_npz(os.path.join(folder, 'index.npz'), columns | {
+    'digest': np.array(digest.hexdigest()[:12])}, _COLUMNS, _FORM)
   _write_sheet(folder, columns)
 
 

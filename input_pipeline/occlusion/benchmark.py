@@ -16,26 +16,25 @@ files (`eval.py --predictions`), which take `covered` from the annotations.
 import collections
 import functools
 import hashlib
-import json
 import os
 import zlib
+from typing import Required, TypedDict
 
 import cv2
 import numpy as np
 import tqdm
 
-from dslope_jax.errors import UserError, quoted
-from dslope_jax.files import leads_out
+from dslope_jax import own_files
+from dslope_jax.errors import UserError
 from input_pipeline import pairs, stream
 from input_pipeline.occlusion import recipes
 from input_pipeline.occlusion.pasting import paste
 from input_pipeline.pairs import PairMaker
-from input_pipeline.sources.coco import read_json
-from input_pipeline.sources.masks import parsed
 from input_pipeline.sources.pictures import read_file, read_picture
 from input_pipeline.sources.source import Source
 
 FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}
+_FORM = 1  # of MANIFEST.json; raised when it changes
 _PICTURE = np.array([[1.0, 0, 0], [0, 1, 0]])  # the picture itself as a crop
 
 
@@ -62,10 +61,10 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
                            'writing pairs', len(source)))
   files = {'clean': _clean_json(source, records), 'occluded': _occluded_json(source, records)}
   for name, content in files.items():
-    _write_json(os.path.join(out, 'annotations', f'{name}.json'), content)
+    own_files.write_json(_annotations(out, name), content)
   manifest = _manifest(source, bank, recipe, size, records, picture_format)
   manifest['annotations_crc32'] = _annotation_sums(out)
-  _write_json(os.path.join(out, 'MANIFEST.json'), manifest)
+  own_files.write_json(os.path.join(out, 'MANIFEST.json'), manifest)
   return manifest
 
 
@@ -147,6 +146,7 @@ def _manifest(source, bank, recipe, size, records, picture_format):
   share = flags.sum(1) / np.maximum(labelled.sum(1), 1)
   by_joint = flags.sum(0) / np.maximum(labelled.sum(0), 1)
   manifest = {
+    'version': _FORM,
     'name': f'C-{source.name}', 'split': source.split, 'benchmark': pairs.BENCHMARK,
     'recipe': recipe, 'bank': bank.digest if bank else 'none', 'source': source.digest,
     'crop': list(size), 'pairs': len(records), 'pictures': len(np.unique(source.image_id)),
@@ -179,36 +179,67 @@ def _hash(manifest, lines):
   return hashlib.sha256('\n'.join(head + sorted(lines)).encode()).hexdigest()
 
 
+class _Picture(TypedDict):
+  id: int
+  file_name: str
+  width: int
+  height: int
+  crc32: int
+
+
+class _Clean(TypedDict):
+  images: list[_Picture]
+  annotations: list[dict]
+  categories: list[dict]
+
+
+class _OccludedPicture(_Picture):
+  clean_image_id: int
+
+
+class _Pair(TypedDict, total=False):
+  id: Required[int]
+  image_id: Required[int]
+  covered: list[int]
+  placements: list[list[float]]
+
+
+class _Occluded(TypedDict):
+  images: list[_OccludedPicture]
+  annotations: list[_Pair]
+  categories: list[dict]
+
+
+class _Manifest(TypedDict):
+  benchmark: str
+  recipe: str
+  bank: str
+  source: str
+  pairs: int
+  hash: str
+  annotations_crc32: dict[str, int]
+
+
 def verify(folder):
   """Checks every picture of a benchmark folder and the hash of its draws; returns the manifest.
 
   No file outside of the folder is opened. Raises OSError or UserError naming what differs.
   """
-  try:
-    return _verify(folder)
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    if isinstance(error, UserError):
-      raise
-    raise UserError(f'{folder}: MANIFEST.json or a file of annotations is not as an export writes '
-                    f'it ({error!r}); export it again') from None
-
-
-def _verify(folder):
   path = os.path.join(folder, 'MANIFEST.json')
   if not os.path.isfile(path):
     raise FileNotFoundError(f"'{folder}' holds no MANIFEST.json: it is no benchmark, or its export "
                             'was interrupted; run the export again')
-  with open(path, encoding='utf-8') as f:
-    manifest = json.load(f)
-  keys = ('images', 'annotations', 'categories')
-  files = {kind: read_json(os.path.join(folder, 'annotations', f'{kind}.json'), keys)
-           for kind in ('clean', 'occluded')}
+  mend = 'it is not as an export writes it: export the benchmark again'
+  files = {kind: own_files.read_json(_annotations(folder, kind), form, mend)
+           for kind, form in (('clean', _Clean), ('occluded', _Occluded))}
   for kind, content in files.items():
     for entry in tqdm.tqdm(content['images'], f'checking {kind} pictures'):
       _verify_picture(os.path.join(folder, kind), entry)
+  manifest = own_files.read_json(path, _Manifest, mend, _FORM)
   people = [a for a in files['occluded']['annotations'] if 'covered' in a]
   image_of = {e['id']: e['clean_image_id'] for e in files['occluded']['images']}
-  lines = [_line(a['id'], image_of[a['image_id']], a['covered'], a['placements']) for a in people]
+  lines = [_line(a['id'], image_of.get(a['image_id']), a['covered'], a.get('placements', ()))
+           for a in people]
   if len(people) != manifest['pairs'] or _hash(manifest, lines) != manifest['hash']:
     raise UserError(f"{folder}: occluded.json does not have the hash of MANIFEST.json; it was "
                     'changed, or files of two exports are mixed; export it again')
@@ -219,25 +250,16 @@ def _verify(folder):
 
 def _annotation_sums(folder):
   """{kind: checksum of its annotation file}."""
-  sums = {}
-  for kind in ('clean', 'occluded'):
-    with open(os.path.join(folder, 'annotations', f'{kind}.json'), 'rb') as f:
-      sums[kind] = zlib.crc32(f.read())
-  return sums
+  return {kind: own_files.crc32_of(_annotations(folder, kind)) for kind in ('clean', 'occluded')}
+
+
+def _annotations(folder, kind):
+  return os.path.join(folder, 'annotations', f'{kind}.json')
 
 
 def _verify_picture(folder, entry):
-  if leads_out(entry['file_name']):
-    raise UserError(f"{folder}: file_name {quoted(entry['file_name'])} leads out of the folder; "
-                    'export the benchmark again')
-  path = os.path.join(folder, entry['file_name'])
+  path = own_files.inside(folder, entry['file_name'])
   if zlib.crc32(read_file(path)) != entry['crc32']:
     raise UserError(f"picture '{path}' is not the one that was exported: it was changed or is "
                     'broken; export the benchmark again')
   read_picture(path, (entry['width'], entry['height']))
-
-
-def _write_json(path, value):
-  with open(path + '.part', 'w', encoding='utf-8') as f:
-    json.dump(value, f, default=parsed)
-  os.replace(path + '.part', path)

@@ -6,14 +6,15 @@ TensorFlow Datasets shuffle, and above 1000 MiB they need TensorFlow for it.
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import re
 import shutil
+import zlib
 
 import numpy as np
 import tqdm
 
+from dslope_jax import own_files
 from dslope_jax.errors import UserError
 from input_pipeline import stream
 from input_pipeline.prepared import area, reading
@@ -43,8 +44,8 @@ def write(source: Source, out, settings: area.Settings, *, num_workers=0, **aske
     _check_same(reading.read_meta(out, source.split), about, folder)
   else:
     with _appearing(folder) as unfinished:
-      frames = _write_records(source, unfinished, settings, about, num_workers)
-      _write_columns(source, frames, unfinished)
+      records = _write_records(source, unfinished, settings, about, num_workers)
+      _write_columns(source, records, unfinished)
   files = [os.path.join(folder, name) for name in os.listdir(folder)]
   size = sum(map(os.path.getsize, files))
   return (f"{len(source)} people in '{folder}', {size / 2**20:.0f} MiB, "
@@ -53,10 +54,10 @@ def write(source: Source, out, settings: area.Settings, *, num_workers=0, **aske
 
 def _about(source, settings, asked) -> dict:
   """What is stored as metadata, as JSON has it."""
-  return json.loads(json.dumps(asked | settings._asdict() | {
+  return own_files.as_json(asked | settings._asdict() | {
     'augmentation': settings.augmentation._asdict(), 'source': source.name,
     'people': len(source), 'digest': source.digest, 'skeleton': dataclasses.asdict(source.skeleton),
-    'ground_truth': source.ground_truth is not None}))
+    'ground_truth': source.ground_truth is not None})
 
 
 def _check_same(there, about, folder):
@@ -84,7 +85,7 @@ def _appearing(folder):
 
 
 def _write_records(source, folder, settings, about, num_workers):
-  """Writes the records and the metadata; returns `Source.frames`."""
+  """Writes the records and the metadata; returns the columns `frames` and `crc32`."""
   import tensorflow_datasets as tfds
   info = tfds.core.DatasetInfo(
     builder=tfds.core.DatasetIdentity(name='person_crops', version=reading.VERSION,
@@ -94,20 +95,21 @@ def _write_records(source, folder, settings, about, num_workers):
   writer = tfds.core.SequentialWriter(info, _IN_A_FILE, file_format='array_record')
   writer.initialize_splits([source.split])
   records = stream.in_order(len(source), functools.partial(_record, source, settings), num_workers)
-  frames = []
+  frames, sums = [], []
   try:
-    writer.add_examples({source.split: _examples(records, frames, len(source))})
+    writer.add_examples({source.split: _examples(records, frames, sums, len(source))})
     writer.close_all()
   except RuntimeError as error:  # of array_record: a full disk
     raise OSError(f"cannot write to '{folder}' ({error})") from None
-  return np.array(frames, np.int32)
+  return {'frames': np.array(frames, np.int32), 'crc32': np.array(sums, np.uint32)}
 
 
-def _examples(records, frames, count):
+def _examples(records, frames, sums, count):
   for data, frame, problem in tqdm.tqdm(records, 'preparing crops', count):
     if problem:
       raise OSError(f'{problem}; mend the picture or its annotation, then prepare again')
     frames.append(frame)
+    sums.append(zlib.crc32(data))
     yield {'image': data}
 
 
@@ -122,17 +124,19 @@ def _record(source, settings, row):
   return data, (part.x, part.y, part.shrink, image.shape[1]), ''
 
 
-def _write_columns(source, frames, folder):
+def _write_columns(source, records, folder):
   """Writes what is known of the people, for reading all of it at once."""
   names = source.file.tolist()
   if source.folder:
     names = [os.path.relpath(name, source.folder) for name in names]
-  columns = source.columns() | {'frames': frames}
+  columns = source.columns() | records | {
+    'names': np.array(names), 'json_crc32': np.uint32(reading.json_sum(folder))}
   del columns['file']  # which savez calls its own
-  np.savez(os.path.join(folder, 'columns.npz'), names=np.array(names), **columns)
   if source.ground_truth is not None:
     # No metric of poses reads outlines, and they are most of a file.
     people = [{k: v for k, v in a.items() if k != 'segmentation' and not k.startswith('dp_')}
               for a in source.ground_truth['annotations']]
-    with open(os.path.join(folder, 'ground_truth.json'), 'w', encoding='utf-8') as f:
-      json.dump(source.ground_truth | {'annotations': people}, f)
+    truth = os.path.join(folder, 'ground_truth.json')
+    own_files.write_json(truth, source.ground_truth | {'annotations': people})
+    columns['ground_truth_crc32'] = np.uint32(own_files.crc32_of(truth))
+  own_files.write_npz(os.path.join(folder, 'columns.npz'), columns, reading.COLUMNS, reading.FORM)

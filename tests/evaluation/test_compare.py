@@ -176,8 +176,8 @@ def test_direction(metric, less):
 
 
 @pytest.mark.parametrize('message, content', [
-  ('is not json', '{"stamp": '), ('has no stamp', '[]'), ('has no stamp', '{"stamp": {}}'),
-  ('has no stamp', '{"stamp": {}, "results": {"a/clean": 1}}')])
+  ('is broken', '{"stamp": '), ('got `array`', '[]'), ('field `results`', '{"stamp": {}}'),
+  ('Expected `object`, got `int`', '{"stamp": {}, "results": {"a/clean": 1}}')])
 def test_bad_files(tmp_path, message, content):
   (tmp_path / 'results.json').write_text(content)
   with pytest.raises(ValueError, match=message):

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dslope_jax import own_files
 from dslope_jax.evaluation import charts, report
 from tests.refusals import fails
 
@@ -61,7 +62,7 @@ def files():
 
 def written(folder, contents, cases=()):
   for name, content in contents.items():
-    (folder / f'{name}.json').write_text(json.dumps(content))
+    own_files.write_json(folder / f'{name}.json', content)
   with open(report.write(str(folder), cases), encoding='utf-8') as f:
     return f.read()
 
@@ -147,7 +148,7 @@ def test_missing_parts_are_left_out(tmp_path):
   assert Page(written(tmp_path / 'alone', {'results': contents['results']})).ids == ['results']
   fails(lambda: report.write(str(tmp_path)), 'results.json', str(tmp_path), kind=OSError)
   (tmp_path / 'alone/stress.json').write_text('{')
-  fails(lambda: report.write(str(tmp_path / 'alone')), 'stress.json', 'no json')
+  fails(lambda: report.write(str(tmp_path / 'alone')), 'stress.json', 'is broken')
 
 
 def test_a_file_of_another_evaluation_is_left_out_and_named(tmp_path):

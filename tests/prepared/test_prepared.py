@@ -341,8 +341,9 @@ def test_another_source_or_other_settings_are_refused(root, tmp_path):
   crops = reading.load('train', root=root)
   fails(lambda: write(crops, settings=SETTINGS), 'prepare the originals')
   (tmp_path / 'train').mkdir()
-  fails(lambda: writing.write(world(), tmp_path, SETTINGS), 'train', 'into another folder')
-  fails(lambda: reading.load('train', root=tmp_path), 'train', 'into another folder')
+  for action in (lambda: writing.write(world(), tmp_path, SETTINGS),
+                 lambda: reading.load('train', root=tmp_path)):
+    fails(action, 'train', 'into another folder', kind=FileNotFoundError)
   fails(lambda: reading.load('val', root=tmp_path), '--split val', kind=FileNotFoundError)
   fails(lambda: reading.load('train', root=root, aspect=1.0), '48x64', 'prepare anew')
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from dslope_jax import own_files
 from dslope_jax.evaluation import charts
 from dslope_jax.training import metric_writer
 from dslope_jax.training.metric_writer import MetricWriter, learning_curve
@@ -93,7 +94,7 @@ def test_a_disk_that_takes_nothing_stops_no_run(tmp_path, monkeypatch, capsys):
   def full(*args, **kwargs):
     raise OSError(28, 'No space left on device')
   writer = run(tmp_path, 0, 2)
-  monkeypatch.setattr(metric_writer, 'open', full, raising=False)
+  monkeypatch.setattr(own_files, 'open', full, raising=False)
   monkeypatch.setattr(writer._board, 'write_event', full)
   monkeypatch.setattr(metric_writer, 'learning_curve', full)
   for step in (3, 4):
