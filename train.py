@@ -7,6 +7,10 @@ first and end it with exit code 75. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
 facts.json, findings.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin(terminated=commands.STOPPED)
+
 import contextlib
 import os
 import sys
@@ -20,8 +24,6 @@ from ml_collections import config_flags
 
 from dslope_jax import models, tasks
 from dslope_jax.cli import (
-  STOPPED,
-  StopSignal,
   checked,
   default_workdir,
   define_process_flags,
@@ -29,6 +31,7 @@ from dslope_jax.cli import (
   say,
   start,
 )
+from dslope_jax.commands import STOPPED, Stopped, StopSignal, saved
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.evaluation.rounds import Rounds
@@ -37,6 +40,7 @@ from dslope_jax.training import (
   checkpointing,
   init_from,
   optimizers,
+  processes,
   profiling,
   sharding,
   train_state,
@@ -104,15 +108,17 @@ def _train(run, profile):
   with contextlib.ExitStack() as closing:  # each of them closes whatever the others do
     for part in (checkpoints, writer, stream, trace):
       closing.callback(part.close)
-    with StopSignal() as stopped:
+    with StopSignal(several=jax.process_count() > 1) as stopped:
       rounds = Rounds(run.engines, run.folder, run.total, run.due, writer, say, stopped)
       results = rounds.owed(state)
       leave = results is None
       for step in trace.steps(range(first + 1, run.total + 1) if not leave else ()):
         with waits.of('data'):
-          batch = sharding.to_global(_next(stream, state, writer, checkpoints), run.mesh)
+          batch = sharding.to_global(_next(stream, state, writer, checkpoints, stopped), run.mesh)
         if step_fn is None:
-          step_fn = _compile(run, state, batch)
+          with stopped.at_once('stopped by a signal before the first step; ' + (
+              f'step {first} is the newest checkpoint' if first else 'nothing is to be saved')):
+            step_fn = _compile(run, state, batch)
           writer.start()
         state, terms = waits.run(step_fn, state, batch)
         writer.step(step, terms)
@@ -125,14 +131,14 @@ def _train(run, profile):
           checkpoints.save(state, step)  # before the evaluation, which may fail
           writer.resume_clock()
         if evaluate and not leave:
+          checkpoints.wait()  # a signal leaves the evaluation at once
           results = rounds.run(state, step)
           leave = results is None
         if leave:
           break
       if leave:
         checkpoints.wait()
-        say(f'stopped by a signal; step {int(state.step)} is saved, the same command resumes from '
-            'there')
+        say(saved(int(state.step)))
         return state, None
   if results:
     files = [*rounds.look_at(run.total), os.path.join(run.folder, 'learning_curve.png'),
@@ -174,11 +180,13 @@ def _compile(run, state, batch):
   return compiled
 
 
-def _next(stream, state, writer, checkpoints):
-  """The next batch; where there is none, the state is saved before the reason is told."""
+def _next(stream, state, writer, checkpoints, stopped):
+  """The next batch; where there is none, or a signal comes first, the state is saved before the
+  reason is told."""
   try:
-    return next(stream)
-  except Exception:
+    with stopped.at_once('stopped by a signal; the same command resumes from there'):
+      return next(stream)
+  except (Exception, Stopped):
     step = int(state.step)
     if jax.process_count() == 1 and step and step not in checkpoints.steps():
       writer.flush()
@@ -191,7 +199,7 @@ def _next(stream, state, writer, checkpoints):
 def main(_):
   flag = flags.FLAGS
   with checked():
-    sharding.start(flag.coordinator, flag.processes, flag.process)
+    processes.join(flag.coordinator, flag.processes, flag.process)
     _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,
                        flag.profile)
   if results is None:
