@@ -11,6 +11,7 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
+from dslope_jax import commands
 from dslope_jax.errors import UserError, one_line
 from dslope_jax.files import local_path
 from dslope_jax.training import processes
@@ -79,6 +80,7 @@ def start(main):
   # Data workers would run the script again for its imports, of which they need none.
   script = sys.modules['__main__']
   script.__file__ = script.__spec__ = None
+  commands.imported()
   app.run(main, flags_parser=_parse)
 
 

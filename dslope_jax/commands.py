@@ -1,6 +1,6 @@
 """How every command begins, and how SIGTERM and Ctrl-C end it: in one line.
 
-A script calls `begin` before it imports what takes seconds.
+A script calls `begin` before it imports what takes seconds, and `imported` after it.
 """
 import contextlib
 import os
@@ -35,22 +35,38 @@ def begin(terminated: int = _TERMINATED):
   terminated: exit code after SIGTERM.
   """
   guard_output()
-  sys.excepthook = _last_words
+  sys.excepthook, sys.unraisablehook = _last_words, _not_lost
   # JAX tells what goes wrong by exceptions; its C++ code prints pages about the same, too.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  signals = _AtOnce(terminated)
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, signals.on_signal)
+  policy = _AtOnce(terminated)
+  for number in (signal.SIGTERM, signal.SIGINT):  # an exception could be lost in an import
+    signal.signal(number, lambda number, frame: _end(policy.verdict(number)))
   reader, writer = os.pipe()
   os.set_blocking(writer, False)
   signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
   threading.Thread(target=_listen, args=(reader,), name='signals', daemon=True).start()
+  _begun.append(policy)
+
+
+def imported():
+  """From here on a signal raises Stopped, so that what is half done is cleaned up."""
+  for policy in _begun:
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, policy.on_signal)
 
 
 def _last_words(kind, error, trace):
   if issubclass(kind, KeyboardInterrupt):
     _end(error if isinstance(error, Stopped) else Stopped('interrupted', _INTERRUPTED))
   sys.__excepthook__(kind, error, trace)
+
+
+def _not_lost(found):
+  """A signal that came while Python could not raise, as in a callback."""
+  if not isinstance(found.exc_value, Stopped):
+    sys.__unraisablehook__(found)
+  elif not isinstance(getattr(signal.getsignal(signal.SIGINT), '__self__', None), StopSignal):
+    _end(found.exc_value)
 
 
 def _end(stopped):
@@ -62,6 +78,7 @@ def _end(stopped):
   os._exit(stopped.code)
 
 
+_begun = []  # what signals do outside of `StopSignal`; empty in a process that is no command
 _heard = threading.Event()  # the last signal, by the handler in the main thread
 
 

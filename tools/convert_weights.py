@@ -73,4 +73,5 @@ def _setting(text):
 
 
 if __name__ == '__main__':
+  commands.imported()
   main()

@@ -62,4 +62,5 @@ def main():
 
 
 if __name__ == '__main__':
+  commands.imported()
   main()
