@@ -149,17 +149,17 @@ def _train(run, profile):
 
 def _first_state(run, checkpoints):
   """The state to start from: the newest checkpoint, else fresh weights and those of init_from."""
-  config, steps = run.config, checkpoints.steps()
-  for spec in config.init_from.values() if not steps else ():
+  config, resumes = run.config, sharding.agreed(bool(checkpoints.steps()))
+  for spec in config.init_from.values() if not resumes else ():
     if spec:  # a wrong one is told before networks are made
       init_from.check(spec)
   state = train_state.create(run.task.system, run.optimizer, seed=config.seed,
                              example=run.task.example, ema=config.ema_decay > 0)
-  if not steps:
+  if not resumes:
     state = init_from.apply(state, config.init_from.to_dict(), run.task.system.networks,
                             run.task.facts.size, config.fresh_head, say)
   state = sharding.replicate(state, run.mesh)
-  if steps:
+  if resumes:
     restored = checkpoints.restore(state)
     say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
     return restored

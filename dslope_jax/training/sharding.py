@@ -99,11 +99,18 @@ def wait_for_all():
                                     processes=set(range(jax.process_count())))
 
 
-def agreed(value: bool) -> bool:
-  """What process 0 says, on every process."""
+def agreed(value):
+  """What process 0 says, a bool or a small int, on every process."""
   if jax.process_count() == 1:
     return value
-  return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+  return type(value)(multihost_utils.broadcast_one_to_all(np.asarray(value, np.int32)))
+
+
+def any_of(value: bool) -> bool:
+  """Whether any process says so, on every process."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.asarray(value)).any())
 
 
 def to_host(tree):
