@@ -26,6 +26,7 @@ from dslope_jax.training.train_state import TrainState
 # Orbax warns of every choice it makes itself, and its threads print what they raise; it is raised
 # here, too.
 absl_logging.set_verbosity(absl_logging.FATAL)
+_ELSEWHERE = 'another process cannot read it'
 
 
 class Checkpoints:
@@ -73,7 +74,7 @@ class Checkpoints:
     while (step := sharding.agreed(max(set(steps) - failed.keys(), default=-1))) >= 0:
       restored, reason = _attempt(read, step)
       if sharding.any_of(reason is not None):
-        reason = reason or 'another process cannot read it'
+        reason = reason or _ELSEWHERE
       else:
         if failed:
           self._put_aside(failed, step)
@@ -275,19 +276,20 @@ def _read(workdir, step, read):
     with _read_only(folder, ocp.PyTreeCheckpointHandler()) as manager:
       return read(manager, tried)
 
-  while tried is not None:
+  while (tried := sharding.agreed(tried)) >= 0:
     found, reason = _attempt(attempt)
-    if reason is None:
+    if not sharding.any_of(reason is not None):
       for other, why in failed.items():
         if (folder / str(other)).exists():
           _tell(f"checkpoint {other} in '{workdir}' cannot be read ({why}); checkpoint {tried} is "
                 'used')
       return found, tried
+    reason = reason or _ELSEWHERE
     if step is not None:
       raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
                       'step, or none for the newest that can be read')
     failed[tried] = reason
-    tried = max(set(_steps(folder)) - failed.keys(), default=None)
+    tried = max(set(_steps(folder)) - failed.keys(), default=-1)
   raise UserError(f"none of the checkpoints {sorted(failed)} in '{workdir}' can be read "
                   f'({max(failed)}: {failed[max(failed)]}); get them back from a copy')
 
