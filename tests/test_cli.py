@@ -14,6 +14,7 @@ import pytest
 
 import train as train_script
 from dslope_jax import cli
+from dslope_jax.commands import StopSignal
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.evaluation.rounds import Rounds
@@ -134,7 +135,7 @@ def test_the_state_is_saved_where_data_end():
   writer, ends = SimpleNamespace(flush=lambda: None), lambda: iter(())
   for step in (0, 2, 5):  # nothing trained; saved before; not yet
     with pytest.raises(StopIteration):
-      train_script._next(ends(), SimpleNamespace(step=step), writer, checkpoints)
+      train_script._next(ends(), SimpleNamespace(step=step), writer, checkpoints, StopSignal())
   assert saved == [5]
 
 
