@@ -36,8 +36,9 @@ def begin(terminated: int = _TERMINATED):
   """
   guard_output()
   sys.excepthook, sys.unraisablehook = _last_words, _not_lost
-  # JAX tells what goes wrong by exceptions; its C++ code prints pages about the same, too.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  if not os.environ.get('DSLOPE_TRACEBACK'):
+    # JAX tells what goes wrong by exceptions; its C++ code prints pages about the same, too.
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
   policy = _AtOnce(terminated)
   for number in (signal.SIGTERM, signal.SIGINT):  # an exception could be lost in an import
     signal.signal(number, lambda number, frame: _end(policy.verdict(number)))

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import re
+import socket
 import sys
 import threading
 
@@ -32,6 +33,8 @@ def join(coordinator: str = '', processes: int = 0, process: int = 0, trains: bo
     raise UserError(f"--coordinator '{coordinator}' is not HOST:PORT")
   if coordinator and not 0 <= process < processes:
     raise UserError(f'--process {process} of --processes {processes}: processes count from 0')
+  if coordinator and process == 0:
+    _check_port(int(coordinator.rpartition(':')[2]))
   jax.config.update('jax_enable_preemption_service', trains)
   _watch_others()
   where = coordinator or 'the address that JAX detected'
@@ -44,9 +47,6 @@ def join(coordinator: str = '', processes: int = 0, process: int = 0, trains: bo
     jax.distributed.initialize(*given, initialization_timeout=JOINING,
                                heartbeat_timeout_seconds=SILENCE)
   except (RuntimeError, ValueError) as error:
-    if 'RPC server' in str(error):
-      raise UserError(f'process 0 cannot listen at {where}: the port is in use; choose another '
-                      'for --coordinator') from None
     if isinstance(error, ValueError):
       raise UserError(f'the processes of the run cannot be joined ({error}); give --coordinator, '
                       '--processes and --process') from None
@@ -55,6 +55,18 @@ def join(coordinator: str = '', processes: int = 0, process: int = 0, trains: bo
                     'HOST is that of process 0 and reached from all') from None
   finally:
     slow.cancel()
+
+
+def _check_port(port):
+  """JAX may crash where it cannot listen."""
+  both = socket.has_dualstack_ipv6()
+  try:
+    socket.create_server(('', port), family=socket.AF_INET6 if both else socket.AF_INET,
+                         dualstack_ipv6=both).close()
+  except (OSError, OverflowError) as error:
+    raise UserError(f'process 0 cannot listen at port {port} '
+                    f'({getattr(error, "strerror", None) or error}); choose another for '
+                    '--coordinator') from None
 
 
 def _on_cluster():
