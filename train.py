@@ -12,6 +12,7 @@ if __name__ == '__main__':
   commands.begin(terminated=commands.STOPPED)
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -108,6 +109,7 @@ def _train(run, profile):
   with contextlib.ExitStack() as closing:  # each of them closes whatever the others do
     for part in (checkpoints, writer, stream, trace):
       closing.callback(part.close)
+    closing.push(functools.partial(_leave_open, closing))
     with StopSignal(several=jax.process_count() > 1) as stopped:
       rounds = Rounds(run.engines, run.folder, run.total, run.due, writer, say, stopped)
       results = rounds.owed(state)
@@ -145,6 +147,12 @@ def _train(run, profile):
              *run.task.look_at]
     say('look at\n' + '\n'.join(filter(os.path.exists, files)))
   return state, results
+
+
+def _leave_open(closing, kind, *_):
+  """After an error on one of several processes nothing is closed: that may wait for the others."""
+  if kind and jax.process_count() > 1:
+    closing.pop_all()
 
 
 def _first_state(run, checkpoints):

@@ -75,7 +75,8 @@ def test_a_checkpoint_that_one_process_cannot_read_and_the_end_of_that_process(t
     assert 'weights 2\n' in text and 'restored 2 2.0\n' in text, (out, told, other)
   assert 'checkpoint 3 cannot be read and is put aside' in out
   assert [p.returncode for p in both] == [1, -9]
-  assert told == f'error: {processes.ENDED}\n'
+  line, *hint = told.splitlines()
+  assert line == f'error: {processes.ENDED}' and len(hint) < 2
 
 
 def test_processes_that_do_not_meet_end_in_one_line(port):
