@@ -52,6 +52,15 @@ def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   assert not rest
 
 
+def test_no_such_device_is_one_line(capsys):
+  def ask():
+    raise RuntimeError("Unable to initialize backend 'rocm': Backend 'rocm' is not in the list of "
+                       "known backends: ['cpu']. (set JAX_PLATFORMS='' to automatically ...)")
+  with pytest.raises(SystemExit), cli.checked():
+    ask()
+  assert "finds no such device (Unable to initialize backend 'rocm'" in capsys.readouterr().err
+
+
 def test_texts_from_files_cannot_leave_their_quotes():
   assert quoted('a.jpg') == "'a.jpg'" and quoted('é.jpg') == "'é.jpg'"
   assert quoted('\x1b[2J\n') == "'\\x1b[2J\\n'" and quoted('caf\udce9') == "'caf\\udce9'"
