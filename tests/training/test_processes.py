@@ -19,10 +19,10 @@ import jax, numpy as np
 from dslope_jax.cli import checked
 from dslope_jax.training import checkpointing, processes, sharding
 from dslope_jax.training.train_state import TrainState
-processes.JOINING, processes.SILENCE = 2, 10
+processes.JOINING = 2
 index, address, folder = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 '''
-# Both save; process 1 reads a copy in which checkpoint 3 is damaged, and then is killed.
+# Both save; process 1 reads a copy in which checkpoint 3 is damaged, and then process 0 is killed.
 DAMAGED = BEGIN + '''
 processes.JOINING = 60
 def state(step):
@@ -45,7 +45,7 @@ with checked():
   restored = checkpoints.restore(state(0))
   print('restored', int(restored.step), float(restored.params['w'][0]), flush=True)
   sharding.wait_for_all()
-  if index:
+  if not index:
     os.kill(os.getpid(), signal.SIGKILL)
   sharding.wait_for_all()
 '''
@@ -68,13 +68,13 @@ def port():
     return s.getsockname()[1]
 
 
-def test_a_checkpoint_that_one_process_cannot_read_and_the_end_of_that_process(tmp_path, port):
+def test_a_checkpoint_that_one_process_cannot_read_and_the_end_of_the_other(tmp_path, port):
   both = [start(DAMAGED, i, f'localhost:{port}', tmp_path / 'run') for i in (0, 1)]
-  (out, told), (other, _) = (p.communicate(timeout=200) for p in both)
+  (out, _), (other, told) = (p.communicate(timeout=200) for p in both)
   for text in (out, other):
     assert 'weights 2\n' in text and 'restored 2 2.0\n' in text, (out, told, other)
   assert 'checkpoint 3 cannot be read and is put aside' in out
-  assert [p.returncode for p in both] == [1, -9]
+  assert [p.returncode for p in both] == [-9, 1]
   line, *hint = told.splitlines()
   assert line == f'error: {processes.ENDED}' and len(hint) < 2
 
