@@ -52,8 +52,7 @@ def kill_one(workdir, given, draw):
   ends = [runs.finish(p) for i, p in enumerate(processes) if i != victim]
   seconds = time.monotonic() - begin
   for code, output in ends:
-    last = output.strip().splitlines()[-1]
-    if code != 1 or 'Traceback' in output or not last.startswith('error: another process'):
+    if code != 1 or 'Traceback' in output or output.count('error: another process') != 1:
       raise SystemExit(f'exit code {code}:\n{output}')
   return f'process {victim} killed at step {newest(workdir)}, others ended after {seconds:.1f} s'
 
