@@ -63,6 +63,7 @@ def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
     processes = [runs.start(tmp_path / 'two', *options, f'--coordinator=localhost:{port}',
                             '--processes=2', f'--process={i}', devices=4, **PLAIN) for i in (0, 1)]
     while stop and not (tmp_path / 'two/facts.json').exists():  # they have joined
+      assert processes[0].poll() is None, runs.finish(processes[0])
       time.sleep(0.1)
     processes[1].send_signal(signal.SIGTERM if stop else 0)
     return [runs.finish(p) for p in processes]
