@@ -14,6 +14,10 @@ entries without data of their own; without --config.data.root the data are where
 All else is the run's own. Prints one table per entry of
 `config.evals` and writes it, the predictions and a sheet of pictures to WORKDIR/eval_STEP/<entry>.
 """
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
 import os
 
 from absl import flags
@@ -24,7 +28,7 @@ from dslope_jax import explain, tasks
 from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import engine
-from dslope_jax.training import checkpointing, sharding, train_state, workdir
+from dslope_jax.training import checkpointing, processes, sharding, train_state, workdir
 
 
 def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=None):
@@ -70,7 +74,7 @@ def main(_):
     if flag.explain:
       print(explain.text(flag.explain, flag.config, FIELDS))
       return
-    sharding.start(flag.coordinator, flag.processes, flag.process)
+    processes.join(flag.coordinator, flag.processes, flag.process, trains=False)
     if flag.predictions:
       for name in ('stress', 'checkpoint'):
         if getattr(flag, name) not in (None, False):

@@ -8,7 +8,12 @@ first and end it with exit code 75. WORKDIR (default
 runs/<config name>) gets checkpoints/, metrics.jsonl, learning_curve.png, tensorboard/, config.json,
 facts.json, findings.json and eval_STEP/ with results, predictions and pictures of each evaluation.
 """
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin(terminated=commands.STOPPED)
+
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -22,8 +27,6 @@ from ml_collections import config_flags
 from configs.common import FIELDS
 from dslope_jax import explain, models, tasks
 from dslope_jax.cli import (
-  STOPPED,
-  StopSignal,
   checked,
   default_workdir,
   define_process_flags,
@@ -31,6 +34,7 @@ from dslope_jax.cli import (
   say,
   start,
 )
+from dslope_jax.commands import STOPPED, Stopped, StopSignal, saved
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.evaluation.rounds import Rounds
@@ -39,6 +43,7 @@ from dslope_jax.training import (
   checkpointing,
   init_from,
   optimizers,
+  processes,
   profiling,
   sharding,
   train_state,
@@ -106,15 +111,18 @@ def _train(run, profile):
   with contextlib.ExitStack() as closing:  # each of them closes whatever the others do
     for part in (checkpoints, writer, stream, trace):
       closing.callback(part.close)
-    with StopSignal() as stopped:
+    closing.push(functools.partial(_leave_open, closing))
+    with StopSignal(several=jax.process_count() > 1) as stopped:
       rounds = Rounds(run.engines, run.folder, run.total, run.due, writer, say, stopped)
       results = rounds.owed(state)
       leave = results is None
       for step in trace.steps(range(first + 1, run.total + 1) if not leave else ()):
         with waits.of('data'):
-          batch = sharding.to_global(_next(stream, state, writer, checkpoints), run.mesh)
+          batch = sharding.to_global(_next(stream, state, writer, checkpoints, stopped), run.mesh)
         if step_fn is None:
-          step_fn = _compile(run, state, batch)
+          with stopped.at_once('stopped by a signal before the first step; ' + (
+              f'step {first} is the newest checkpoint' if first else 'nothing is to be saved')):
+            step_fn = _compile(run, state, batch)
           writer.start()
         state, terms = waits.run(step_fn, state, batch)
         writer.step(step, terms)
@@ -127,14 +135,14 @@ def _train(run, profile):
           checkpoints.save(state, step)  # before the evaluation, which may fail
           writer.resume_clock()
         if evaluate and not leave:
+          checkpoints.wait()  # a signal leaves the evaluation at once
           results = rounds.run(state, step)
           leave = results is None
         if leave:
           break
       if leave:
         checkpoints.wait()
-        say(f'stopped by a signal; step {int(state.step)} is saved, the same command resumes from '
-            'there')
+        say(saved(int(state.step)))
         return state, None
   if results:
     files = [*rounds.look_at(run.total), os.path.join(run.folder, 'learning_curve.png'),
@@ -143,19 +151,25 @@ def _train(run, profile):
   return state, results
 
 
+def _leave_open(closing, kind, *_):
+  """After an error on one of several processes nothing is closed: that may wait for the others."""
+  if kind and jax.process_count() > 1:
+    closing.pop_all()
+
+
 def _first_state(run, checkpoints):
   """The state to start from: the newest checkpoint, else fresh weights and those of init_from."""
-  config, steps = run.config, checkpoints.steps()
-  for spec in config.init_from.values() if not steps else ():
+  config, resumes = run.config, sharding.agreed(bool(checkpoints.steps()))
+  for spec in config.init_from.values() if not resumes else ():
     if spec:  # a wrong one is told before networks are made
       init_from.check(spec)
   state = train_state.create(run.task.system, run.optimizer, seed=config.seed,
                              example=run.task.example, ema=config.ema_decay > 0)
-  if not steps:
+  if not resumes:
     state = init_from.apply(state, config.init_from.to_dict(), run.task.system.networks,
                             run.task.facts.size, config.fresh_head, say)
   state = sharding.replicate(state, run.mesh)
-  if steps:
+  if resumes:
     restored = checkpoints.restore(state)
     say(f'resuming from step {int(restored.step)} of {checkpoints.folder}')
     return restored
@@ -176,11 +190,13 @@ def _compile(run, state, batch):
   return compiled
 
 
-def _next(stream, state, writer, checkpoints):
-  """The next batch; where there is none, the state is saved before the reason is told."""
+def _next(stream, state, writer, checkpoints, stopped):
+  """The next batch; where there is none, or a signal comes first, the state is saved before the
+  reason is told."""
   try:
-    return next(stream)
-  except Exception:
+    with stopped.at_once('stopped by a signal; the same command resumes from there'):
+      return next(stream)
+  except (Exception, Stopped):
     step = int(state.step)
     if jax.process_count() == 1 and step and step not in checkpoints.steps():
       writer.flush()
@@ -196,7 +212,7 @@ def main(_):
     if flag.explain:
       print(explain.text(flag.explain, flag.config, FIELDS))
       return
-    sharding.start(flag.coordinator, flag.processes, flag.process)
+    processes.join(flag.coordinator, flag.processes, flag.process)
     _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,
                        flag.profile)
   if results is None:

@@ -1,9 +1,8 @@
-"""What the scripts share: flags, messages, errors as one line, and the signals that end a run."""
+"""What the scripts share: flags, messages, and errors as one line."""
 import contextlib
 import os
 import pathlib
 import re
-import signal
 import sys
 import traceback
 
@@ -12,10 +11,10 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from dslope_jax.errors import UserError, guard_output, one_line
+from dslope_jax import commands
+from dslope_jax.errors import UserError, one_line
 from dslope_jax.files import local_path
-
-STOPPED = 75  # exit code of a run that a signal stopped: it is not finished (EX_TEMPFAIL)
+from dslope_jax.training import processes
 
 
 @contextlib.contextmanager
@@ -28,15 +27,27 @@ def checked():
     yield
   except (OSError, UserError, FloatingPointError) as error:
     _stop(error)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      _leave_others()
-      raise
-    _stop('the device is out of memory: raise accumulate, set remat=True or lower batch_size; in '
-          f'evaluation, lower evals.*.batch_size ({str(error).splitlines()[0]})')
-  except BaseException:
+  except KeyboardInterrupt:
+    raise  # becomes one line where it leaves the script, see `commands.begin`
+  except BaseException as error:
+    if reason := _of_the_machine(error):
+      _stop(reason)
     _leave_others()
     raise
+
+
+def _of_the_machine(error):
+  """What to tell where an exception of JAX is of the machine and no mistake; '' of others."""
+  text = str(error)
+  if processes.lost(error):
+    return processes.ENDED
+  if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in text:
+    return ('the device is out of memory: raise accumulate, set remat=True or lower batch_size; in '
+            f'evaluation, lower evals.*.batch_size ({text.splitlines()[0]})')
+  if isinstance(error, RuntimeError) and text.startswith('Unable to initialize backend'):
+    return (f"JAX finds no such device ({text.partition(' (set')[0]}); set the variable "
+            'JAX_PLATFORMS to another, or unset it')
+  return ''
 
 
 def _leave_others():
@@ -61,7 +72,6 @@ def start(main):
   Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
   JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
   """
-  guard_output()
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir',
                       os.path.expanduser('~/.cache/dslope_jax/compiled'))
@@ -70,6 +80,7 @@ def start(main):
   # Data workers would run the script again for its imports, of which they need none.
   script = sys.modules['__main__']
   script.__file__ = script.__spec__ = None
+  commands.imported()
   app.run(main, flags_parser=_parse)
 
 
@@ -143,28 +154,6 @@ def define_process_flags():
   flags.DEFINE_string('coordinator', '', 'host:port of process 0, for runs on several hosts')
   flags.DEFINE_integer('processes', 0, 'how many processes')
   flags.DEFINE_integer('process', 0, 'number of this process')
-
-
-class StopSignal:
-  """Within it SIGTERM and Ctrl-C only raise a flag; a second Ctrl-C stops at once.
-
-  On several hosts JAX's own handler stays, since all of them must stop at the same step.
-  """
-
-  def __enter__(self):
-    self.raised = False
-    caught = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
-    self.before = {s: signal.signal(s, self._on_signal) for s in caught}
-    return self
-
-  def _on_signal(self, number, frame):
-    if self.raised and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    self.raised = True
-
-  def __exit__(self, *_):
-    for number, handler in self.before.items():
-      signal.signal(number, handler)
 
 
 def reached_stop(stopped, step):

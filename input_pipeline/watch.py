@@ -17,6 +17,7 @@ from dslope_jax.errors import UserError
 
 PATIENCE = 600.0  # seconds without a batch that end a run
 _TOLD_AFTER = 60.0  # seconds
+_CLOSING = 5.0  # seconds for workers to end when asked to
 # Options of the processes that are started from here. Python's resource tracker removes the shared
 # memory that was in flight at the end of a run; that it does so is no news.
 sys.warnoptions.append('ignore:resource_tracker')
@@ -50,7 +51,12 @@ def watched(iterable, patience: float = PATIENCE):
       yield item
   finally:
     closed.set()
-    batches.close()
+    ending = threading.Thread(target=batches.close, daemon=True)
+    ending.start()
+    ending.join(_CLOSING)
+    if ending.is_alive():
+      _kill_workers()
+      ending.join(1)
     reader.join(1)
 
 
@@ -88,14 +94,19 @@ def _wait(ready, patience):
       return ready.get(timeout=max(0.01, min(1.0, patience - waited)))
     waited = time.monotonic() - begin
     if waited >= patience:
-      for process in multiprocessing.active_children():
-        process.kill()  # stopped or hanging ones would not end when asked to
+      _kill_workers()
       raise UserError(f'no data for {waited:.0f} s (data.patience): a data worker is stopped, or '
                       'the disk does not answer that the pictures are on')
     if waited >= told:
       told *= 2
       print(f'waiting for data for {waited:.0f} s: is the disk of the pictures slow? The run ends '
             f'after {patience:.0f} s (data.patience)', file=sys.stderr, flush=True)
+
+
+def _kill_workers():
+  """Stopped or hanging ones do not end when asked to."""
+  for process in multiprocessing.active_children():
+    process.kill()
 
 
 def _told(error):

@@ -14,6 +14,7 @@ import pytest
 
 import train as train_script
 from dslope_jax import cli
+from dslope_jax.commands import StopSignal
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.evaluation.rounds import Rounds
@@ -49,6 +50,15 @@ def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   first, second, *rest = capsys.readouterr().err.splitlines()
   assert first.startswith('error: ') and line in first and 'DSLOPE_TRACEBACK' in second
   assert not rest
+
+
+def test_no_such_device_is_one_line(capsys):
+  def ask():
+    raise RuntimeError("Unable to initialize backend 'rocm': Backend 'rocm' is not in the list of "
+                       "known backends: ['cpu']. (set JAX_PLATFORMS='' to automatically ...)")
+  with pytest.raises(SystemExit), cli.checked():
+    ask()
+  assert "finds no such device (Unable to initialize backend 'rocm'" in capsys.readouterr().err
 
 
 def test_texts_from_files_cannot_leave_their_quotes():
@@ -134,7 +144,7 @@ def test_the_state_is_saved_where_data_end():
   writer, ends = SimpleNamespace(flush=lambda: None), lambda: iter(())
   for step in (0, 2, 5):  # nothing trained; saved before; not yet
     with pytest.raises(StopIteration):
-      train_script._next(ends(), SimpleNamespace(step=step), writer, checkpoints)
+      train_script._next(ends(), SimpleNamespace(step=step), writer, checkpoints, StopSignal())
   assert saved == [5]
 
 

@@ -13,6 +13,10 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
 from dslope_jax.errors import UserError
 from dslope_jax.files import local_path
 from dslope_jax.weights.files import split_network
@@ -69,4 +73,5 @@ def _setting(text):
 
 
 if __name__ == '__main__':
+  commands.imported()
   main()

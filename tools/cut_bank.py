@@ -9,6 +9,10 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
 from dslope_jax.errors import UserError
 from dslope_jax.files import local_path
 from input_pipeline import sources
@@ -58,4 +62,5 @@ def main():
 
 
 if __name__ == '__main__':
+  commands.imported()
   main()

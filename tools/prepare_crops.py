@@ -17,6 +17,10 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
 from absl import flags
 from ml_collections import config_flags
 
@@ -33,11 +37,8 @@ def main(_):
     return
   if not flag.config or not flag.out:
     raise UserError('give --config and --out to prepare crops, or --verify to check some')
-  try:
-    prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
-            quality=flag.quality, detail=flag.detail)
-  except KeyboardInterrupt:
-    raise OSError('stopped; nothing is kept of this split') from None
+  prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
+          quality=flag.quality, detail=flag.detail)
 
 
 if __name__ == '__main__':

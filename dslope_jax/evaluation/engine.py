@@ -18,10 +18,6 @@ from dslope_jax.weights import files as weight_files
 _SHOWN, _WORST = 12, 50  # samples in pictures.jpg, and in a report
 
 
-class Interrupted(Exception):  # noqa: N818 - a request, no error
-  """The evaluation was left between two batches."""
-
-
 class Engine:
   """Evaluates a system on one set; every process of a run calls it alike.
 
@@ -40,16 +36,13 @@ class Engine:
     self._predict = jax.jit(predict, in_shardings=(sharding.replicated(mesh), split),
                             out_shardings=split)
 
-  def predict(self, weights, rows: int, batches, stop=None) -> dict:
+  def predict(self, weights, rows: int, batches) -> dict:
     """Outputs of all rows as NumPy arrays (rows first), and the kept fields under 'batch'.
 
-    stop: function that says whether to raise Interrupted instead of going on.
     The truth never reaches the networks: only the fields that the system predicts from are sent.
     """
     outputs, in_flight = {}, None
     for batch in batches:
-      if stop and stop():
-        raise Interrupted
       device = {k: v for k, v in batch.items() if k in self._fields}
       host = {k: batch[k] for k in ('row', 'mask', *self.entry.keep)}
       result = host, self._predict(weights, sharding.to_global(device, self.mesh))
@@ -73,16 +66,14 @@ class Engine:
         empty = np.zeros((rows, *value.shape[1:]), value.dtype)
         outputs.setdefault(name, {}).setdefault(field, empty)[places] = value[host['mask']]
 
-  def run(self, weights, step: int, workdir, name: str, *, stress=False, with_report=False,
-          stop=None):
+  def run(self, weights, step: int, workdir, name: str, *, stress=False, with_report=False):
     """Evaluates and writes to WORKDIR/eval_STEP/NAME (see `own_folder`), results.json last.
 
-    stress: also scores every variant of the set. stop: see `predict`. Returns (results, text to
-    print).
+    stress: also scores every variant of the set. Returns (results, text to print).
     """
     entry = self.entry
-    outputs = self.predict(weights, entry.rows, entry.batches(), stop)
-    held_out = self._held_out(weights, stop)
+    outputs = self.predict(weights, entry.rows, entry.batches())
+    held_out = self._held_out(weights)
     scores = entry.score(outputs, held_out)
     stamp = entry.stamp | {'weights_step': step}
     folder = own_folder(os.path.join(workdir, f'eval_{step}', name), entry.stamp)
@@ -105,11 +96,11 @@ class Engine:
       text += f'\nthe report is {report.write(folder, cases)}'
     return scores.results, text
 
-  def _held_out(self, weights, stop):
+  def _held_out(self, weights):
     if not self.entry.held_out:
       return None
     rows, batches = self.entry.held_out
-    return self.predict(weights, rows, batches(), stop)
+    return self.predict(weights, rows, batches())
 
   def _stress(self, weights, fits):
     """{row without its view: {'metric', 'severity': [[level, value], ...], 'area': mean height of

@@ -3,8 +3,8 @@ import os
 
 import jax
 
+from dslope_jax.commands import Stopped, saved
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation.engine import Interrupted
 from dslope_jax.training import sharding
 
 
@@ -13,7 +13,7 @@ class Rounds:
 
   engines: {entry of config.evals: its Engine}. total: the last step.
   due: (step, 'eval_every') -> bool. say: prints.
-  stopped: its `raised` tells to leave between two batches.
+  stopped: the `StopSignal` of the run. Its state was saved, so a signal leaves at once.
   """
 
   def __init__(self, engines, folder, total, due, writer, say, stopped):
@@ -37,9 +37,9 @@ class Rounds:
     with self.writer.waits.away():
       for name, engine in self.engines.items():
         try:
-          out[name], text = engine.run(state.weights(), step, self.folder, name,
-                                       stop=lambda: self.stopped.raised)
-        except Interrupted:
+          with self.stopped.at_once(saved(step)):
+            out[name], text = engine.run(state.weights(), step, self.folder, name)
+        except Stopped:
           return None
         except (OSError, UserError) as error:
           if step == self.total or jax.process_count() > 1:  # others may wait for this process

@@ -16,16 +16,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from dslope_jax.errors import UserError
 from dslope_jax.files import first_line
-from dslope_jax.training import sharding
+from dslope_jax.training import processes, sharding
 from dslope_jax.training.train_state import TrainState
 
 # Orbax warns of every choice it makes itself, and its threads and tasks print what they raise; it
 # is raised here, too.
 absl_logging.set_verbosity(absl_logging.FATAL)
 logging.getLogger('asyncio').setLevel(logging.CRITICAL)
+_ELSEWHERE = 'another process cannot read it'
 
 
 class Checkpoints:
@@ -57,20 +59,24 @@ class Checkpoints:
   def restore(self, state: TrainState) -> TrainState | None:
     """The newest checkpoint that can be read, in the shapes and shardings of `state`.
 
-    Newer ones that cannot be read are put aside under another name, and said so. None without
-    checkpoints. Raises UserError, and moves nothing, where none of them can be read.
+    Newer ones that cannot be read are put aside under another name, and said so; one that a single
+    process cannot read is none for all. None without checkpoints. Raises UserError, and moves
+    nothing, where none of them can be read.
     """
     target = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
 
     def read(step):
-      restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
-      _check(restored, self._manager, step)
-      return restored
+      with _read_only(self.folder, ocp.StandardCheckpointHandler()) as manager:
+        restored = manager.restore(step, args=ocp.args.StandardRestore(target))
+        _check(restored, manager, step)
+        return restored
 
-    failed = {}
-    for step in reversed(self.steps()):
+    failed, steps = {}, self.steps()
+    while (step := sharding.agreed(max(set(steps) - failed.keys(), default=-1))) >= 0:
       restored, reason = _attempt(read, step)
-      if reason is None:
+      if sharding.any_of(reason is not None):
+        reason = reason or _ELSEWHERE
+      else:
         if failed:
           self._put_aside(failed, step)
         return restored
@@ -109,7 +115,8 @@ class Checkpoints:
       with _quietly():
         yield
     except Exception as error:  # orbax has no common type for it
-      if not isinstance(error, OSError) and not re.match('[A-Z_]+: ', str(error)):
+      if processes.lost(error) or (
+          not isinstance(error, OSError) and not re.match('[A-Z_]+: ', str(error))):
         raise
       reason = first_line(error, 200)
       raise OSError(f"{what} cannot be written to '{self.folder}' ({reason}); make room or "
@@ -140,6 +147,8 @@ def _attempt(read, *args, **kwargs):
     except UserError:  # the checkpoint is read, and is not what is needed
       raise
     except Exception as error:  # orbax has no common type for broken files
+      if processes.lost(error):
+        raise
       return None, first_line(error, 200)
     finally:
       gc.collect()
@@ -265,27 +274,35 @@ def _read(workdir, step, read):
   folder = pathlib.Path(workdir).absolute() / 'checkpoints'
 
   def attempt():
-    with _read_only(folder) as manager:
+    with _read_only(folder, ocp.PyTreeCheckpointHandler()) as manager:
       return read(manager, tried)
 
-  while tried is not None:
+  while (tried := sharding.agreed(tried)) >= 0:
     found, reason = _attempt(attempt)
-    if reason is None:
+    if not sharding.any_of(reason is not None):
       for other, why in failed.items():
         if (folder / str(other)).exists():
           _tell(f"checkpoint {other} in '{workdir}' cannot be read ({why}); checkpoint {tried} is "
                 'used')
       return found, tried
+    reason = reason or _ELSEWHERE
     if step is not None:
       raise UserError(f"checkpoint {step} in '{workdir}' cannot be read ({reason}); choose another "
                       'step, or none for the newest that can be read')
     failed[tried] = reason
-    tried = max(set(_steps(folder)) - failed.keys(), default=None)
+    tried = max(set(_steps(folder)) - failed.keys(), default=-1)
   raise UserError(f"none of the checkpoints {sorted(failed)} in '{workdir}' can be read "
                   f'({max(failed)}: {failed[max(failed)]}); get them back from a copy')
 
 
-def _read_only(folder):
-  """A manager that may look on while a run writes there."""
-  return ocp.CheckpointManager(folder, item_handlers=ocp.PyTreeCheckpointHandler(),
-                               options=ocp.CheckpointManagerOptions(read_only=True))
+def _read_only(folder, handler):
+  """A manager that may look on while a run writes there.
+
+  Each process reads by itself: one that finds damage does not leave the others waiting for it.
+  """
+  own = jax.process_index()
+  alone = MultiprocessingOptions(primary_host=own, active_processes={own},
+                                 barrier_sync_key_prefix=f'reader_{own}')
+  return ocp.CheckpointManager(
+    folder, item_handlers=handler,
+    options=ocp.CheckpointManagerOptions(read_only=True, multiprocessing_options=alone))

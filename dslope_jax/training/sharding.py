@@ -1,6 +1,5 @@
 """Devices: one mesh axis, the batch split over it, everything else on every device."""
 import itertools
-import os
 import time
 
 import jax
@@ -11,26 +10,6 @@ from orbax.checkpoint import multihost
 
 from dslope_jax.errors import UserError
 from dslope_jax.training.train_step import compile_step
-
-
-def start(coordinator: str = '', processes: int = 0, process: int = 0):
-  """Joins this process to the others of a run on several hosts; a run on one host needs nothing.
-
-  Called before any other use of JAX. With a coordinator address the three values are taken as
-  given; JAX itself detects Cloud TPU pods, Slurm and Open MPI.
-  """
-  if coordinator:
-    jax.distributed.initialize(coordinator, processes, process)
-  elif _on_cluster():
-    jax.distributed.initialize()
-
-
-def _on_cluster():
-  workers = os.environ.get('TPU_WORKER_HOSTNAMES', '').count(',') + 1
-  # Not SLURM_NTASKS, which salloc sets although nobody starts so many processes; srun does.
-  tasks = [int(os.environ.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS',
-                                                     'OMPI_COMM_WORLD_SIZE')]
-  return max(workers, *tasks) > 1
 
 
 def make_mesh():
@@ -120,11 +99,18 @@ def wait_for_all():
                                     processes=set(range(jax.process_count())))
 
 
-def agreed(value: bool) -> bool:
-  """What process 0 says, on every process."""
+def agreed(value):
+  """What process 0 says, a bool or a small int, on every process."""
   if jax.process_count() == 1:
     return value
-  return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+  return type(value)(multihost_utils.broadcast_one_to_all(np.asarray(value, np.int32)))
+
+
+def any_of(value: bool) -> bool:
+  """Whether any process says so, on every process."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.asarray(value)).any())
 
 
 def to_host(tree):

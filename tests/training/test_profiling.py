@@ -2,6 +2,7 @@
 import json
 import time
 
+import jax
 import pytest
 
 import train
@@ -61,6 +62,7 @@ def test_a_call_that_computes_counts_as_waiting_for_the_device():
 
 
 def test_evaluations_are_left_out():
+  jax.devices()  # to start JAX takes longer than all of this
   waits = Waits()
   start = waits.reading()
   waits.run(lambda state, batch: (state, Work(0.05)), None, None)
