@@ -2,6 +2,7 @@
 import dataclasses
 import errno
 import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -114,6 +115,18 @@ def read_facts(workdir) -> Facts:
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f"'{path}' is broken ({error!r}); get it back from a copy, or train "
                     'again') from None
+
+
+def settings(folder) -> ConfigDict:
+  """The config of the run in this folder, as it was trained; raises as `read_config`."""
+  return ConfigDict(_with_tuples(read_config(folder)))
+
+
+def stored_calibration(folder):
+  """(path, calibration) that the newest evaluation of a run stored, or None."""
+  files = glob.glob(os.path.join(glob.escape(str(folder)), 'eval_*', '*', 'calibration.json'))
+  newest = max(files, key=os.path.getmtime, default=None)
+  return newest and (newest, _read(newest, 'evaluate the run again'))
 
 
 def settings_to_evaluate(config, folder, given=None):
