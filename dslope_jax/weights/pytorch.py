@@ -205,12 +205,23 @@ def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=
     image_size = image_size or architecture.crop_size(name, state_dict)
     converted = convert_any(name, kwargs, state_dict, image_size, fresh_head)
   except UserError as error:
-    raise UserError(f"'{path}': {error}") from None
+    raise UserError(f"'{path}': {error}{_other_model(name, kwargs, state_dict)}") from None
   return converted, {
     'source': os.path.basename(path), 'sha256': weight_files.sha256(path), 'network': network,
     'model': name, 'arguments': converted.arguments, 'image_size': list(image_size),
     'keys_used': len(converted.used), 'keys_dropped': converted.dropped, 'fresh': converted.fresh,
     'resized': converted.resized}
+
+
+def _other_model(name, kwargs, state_dict):
+  """What to say of weights that do not fit: which network they are, if it is another."""
+  try:
+    found, arguments = architecture.identify(state_dict)
+  except UserError:
+    return ''
+  differing = {k: v for k, v in arguments.items() if k != 'num_keypoints' and (
+    found != name or kwargs.get(k, v) != v)}
+  return f'; its keys are those of {found} with {differing}' if differing else ''
 
 
 def _read_config(folder):
