@@ -78,8 +78,13 @@ def _reader(given):
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
   for found in boxes.findings:
     say(f"warning: '{given.boxes}': {plausibility.line(found, 'entry')}")
-  say(f"boxes: '{given.boxes}'" + (f'; {boxes.low} score below {given.box_score} and are left out '
-                                   '(--box_score)' if boxes.low else ''))
+  text = f"boxes: '{given.boxes}'"
+  if boxes.low:
+    text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
+  if boxes.unnamed:
+    text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
+             f"'{boxes.unnamed[0]}', which have nobody then")
+  say(text)
   return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
                 lambda medium: boxes.size(medium.path))
 
@@ -114,10 +119,10 @@ def predict(given):
         counts['pictures' if seen.frame is None else 'frames'] += 1
         counts['people'] += len(people)
       bar.update(len(batch))
+    if not counts['pictures'] + counts['frames'] and reader.problems:
+      raise UserError(f'nothing could be read: {reader.problems[0]}')
   for problem in reader.problems:
     say(f'warning: {problem}')
-  if not counts['pictures'] + counts['frames'] and reader.problems:
-    raise UserError(f'nothing could be read: {reader.problems[0]}')
   found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']
   say(', '.join(found) + f'; {len(reader.problems)} problems; look at {given.out}')
   return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
@@ -125,8 +130,6 @@ def predict(given):
 
 def main(argv=None):
   given = _parse(argv)
-  guard_output()
-  keep_compiled()
   with checked():
     for name in ('weights', 'out', 'boxes', 'detector'):
       if getattr(given, name):
@@ -138,4 +141,6 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+  guard_output()
+  keep_compiled()
   main()

@@ -167,10 +167,11 @@ _KINDS = {'yolox': (_letterbox, _read_yolox), 'yolox with nms': (_letterbox, _re
 
 
 def _people(corners, scores, picture_size, min_score, threshold):
-  """`Found` of corners (N,4), clipped to the picture; of two that overlap more, the better one."""
+  """`Found` of corners (N,4), clipped to the picture, those of a pixel and more; of two that
+  overlap more than the threshold, the better one."""
   corners = np.clip(corners, 0, np.tile(picture_size, 2))
   boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-  keep = (scores >= min_score) & (boxes[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1)
+  keep = (scores >= min_score) & (boxes[:, 2:] >= 1).all(1) & np.isfinite(boxes).all(1)
   boxes, scores = boxes[keep], np.asarray(scores, np.float64)[keep]
   order, kept = np.argsort(-scores, kind='stable'), []
   while order.size:

@@ -21,7 +21,8 @@ class GivenBoxes:
   files: paths of what will be asked for. A name in the json belongs to the path that ends with it,
     else to that with its last part; an image_id to the path whose name ends with that number.
 
-  findings: what looks wrong with the boxes, `plausibility.Finding`s that are warnings.
+  findings: what looks wrong with the boxes, `plausibility.Finding`s that are warnings. unnamed:
+  files that the json does not name.
 
   Raises OSError or UserError, one line: naming the entry that is wrong, the two files that one
   entry may mean, or that nothing fits.
@@ -37,6 +38,7 @@ class GivenBoxes:
     self._read(entries, keys, min_score)
     self._new_ids = itertools.count(1 + max(self._ids.values(), default=0))
     self._key_of = self._match([str(file) for file in files])
+    self.unnamed = [str(file) for file in files if str(file) not in self._key_of]
     self._check()
 
   def __call__(self, file, frame=0):
@@ -44,9 +46,8 @@ class GivenBoxes:
     video. What the json does not name has nobody, and a new number."""
     key = self._key_of.get(str(file), str(file)), frame
     rows = self._rows_of.get(key, [])
-    if key not in self._ids:
-      self._ids[key] = next(self._new_ids)
-    return self._boxes[rows], self._scores[rows], self._ids[key]
+    number = self._ids[key] if key in self._ids else next(self._new_ids)
+    return self._boxes[rows], self._scores[rows], number
 
   def size(self, file) -> tuple[int, int]:
     """(width, height) that the json states of a picture; (0, 0) without."""
@@ -54,8 +55,10 @@ class GivenBoxes:
 
   def _annotations(self, data):
     images = checks.index_pictures(data, self.path)
-    categories = [c for c in data.get('categories') or () if isinstance(c, dict)]
-    people = {c.get('id') for c in categories if c.get('keypoints') or c.get('name') == 'person'}
+    categories = coco.check_lists({'categories': []} | data, self.path, ('categories',)
+                                  )['categories']
+    people = {_whole(c.get('id')) for c in categories
+              if c.get('keypoints') or c.get('name') == 'person'}
     if not people and len(categories) > 1:
       raise UserError(f"{self.path}: none of its {len(categories)} categories is called 'person' "
                       'or has keypoints; leave only the boxes of people')
@@ -64,16 +67,17 @@ class GivenBoxes:
       self._ids[image['file_name'], 0] = number
     entries, keys = {}, []
     for i, entry in enumerate(data['annotations']):
-      if not isinstance(entry, dict) or entry.get('image_id') not in images:
+      if _whole(entry.get('image_id')) not in images:
         raise UserError(f"{self.path}: annotation {i} is of a picture that 'images' does not list; "
                         'mend its image_id or remove it')
-      if not entry.get('iscrowd') and (not people or entry.get('category_id') in people):
+      if not entry.get('iscrowd') and (
+          not people or _whole(entry.get('category_id')) in people):
         entries[i] = entry
         keys.append((images[entry['image_id']]['file_name'], 0))
     return entries, keys
 
   def _results(self, data):
-    found = {entry.get('category_id') for entry in data if isinstance(entry, dict)}
+    found = {_whole(entry.get('category_id')) for entry in data if isinstance(entry, dict)}
     person = found.pop() if len(found) == 1 else 1  # COCO's number
     entries, keys = {}, []
     for i, entry in enumerate(data):
@@ -86,7 +90,7 @@ class GivenBoxes:
       if not whole or type(key) not in (str, int):
         raise UserError(f'{self.path}: entry {i} names no picture: it needs a whole number as '
                         'image_id, or a path as file; a frame is a whole number, too')
-      if entry.get('category_id') == person:
+      if _whole(entry.get('category_id')) == person:
         entries[i] = entry
         keys.append((key, frame or 0))
         self._sizes[key] = 0, 0
@@ -148,6 +152,10 @@ class GivenBoxes:
     sizes = [seen.get(key, self._sizes[key]) for key, _ in self._keys]
     self.findings = detections.findings_of_boxes(
       self._boxes, np.array(sizes).reshape(-1, 2), self._numbers, self._flat, self.path)
+
+
+def _whole(value):
+  return value if type(value) is int else None
 
 
 def _parts(name):

@@ -28,8 +28,7 @@ def make(folder, kind='mse', ema=0.0):
   workdirs.check_facts(workdir, task.facts, task.digest)
   state = train_state.create(task.system, optax.sgd(0.1), seed=0, example=task.example,
                              ema=ema > 0)
-  # Of fresh weights all heatmaps are nearly flat, and an average is the same.
-  state = state.replace(params=jax.tree.map(lambda leaf: 20 * leaf, state.params))
+  state = state.replace(params=jax.tree_util.tree_map_with_path(_enlarged, state.params))
   if ema:
     state = state.replace(ema={'params': jax.tree.map(lambda leaf: 0.9 * leaf, state.params),
                                'batch_stats': state.batch_stats})
@@ -37,3 +36,8 @@ def make(folder, kind='mse', ema=0.0):
   checkpoints.save(state, 7)
   checkpoints.close()
   return config, workdir
+
+
+def _enlarged(path, leaf):
+  """Of fresh weights heatmaps are nearly flat; of these their peaks are about 1."""
+  return leaf * (4e-6 if 'final_layer' in jax.tree_util.keystr(path) else 20)
