@@ -87,7 +87,7 @@ class Predictor:
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
-    self.weights = jax.tree.map(jax.numpy.asarray, found.weights)
+    self.weights = jax.device_put(found.weights)
     self._test = {'flip': flip}
     self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
     answers = _answers(self._shapes, self.serving.system.mixes, self.fits)

@@ -57,11 +57,14 @@ def published(name: str, state_dict) -> dict:
 
 def crop_size(name: str, state_dict) -> tuple[int, int]:
   """(W, H) of the crops that weights were trained on: what ViTPose's position embeddings say, else
-  what is usual for 16 keypoints (MPII) or any others (COCO)."""
+  what is usual for 16 keypoints (MPII) or any others (COCO). UserError where they do not tell."""
   shape = lambda *ends: next((v.shape for k, v in state_dict.items() if k.endswith(ends)), None)
   positions = shape('pos_embed', 'position_embeddings')
   if name == 'vitpose' and positions:
     rows, columns = grid_of(positions[1] - 1)
+    if rows * columns != positions[1] - 1:
+      raise UserError(f'{positions[1] - 1} position embeddings do not tell the size of the crops; '
+                      'give it')
     return columns * vitpose.PATCH, rows * vitpose.PATCH
   head = shape('final_layer.weight')
   return (256, 256) if head and head[0] == 16 else (192, 256)
