@@ -3,6 +3,8 @@ import csv
 import functools
 import json
 import pathlib
+import re
+import signal
 import tracemalloc
 
 import cv2
@@ -11,6 +13,7 @@ import pytest
 
 import predict
 from dslope_jax.predictor import Predictor
+from input_pipeline.sources import media
 from input_pipeline.sources.pictures import read_picture
 from tests.predict import folders
 from tests.predict.test_media import write_picture, write_video
@@ -169,3 +172,30 @@ def test_files_of_a_run_before_stay_until_they_are_replaced(command, run, monkey
   assert json.loads((command.out / 'poses.json').read_text()) == poses
   assert sorted(p.name for p in command.out.iterdir()) == ['overlays', 'poses.json']
   assert pathlib.Path(file).exists()
+
+
+def test_stopped_by_a_signal(command, run, monkeypatch):
+  """What was predicted is written."""
+  seen = media.Reader._seen
+
+  def second_is_last(reader, medium, *given):
+    if reader._number == 1:
+      signal.raise_signal(signal.SIGINT)
+    return seen(reader, medium, *given)
+
+  monkeypatch.setattr(media.Reader, '_seen', second_is_last)
+  with pytest.raises(SystemExit) as raised:
+    command(run[1] / 'val')
+  assert raised.value.code == 75
+  assert len(json.loads((command.out / 'poses.json').read_text())) == 2
+
+
+def test_the_example_of_the_docs(run, tmp_path, monkeypatch, capsys):
+  page = pathlib.Path(predict.__file__).parent / 'docs/predict.md'
+  code, = re.findall(r'```python\n(.*?)```', page.read_text(), re.S)
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path('WORKDIR').symlink_to(run[0])
+  pathlib.Path('picture.jpg').write_bytes(next((run[1] / 'val').iterdir()).read_bytes())
+  exec(code, {})
+  about, shapes = capsys.readouterr().out.splitlines()
+  assert "'WORKDIR', step 7" in about and shapes == '(1, 17, 2) (1, 17)'
