@@ -33,7 +33,7 @@ def draw_people(image, boxes, keypoints, scores, visible, skeleton: Skeleton, id
   out = np.ascontiguousarray(image).copy()
   seen = np.ones(np.shape(scores), bool) if visible is None else np.asarray(visible) >= 0.5
   for p, (x, y, w, h) in enumerate(np.clip(boxes, -1e4, 1e4)):
-    thick = int(np.clip(round(max(w, h) / 150), 1, 8))
+    thick, radius = (int(np.clip(round(max(w, h) / part), 1, 12)) for part in (150, 80))
     points = np.clip(keypoints[p], -1e4, 1e4).round().astype(int).tolist()
     shade = lambda colour, *joints, p=p: tuple(
       255 + float(np.clip(min(scores[p][j] for j in joints), 0.1, 1)) * (c - 255) for c in colour)
@@ -43,10 +43,10 @@ def draw_people(image, boxes, keypoints, scores, visible, skeleton: Skeleton, id
     for k, point in enumerate(points):
       colour = shade(_colour(skeleton, k), k)
       if seen[p][k]:
-        cv2.circle(out, point, thick + 2, colour, -1, cv2.LINE_AA)
+        cv2.circle(out, point, radius, colour, -1, cv2.LINE_AA)
       else:  # the limbs end at the ring
-        cv2.circle(out, point, thick + 2, image[_inside(point, image)].tolist(), -1)
-        cv2.circle(out, point, thick + 2, colour, max(1, thick // 2), cv2.LINE_AA)
+        cv2.circle(out, point, radius, image[_inside(point, image)].tolist(), -1)
+        cv2.circle(out, point, radius, colour, max(1, radius // 2), cv2.LINE_AA)
     if ids is not None:
       cv2.putText(out, str(ids[p]), (round(x) + 2, round(y) + 8 + 8 * thick),
                   cv2.FONT_HERSHEY_SIMPLEX, 0.3 + 0.2 * thick, (255, 255, 0), thick, cv2.LINE_AA)

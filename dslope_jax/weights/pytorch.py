@@ -216,11 +216,13 @@ def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=
 def _other_model(name, kwargs, state_dict):
   """What to say of weights that do not fit: which network they are, if it is another."""
   try:
-    found, arguments = architecture.identify(state_dict)
+    found, told = architecture.identify(state_dict)
+    _, own = models.describe(models.build(name, **{'num_keypoints': 1} | kwargs))
   except UserError:
     return ''
-  differing = {k: v for k, v in arguments.items() if k != 'num_keypoints' and (
-    found != name or kwargs.get(k, v) != v)}
+  same = lambda key, value: found == name and own[key] in (None, value)  # None: of the size
+  differing = {key: value for key, value in told.items()
+               if key != 'num_keypoints' and not same(key, value)}
   return f'; its keys are those of {found} with {differing}' if differing else ''
 
 
