@@ -72,7 +72,7 @@ def _reader(given):
     return media.Reader(listed, lambda medium, frame, image: (*detector(image), None))
   if given.boxes in (None, 'whole'):
     if not given.boxes:
-      say('boxes: none are given, so every picture is one person\'s box; give --boxes FILE (COCO '
+      say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
           'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
     return media.Reader(listed, _whole)
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
@@ -86,7 +86,7 @@ def _reader(given):
              f"'{boxes.unnamed[0]}', which have nobody then")
   say(text)
   return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
-                lambda medium: boxes.size(medium.path))
+                      lambda medium: boxes.size(medium.path))
 
 
 def _batches(reader, stopped):
