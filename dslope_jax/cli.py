@@ -67,21 +67,23 @@ def _stop(text):
 
 
 def start(main):
-  """`app.run`, but what is wrong with the command line or the config file is one line too.
-
-  Compiled programs are kept from run to run, so a resumed one starts sooner; JAX's own variable
-  JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache.
-  """
-  if jax.config.jax_compilation_cache_dir is None:
-    jax.config.update('jax_compilation_cache_dir',
-                      os.path.expanduser('~/.cache/dslope_jax/compiled'))
-  # Small programs, too: there are fifty before the first step.
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  """`app.run`, but what is wrong with the command line or the config file is one line too."""
+  keep_compiled()
   # Data workers would run the script again for its imports, of which they need none.
   script = sys.modules['__main__']
   script.__file__ = script.__spec__ = None
   commands.imported()
   app.run(main, flags_parser=_parse)
+
+
+def keep_compiled():
+  """Keeps compiled programs from run to run, so a resumed one starts sooner; JAX's own variable
+  JAX_COMPILATION_CACHE_DIR says where, if not in ~/.cache."""
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update('jax_compilation_cache_dir',
+                      os.path.expanduser('~/.cache/dslope_jax/compiled'))
+  # Small programs, too: there are fifty before the first step.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
 def _parse(argv):

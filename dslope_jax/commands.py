@@ -148,7 +148,7 @@ class StopSignal(_AtOnce):
 
   def verdict(self, number):
     if self._since and number == signal.SIGINT and time.monotonic() - self._since > 1:
-      return Stopped('interrupted; the steps since the newest checkpoint are lost', _INTERRUPTED)
+      return Stopped('interrupted; what was not saved is lost', _INTERRUPTED)
     return Stopped(self._leave, STOPPED) if self._leave and not self._several else None
 
   def on_signal(self, number, frame):

@@ -242,7 +242,15 @@ AFLW = _face(
                             'left_pupil', 'left_eye_outer'),
   _arc('nose', 3), _arc('mouth', 3), ('chin',))
 
-_KNOWN = (COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)
+KNOWN = {skeleton.name: skeleton for skeleton in (
+  COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)}
+
+
+def by_name(name: str) -> Skeleton:
+  """The known skeleton of this name; UserError without."""
+  if name not in KNOWN:
+    raise UserError(f'a skeleton is one of {", ".join(KNOWN)}, not {quoted(name)}')
+  return KNOWN[name]
 
 
 def from_category(category: dict) -> Skeleton:
@@ -259,7 +267,7 @@ def from_category(category: dict) -> Skeleton:
   label = str(category.get('name', 'without a name'))
   if not names or not all(isinstance(n, str) for n in names):
     raise UserError(f"category '{label}' has no list of keypoint names under 'keypoints'")
-  for known in _KNOWN:
+  for known in KNOWN.values():
     if names == known.names:
       return known
   first = 0 if limbs_from_zero(category) else 1

@@ -50,6 +50,17 @@ def box_to_center_scale(box, aspect, padding=1.25):
   return center, _side_to_scale(w, h, aspect) * factor
 
 
+def iou(boxes, others):
+  """(N,M) intersection over union of boxes (N,4) and (M,4), x, y, width, height, 0 of empty
+  ones."""
+  a, b = (np.asarray(x).reshape(-1, 4) for x in (boxes, others))
+  low = np.maximum(a[:, None, :2], b[None, :, :2])
+  high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
+  shared = np.clip(high - low, 0, None).prod(-1)
+  total = np.add.outer(a[:, 2:].prod(1), b[:, 2:].prod(1)) - shared
+  return shared / np.where(total > 0, total, 1)
+
+
 def _side_to_scale(w, h, aspect):
   w = np.maximum(w, 1)
   sides = np.where(w < h * aspect, h * aspect, w), np.where(w > h * aspect, w / aspect, h)

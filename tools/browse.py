@@ -14,6 +14,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
 from absl import flags
 from ml_collections import config_flags
 

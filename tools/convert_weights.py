@@ -1,6 +1,6 @@
 """Weights of published PyTorch networks in, and ours out again in their layout.
 
-  python tools/convert_weights.py MODEL.pth --model hrnet [--set width=48] --out DIR
+  python tools/convert_weights.py MODEL.pth [--model hrnet] [--set width=48] --out DIR
   python tools/convert_weights.py --workdir runs/ccoco_hrnet --network enet --out DIR
 
 DIR gets `model.safetensors` in the published key layout, `config.json` with the network's arguments
@@ -27,10 +27,12 @@ def _parse():
   parser = argparse.ArgumentParser(description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('file', nargs='?', help='weight file to import; FILE:enet of a pair')
-  parser.add_argument('--model', help='hrnet, simple_baseline, hrformer, vitpose, lite_hrnet')
+  parser.add_argument('--model', default='', help='hrnet, simple_baseline, hrformer, vitpose, '
+                      "lite_hrnet; default what the file's keys tell")
   parser.add_argument('--set', nargs='*', default=[], metavar='ARGUMENT=VALUE',
                       help='arguments of the network, as in system.model of a config')
-  parser.add_argument('--image_size', type=int, nargs=2, default=(192, 256), metavar=('W', 'H'))
+  parser.add_argument('--image_size', type=int, nargs=2, metavar=('W', 'H'),
+                      help='default what the weights were trained on')
   parser.add_argument('--fresh_head', action='store_true', help='take all but the head')
   parser.add_argument('--workdir', help='run to export from, instead of a file')
   parser.add_argument('--network', default='gnet', help='of that run')
@@ -50,16 +52,17 @@ def main():
       save(given.out, name, kwargs, variables, given.mmpose or None)
       print(f"{given.network} of '{given.workdir}' is in {given.out}/model.safetensors")
       return
-    if not given.file or not given.model:
-      raise UserError('give a weight file and --model, or --workdir')
+    if not given.file:
+      raise UserError('give a weight file, or --workdir')
     path, network = split_network(local_path(given.file))
     kwargs = dict(_setting(text) for text in given.set)
     converted, certificate = load_file(path, given.model, kwargs, given.image_size, network,
                                        given.fresh_head)
-    save(given.out, given.model, certificate['arguments'], converted.variables,
+    save(given.out, certificate['model'], certificate['arguments'], converted.variables,
          given.mmpose or None, certificate)
-    print(f"{len(converted.used)} keys taken; dropped: {len(converted.dropped)}; stays fresh: "
-          f"{', '.join(converted.fresh) or 'nothing'}; see {given.out}/certificate.json")
+    print(f"{certificate['model']}: {len(converted.used)} keys taken; dropped: "
+          f"{len(converted.dropped)}; stays fresh: {', '.join(converted.fresh) or 'nothing'}; see "
+          f'{given.out}/certificate.json')
   except (OSError, UserError) as error:
     sys.exit(f'error: {error}')
 

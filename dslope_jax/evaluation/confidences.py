@@ -4,6 +4,8 @@ A calibration is {'right', 'visible': {output: fit}, 'gates': {'gnet+enet': fit}
 of those that it was fitted to}, ready for json. An output is a name without its view.
 """
 import functools
+import glob
+import os
 from typing import Annotated, Literal, TypedDict
 
 import msgspec
@@ -57,6 +59,13 @@ def read(path) -> dict:
       if not len(fit['mean']) == len(fit['deviation']) == len(fit['weights']) > 0:
         raise ValueError('the features of a gate are not as many as its weights')
   return found
+
+
+def stored(workdir):
+  """(path, calibration) that the newest evaluation of a run stored, or None; raises as `read`."""
+  files = glob.glob(os.path.join(glob.escape(str(workdir)), 'eval_*', '*', 'calibration.json'))
+  newest = max(files, key=os.path.getmtime, default=None)
+  return newest and (newest, read(newest))
 
 
 def calibrate(subjects, poses, covered, mixes=()):

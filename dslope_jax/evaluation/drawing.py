@@ -36,6 +36,40 @@ def mark(image, points, shown, marker):
   return out
 
 
+def draw_people(image, boxes, keypoints, scores, visible, skeleton: Skeleton, ids=None):
+  """Copy of a (H,W,3) uint8 RGB picture with the boxes and poses of P people.
+
+  The paler a joint, the lower its score (0 to 1). Hidden joints, of probability `visible` below one
+  half, are hollow. boxes: (P,4) x, y, width, height. keypoints: (P,K,2) pixels. scores, visible:
+  (P,K), or visible None. ids: (P,) numbers to write at the boxes, or None.
+  """
+  out = np.ascontiguousarray(image).copy()
+  seen = np.ones(np.shape(scores), bool) if visible is None else np.asarray(visible) >= 0.5
+  for p, (x, y, w, h) in enumerate(np.clip(boxes, -1e4, 1e4)):
+    thick, radius = (int(np.clip(round(max(w, h) / part), 1, 12)) for part in (150, 80))
+    points = np.clip(keypoints[p], -1e4, 1e4).round().astype(int).tolist()
+    shade = lambda colour, *joints, p=p: tuple(
+      255 + float(np.clip(min(scores[p][j] for j in joints), 0.1, 1)) * (c - 255) for c in colour)
+    cv2.rectangle(out, (round(x), round(y)), (round(x + w), round(y + h)), (200,) * 3, 1)
+    for a, b in skeleton.limbs:
+      cv2.line(out, points[a], points[b], shade(_colour(skeleton, a, b), a, b), thick, cv2.LINE_AA)
+    for k, point in enumerate(points):
+      colour = shade(_colour(skeleton, k), k)
+      if seen[p][k]:
+        cv2.circle(out, point, radius, colour, -1, cv2.LINE_AA)
+      else:  # the limbs end at the ring
+        cv2.circle(out, point, radius, image[_inside(point, image)].tolist(), -1)
+        cv2.circle(out, point, radius, colour, max(1, radius // 2), cv2.LINE_AA)
+    if ids is not None:
+      cv2.putText(out, str(ids[p]), (round(x) + 2, round(y) + 8 + 8 * thick),
+                  cv2.FONT_HERSHEY_SIMPLEX, 0.3 + 0.2 * thick, (255, 255, 0), thick, cv2.LINE_AA)
+  return out
+
+
+def _inside(point, image):
+  return tuple(np.clip(point[::-1], 0, np.subtract(image.shape[:2], 1)))
+
+
 def _colour(skeleton, *joints):
   names = [skeleton.names[j].lower() for j in joints]
   if all('left' in n for n in names):

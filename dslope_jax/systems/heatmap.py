@@ -59,14 +59,14 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     return {'heatmap': _LOSSES[loss](outputs.get('logits', maps), target, weight)}
 
   def predict(forward, images, *, flip=True, shift=True):
-    """flip: average with the mirrored picture. shift: of the mirrored maps by a pixel, where the
-    codec asks for it. The embedding (B,C) is the mean over the last stage of a network
-    that puts out features."""
+    """flip: average with the mirrored picture, if it is known which joints a mirror exchanges.
+    shift: of the mirrored maps by a pixel, where the codec asks for it. The embedding (B,C) is the
+    mean over the last stage of a network that puts out features."""
     outputs_of = lambda images: own_head(forward('net', images, train=False))
     images = normalise(images[0])
     outputs = outputs_of(images)
     maps = outputs['heatmaps']
-    if flip:
+    if flip and facts.skeleton.flip_pairs is not None:
       maps = heatmaps.flip_merge(maps, outputs_of(images[:, :, ::-1])['heatmaps'],
                                  facts.skeleton.flip_pairs, shift and not rule.unbiased)
     keypoints, scores = rule.decode(maps, sigma)

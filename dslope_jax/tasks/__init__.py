@@ -22,4 +22,7 @@ def build(config, workdir, training=True):
 
 def serve(config, facts):
   """The `base.Serving` of a run's config and facts: needs no data."""
-  return module(config.task).serve(config, facts)
+  found = module(config.task)
+  if not hasattr(found, 'serve'):
+    raise UserError(f"the task '{config.task}' cannot predict without a data set: it has no serve")
+  return found.serve(config, facts)

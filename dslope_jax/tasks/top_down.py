@@ -1,7 +1,6 @@
 """Top-down pose in pictures: a sample is a person's crop, clean and occluded."""
 import dataclasses
 import functools
-import glob
 import hashlib
 import os
 
@@ -276,12 +275,11 @@ def _held_out_of_run(config, workdir):
   try:
     return people.load_held_out(config), None
   except (OSError, ValueError) as error:
-    files = sorted(glob.glob(os.path.join(glob.escape(str(workdir)), 'eval_*', '*',
-                                          'calibration.json')), key=os.path.getmtime)
-    if not files:
+    stored = confidences.stored(workdir)
+    if not stored:
       print(f'the held-out people of this run cannot be loaded ({error}), and it has stored no '
             'calibration: confidences are not calibrated')
       return None, None
     print(f"the held-out people of this run cannot be loaded ({error}); its calibration "
-          f"'{files[-1]}' is used")
-    return None, confidences.read(files[-1])
+          f"'{stored[0]}' is used")
+    return None, stored[1]

@@ -139,6 +139,11 @@ def read_facts(workdir) -> Facts:
   return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
 
 
+def settings(folder) -> ConfigDict:
+  """The config of the run in this folder, as it was trained; raises as `read_config`."""
+  return ConfigDict(_with_tuples(read_config(folder)))
+
+
 def settings_to_evaluate(config, folder, given=None):
   """The config of a run, with the sets that another config evaluates on.
 

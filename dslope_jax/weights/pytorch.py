@@ -15,12 +15,12 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import first_line
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
+from dslope_jax.weights import architecture
 from dslope_jax.weights import files as weight_files
 
 _NAMES = {'kernel': 'weight', 'transposed_kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
           'mean': 'running_mean', 'var': 'running_var'}
 _HEAD = ('final_layer', 'deconv_layers')  # modules that are no part of the backbone
-_PARTS = ('backbone.', 'keypoint_head.', 'head.')  # mmpose's prefixes
 _NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index')  # counted or computed
 _UNUSED = ('cls_token', 'mask_token')  # of the pretraining, which some files keep
 
@@ -120,7 +120,7 @@ def canonical(name, state_dict, wanted=()) -> dict[str, np.ndarray]:
   parts = {}
   for prefix in ['', *(p for p, count in counts.items() if 4 * count >= len(wanted) > 0)]:
     part = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
-    parts[prefix] = _published(name, part)
+    parts[prefix] = architecture.published(name, part)
   scores = {prefix: len(part.keys() & set(wanted)) for prefix, part in parts.items()}
   best = max(scores, key=scores.get)
   rivals = [p for p, score in scores.items() if score > 0.9 * scores[best]
@@ -129,14 +129,6 @@ def canonical(name, state_dict, wanted=()) -> dict[str, np.ndarray]:
     raise UserError(f'the file holds the networks {", ".join(map(quoted, [best, *rivals]))}; say '
                     'which after a colon, as in FILE:enet')
   return parts[best]
-
-
-def _published(name, state_dict):
-  module = models.module(name)
-  if hasattr(module, 'from_other_layouts'):
-    state_dict = module.from_other_layouts(state_dict)
-  return {k.removeprefix(next((p for p in _PARTS if k.startswith(p)), '')): v
-          for k, v in state_dict.items()}
 
 
 def to_state_dict(name: str, variables: dict, prefixed: bool | None = None) -> dict:
@@ -181,12 +173,10 @@ def _resize_positions(value, shape, size):
   count = value.shape[1] - 1
   if count < 1 or value.shape[::2] != shape[::2] or value.dtype.kind != 'f':
     return value
-  side = math.isqrt(count)
-  # Square pictures of ImageNet, else those of people, 4 to 3.
-  rows = side if side * side == count else round(math.sqrt(count * 4 / 3))
-  if count % rows:
+  rows, columns = architecture.grid_of(count)
+  if rows * columns != count:
     return value
-  grid = np.ascontiguousarray(value[0, 1:].reshape(rows, count // rows, -1), np.float32)
+  grid = np.ascontiguousarray(value[0, 1:].reshape(rows, columns, -1), np.float32)
   width = round(math.sqrt((shape[1] - 1) * size[0] / size[1]))
   height = (shape[1] - 1) // width
   layers = [cv2.resize(grid[..., i:i + 4], (width, height), interpolation=cv2.INTER_CUBIC)
@@ -198,20 +188,52 @@ def _resize_positions(value, shape, size):
 def load_file(path, name: str, kwargs: dict, image_size, network='', fresh_head=False):
   """(Converted, certificate) of a weight file, or of a folder with model.safetensors.
 
-  network: see `weight_files.read`; the rest is as for `convert_any`.
+  name, kwargs: the architecture; with a name of '' both are told by the folder's config.json or,
+  without, by the file's keys, and kwargs are set over them. image_size: None for what the weights
+  were published for, see `architecture.crop_size`; it is in the certificate then. network: see
+  `weight_files.read`; the rest is as for `convert_any`.
   """
+  written = {}
   if os.path.isdir(path):
+    written = _read_config(path)
     path = os.path.join(path, 'model.safetensors')
   state_dict = weight_files.read(path, network)
   try:
+    if not name:
+      name, own = written or architecture.identify(state_dict)
+      kwargs = own | kwargs
+    image_size = image_size or architecture.crop_size(name, state_dict)
     converted = convert_any(name, kwargs, state_dict, image_size, fresh_head)
   except UserError as error:
-    raise UserError(f"'{path}': {error}") from None
+    raise UserError(f"'{path}': {error}{_other_model(name, kwargs, state_dict)}") from None
   return converted, {
     'source': os.path.basename(path), 'sha256': weight_files.sha256(path), 'network': network,
     'model': name, 'arguments': converted.arguments, 'image_size': list(image_size),
     'keys_used': len(converted.used), 'keys_dropped': converted.dropped, 'fresh': converted.fresh,
     'resized': converted.resized}
+
+
+def _other_model(name, kwargs, state_dict):
+  """What to say of weights that do not fit: which network they are, if it is another."""
+  try:
+    found, told = architecture.identify(state_dict)
+    _, own = models.describe(models.build(name, **{'num_keypoints': 1} | kwargs))
+  except UserError:
+    return ''
+  same = lambda key, value: found == name and own[key] in (None, value)  # None: of the size
+  differing = {key: value for key, value in told.items()
+               if key != 'num_keypoints' and not same(key, value)}
+  return f'; its keys are those of {found} with {differing}' if differing else ''
+
+
+def _read_config(folder):
+  """(name, arguments) that `save` wrote to a folder; None where another program wrote it."""
+  path = os.path.join(folder, 'config.json')
+  if not os.path.exists(path):
+    return None
+  found = own_files.read_json(path, dict, 'get it again, or remove it')
+  name = found.pop('name', None)
+  return (name, found) if isinstance(name, str) else None
 
 
 def save(folder, name: str, kwargs: dict, variables: dict, prefixed=None, certificate=None):

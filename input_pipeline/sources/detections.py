@@ -7,7 +7,7 @@ import numpy as np
 
 from dslope_jax import plausibility
 from dslope_jax.errors import UserError
-from input_pipeline.geometry import box_to_center_scale
+from input_pipeline.geometry import box_to_center_scale, iou
 from input_pipeline.sources.checks import stated_sizes
 from input_pipeline.sources.coco import read_json, read_row
 from input_pipeline.sources.source import Source
@@ -55,7 +55,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
     elif min(box[2:]) <= 0:
       flat.append(i)
     else:
-      overlap = _iou(box, source.box[rows_of.get(image, [])])
+      overlap = iou(box, source.box[rows_of.get(image, [])])[0]
       near = overlap.size > 0 and overlap.max() >= min_iou
       rows.append(rows_of[image][int(overlap.argmax())] if near else -1)
       numbers.append(i)
@@ -67,7 +67,7 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
                     f'and on a picture of {source.name} {source.split}; is it the file of another '
                     'split?')
   rows, boxes = np.array(rows), np.array(boxes, np.float32)
-  found = _findings(boxes, stated_sizes(entries), numbers, flat, path)
+  found = findings_of_boxes(boxes, stated_sizes(entries), numbers, flat, path)
   center, scale = box_to_center_scale(boxes.T, aspect, padding)
   files = np.array([os.path.join(source.folder, e['file_name']) for e in entries])
   nobody = lambda column: np.zeros_like(column, shape=(1, *column.shape[1:]))  # row -1
@@ -81,8 +81,12 @@ def with_detections(source: Source, path, *, aspect, padding, min_iou=0.5):
     findings=(*source.findings, *found) if source.findings else tuple(found)), elsewhere
 
 
-def _findings(boxes, sizes, numbers, flat, path):
-  """What looks wrong with a file of boxes; raises UserError if that is an error."""
+def findings_of_boxes(boxes, sizes, numbers, flat, path):
+  """What looks wrong with a file of boxes; raises UserError if that is an error.
+
+  boxes: (N,4) x, y, width, height. sizes: (N,2) of their pictures, 0 where unknown. numbers: (N,)
+  entries of the file. flat: those without area, which are left out.
+  """
   none = np.zeros((len(boxes), 0, 2))
   found = plausibility.check(plausibility.Table(
     np.array(numbers), sizes, boxes, none, none[..., 0] > 0))
@@ -92,11 +96,3 @@ def _findings(boxes, sizes, numbers, flat, path):
       len(flat), tuple(flat[:3]), 'have the detector leave them away'))
   plausibility.refuse(found, path, 'entry')
   return found
-
-
-def _iou(box, boxes):
-  """(N,) overlaps of one box x, y, w, h with boxes (N,4)."""
-  low = np.maximum(boxes[:, :2], box[:2])
-  high = np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
-  shared = np.prod(np.clip(high - low, 0, None), 1)
-  return shared / (np.prod(boxes[:, 2:], 1) + box[2] * box[3] - shared)

@@ -12,17 +12,20 @@ cv2.utils.logging.setLogLevel(0)  # exceptions say what is wrong with a file
 MAX_PIXELS = 2 ** 27  # 134 megapixels: 0.4 GB when decoded
 _MAX_BYTES = 2 ** 30  # of a file
 _FEW_BITS = 2 ** 12  # what 16-bit pixels reach at least, unless a 12-bit sensor's were stored
-# Of the EXIF orientations that swap width and height: the turn that shows a picture upright.
-_TURNS = {5: lambda image: image.transpose(1, 0, 2), 6: lambda image: np.rot90(image, -1),
+# By EXIF orientation, the turn that shows a picture upright; from 5 on it swaps width and height.
+_TURNS = {2: lambda image: image[:, ::-1], 3: lambda image: image[::-1, ::-1],
+          4: lambda image: image[::-1], 5: lambda image: image.transpose(1, 0, 2),
+          6: lambda image: np.rot90(image, -1),
           7: lambda image: np.rot90(image, 2).transpose(1, 0, 2), 8: np.rot90}
 
 
-def read_picture(path, size=(0, 0)):
+def read_picture(path, size=(0, 0), upright=False):
   """(H,W,3) uint8 RGB of a picture file, whatever its pixels are: grey, palette, CMYK, 16 bit.
 
   size: the (width, height) that its annotation states, (0, 0) if it states none. Pixels are as
   stored, as in COCO, whatever the EXIF orientation says; but where this swaps the sides and the
-  annotation states the swapped size, the picture is turned upright. Transparency is dropped.
+  annotation states the swapped size, the picture is turned upright. upright: turn it in any case,
+  as viewers show it. Transparency is dropped.
   Raises OSError naming the file if it is missing, broken, too large, or of another size; the last
   two are known before it is decoded.
   """
@@ -41,7 +44,7 @@ def read_picture(path, size=(0, 0)):
   if image.dtype != np.uint8:
     image = _high_bytes(image, path)
   image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-  if is_turned(header, size):
+  if upright and header.orientation > 1 or is_turned(header, size):
     image = np.ascontiguousarray(_TURNS[header.orientation](image))
   return image
 
@@ -94,7 +97,7 @@ def is_turned(header, size) -> bool:
   Known only where the turn swaps width and height and the annotation states them, as `size`.
   """
   w, h = header.width, header.height
-  return header.orientation in _TURNS and w != h and tuple(size) == (h, w)
+  return header.orientation > 4 and w != h and tuple(size) == (h, w)
 
 
 def _high_bytes(image, path):

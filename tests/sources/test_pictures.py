@@ -109,6 +109,7 @@ def test_exif_orientation_in_jpeg(tmp_path, orientation, order):
   upright = np.array(ImageOps.exif_transpose(Image.open(path)))
   np.testing.assert_array_equal(read_picture(str(path), SIZE), stored)
   np.testing.assert_array_equal(read_picture(str(path)), stored)  # without a size: as stored
+  np.testing.assert_array_equal(read_picture(str(path), upright=True), upright)
   if orientation < 5:
     fails(lambda: read_picture(str(path), SIZE[::-1]), '96x64', '64x96', kind=OSError)
   else:

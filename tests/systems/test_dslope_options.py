@@ -5,7 +5,8 @@ import pytest
 
 from configs import clspet_hrnet
 from dslope_jax import systems
-from dslope_jax.systems.base import Forward
+from dslope_jax.skeletons import Skeleton
+from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_train_step
 from tests import tiny
@@ -118,3 +119,13 @@ def test_an_embedding_is_the_mean_over_the_last_stage():
     {'image': np.zeros((1, 32, 32, 3), np.uint8)}, flip=True)['net/clean']['embedding']
   np.testing.assert_allclose(out, np.concatenate([high.mean((1, 2)), low.mean((1, 2))], 1),
                              atol=1e-6)
+
+
+def test_without_mirror_pairs_there_is_no_flip_test():
+  skeleton = Skeleton(('one', 'two', 'three'), limbs=(), sigmas=(0.1,) * K)
+  assert skeleton.flip_pairs is None
+  system = systems.build(Facts(skeleton, (32, 32)), 'heatmap', model=tiny.MODEL)
+  calls, maps = [], np.zeros((1, 8, 8, K), np.float32)
+  system.predict(lambda *_, **__: calls.append(1) or {'heatmaps': maps},
+                 {'image': np.zeros((1, 32, 32, 3), np.uint8)}, flip=True)
+  assert len(calls) == 1

@@ -319,8 +319,7 @@ def command(*arguments):
 def test_command_imports_and_certifies(tmp_path):
   file = write(tmp_path / 'a.safetensors', state('simple_baseline'))
   out = tmp_path / 'out'
-  done = command(file, '--model', 'simple_baseline', '--set', 'depth=18', 'width=8',
-                 'filters=(8,8,8)', '--out', str(out))
+  done = command(file, '--out', str(out))  # the file's keys tell the architecture
   assert done.returncode == 0, done.stderr
   certificate = json.loads((out / 'certificate.json').read_text())
   assert certificate['arguments']['num_keypoints'] == 5
@@ -337,7 +336,8 @@ def test_command_imports_and_certifies(tmp_path):
   wrong = command(file, '--model', 'simple_baseline', '--out', str(out))
   assert wrong.returncode == 1 and 'weights do not fit simple_baseline' in wrong.stderr
   assert wrong.stderr.startswith('error: ') and wrong.stderr.count('\n') == 1
-  assert command('--out', str(out)).stderr.startswith('error: give a weight file and --model')
+  assert "its keys are those of simple_baseline with {'depth': 18, 'width': 8" in wrong.stderr
+  assert command('--out', str(out)).stderr.startswith('error: give a weight file, or --workdir')
 
 
 def test_runs_start_from_files_and_give_them_back(tmp_path):

@@ -1,0 +1,172 @@
+"""Boxes of people from a file, for any pictures and videos: COCO results, or COCO annotations."""
+import itertools
+import os
+import re
+
+import numpy as np
+
+from dslope_jax.errors import UserError, quoted
+from input_pipeline.sources import checks, coco, detections, pictures
+
+_LOOKED_AT = 200  # pictures whose sizes are looked up, where the file does not state them
+
+
+class GivenBoxes:
+  """Boxes of a json file, for the pictures and videos that they are looked up for.
+
+  path: COCO results, a list of dicts with bbox, perhaps score, and `file` or `file_name` or
+    image_id, perhaps `frame` (of a video, from 0); or COCO annotations, a dict with images and
+    annotations. Of several categories that of people counts.
+  min_score: boxes with a lower score are left out; `low` says how many.
+  files: paths of what will be asked for. A name in the json belongs to the path that ends with it,
+    else to that with its last part; an image_id to the path whose name ends with that number.
+
+  findings: what looks wrong with the boxes, `plausibility.Finding`s that are warnings. unnamed:
+  files that the json does not name.
+
+  Raises OSError or UserError, one line: naming the entry that is wrong, the two files that one
+  entry may mean, or that nothing fits.
+  """
+
+  def __init__(self, path, files, min_score=0.0):
+    self.path, data = path, coco.parse_json(path)
+    self._sizes, self._ids = {}, {}  # {name or number: stated size}, {(it, frame): image_id}
+    if isinstance(data, dict):
+      entries, keys = self._annotations(coco.check_lists(data, path, ('images', 'annotations')))
+    else:
+      entries, keys = self._results(coco.check_lists(data, path, ()))
+    self._read(entries, keys, min_score)
+    self._new_ids = itertools.count(1 + max(self._ids.values(), default=0))
+    self._key_of = self._match([str(file) for file in files])
+    self.unnamed = [str(file) for file in files if str(file) not in self._key_of]
+    self._check()
+
+  def __call__(self, file, frame=0):
+    """((P,4) boxes x, y, width, height, (P,) scores, image_id) of a picture, or of a frame of a
+    video. What the json does not name has nobody, and a new number."""
+    key = self._key_of.get(str(file), str(file)), frame
+    rows = self._rows_of.get(key, [])
+    number = self._ids[key] if key in self._ids else next(self._new_ids)
+    return self._boxes[rows], self._scores[rows], number
+
+  def size(self, file) -> tuple[int, int]:
+    """(width, height) that the json states of a picture; (0, 0) without."""
+    return self._sizes.get(self._key_of.get(str(file)), (0, 0))
+
+  def _annotations(self, data):
+    images = checks.index_pictures(data, self.path)
+    categories = coco.check_lists({'categories': []} | data, self.path, ('categories',)
+                                  )['categories']
+    people = {_whole(c.get('id')) for c in categories
+              if c.get('keypoints') or c.get('name') == 'person'}
+    if not people and len(categories) > 1:
+      raise UserError(f"{self.path}: none of its {len(categories)} categories is called 'person' "
+                      'or has keypoints; leave only the boxes of people')
+    for number, image in images.items():
+      self._sizes[image['file_name']] = tuple(checks.stated_sizes([image])[0].tolist())
+      self._ids[image['file_name'], 0] = number
+    entries, keys = {}, []
+    for i, entry in enumerate(data['annotations']):
+      if _whole(entry.get('image_id')) not in images:
+        raise UserError(f"{self.path}: annotation {i} is of a picture that 'images' does not list; "
+                        'mend its image_id or remove it')
+      if not entry.get('iscrowd') and (
+          not people or _whole(entry.get('category_id')) in people):
+        entries[i] = entry
+        keys.append((images[entry['image_id']]['file_name'], 0))
+    return entries, keys
+
+  def _results(self, data):
+    found = {_whole(entry.get('category_id')) for entry in data if isinstance(entry, dict)}
+    person = found.pop() if len(found) == 1 else 1  # COCO's number
+    entries, keys = {}, []
+    for i, entry in enumerate(data):
+      if not isinstance(entry, dict):
+        raise UserError(f'{self.path}: entry {i} is {quoted(entry)}, not a dict; mend or remove it')
+      name, number = entry.get('file', entry.get('file_name')), entry.get('image_id')
+      frame = entry.get('frame')
+      key = name if isinstance(name, str) and name else number
+      whole = all(type(value) in (int, type(None)) for value in (number, frame))
+      if not whole or type(key) not in (str, int):
+        raise UserError(f'{self.path}: entry {i} names no picture: it needs a whole number as '
+                        'image_id, or a path as file; a frame is a whole number, too')
+      if _whole(entry.get('category_id')) == person:
+        entries[i] = entry
+        keys.append((key, frame or 0))
+        self._sizes[key] = 0, 0
+        if number is not None:
+          self._ids[keys[-1]] = number
+    return entries, keys
+
+  def _read(self, entries, keys, min_score):
+    """Keeps numbers, boxes, scores and keys of the entries that count, in arrays."""
+    boxes = checks.numbers([e.get('bbox') for e in entries.values()], 4)
+    scores = checks.numbers([[e.get('score', 1.0)] for e in entries.values()], 1)[:, 0]
+    numbers = np.array(list(entries), np.int64)
+    wrong = ~(np.abs(np.column_stack([boxes, scores])) < 1e9).all(1)
+    if wrong.any():
+      raise UserError(f'{self.path}: entry {numbers[wrong][0]} has no bbox of four numbers x, y, '
+                      'width, height, or a score that is no number; mend or remove it')
+    self._flat = numbers[boxes[:, 2:].min(1) <= 0].tolist()
+    keep = (boxes[:, 2:].min(1) > 0) & (scores >= min_score)
+    self.low = int((scores < min_score).sum())
+    self._numbers, self._boxes = numbers[keep], boxes[keep].astype(np.float32)
+    self._scores = scores[keep]
+    self._keys, self._rows_of = [key for key, kept in zip(keys, keep, strict=True) if kept], {}
+    for row, key in enumerate(self._keys):
+      self._rows_of.setdefault(key, []).append(row)
+
+  def _match(self, files):
+    """{file: key of the json}."""
+    by_end, by_number, out = {}, {}, {}
+    for file in files:
+      parts = _parts(file)
+      for n in range(1, len(parts) + 1):
+        by_end.setdefault(parts[-n:], []).append(file)
+      number = re.search(r'(\d+)$', os.path.splitext(parts[-1])[0])
+      if number:
+        by_number.setdefault(int(number[1]), []).append(file)
+    left = {}  # {last part of a name: keys whose whole name fits no file}
+    for key in self._sizes:
+      named = by_number.get(key, ()) if isinstance(key, int) else by_end.get(_parts(key), ())
+      self._take(out, [key], named)
+      if not named and isinstance(key, str):
+        left.setdefault(_parts(key)[-1:], []).append(key)
+    for last, keys in left.items():
+      self._take(out, keys, [file for file in by_end.get(last, ()) if file not in out])
+    return out
+
+  def _take(self, out, keys, files):
+    if files and (len(keys) > 1 or len(files) > 1 or files[0] in out):
+      raise UserError(f'{self.path}: {quoted(keys[0])} may mean {quoted(files[0])} as well as '
+                      'another file or entry; give the pictures of one folder, or longer names')
+    out |= dict(zip(files, keys, strict=False))
+
+  def _check(self):
+    """UserError if nothing fits or the boxes are no pixels of x, y, width, height."""
+    if self._numbers.size and not self._key_of:
+      raise UserError(f'{self.path}: none of its {len(self._numbers)} boxes is on a picture that '
+                      f'was given; it names {quoted(next(iter(self._sizes)))}')
+    seen = {key: _size(file) for file, key in [*self._key_of.items()][:_LOOKED_AT]
+            if not self._sizes[key][0]}
+    sizes = [seen.get(key, self._sizes[key]) for key, _ in self._keys]
+    self.findings = detections.findings_of_boxes(
+      self._boxes, np.array(sizes).reshape(-1, 2), self._numbers, self._flat, self.path)
+
+
+def _whole(value):
+  return value if type(value) is int else None
+
+
+def _parts(name):
+  return tuple(part for part in re.split(r'[/\\]', name) if part not in ('', '.'))
+
+
+def _size(file):
+  """(width, height) of a picture as it is seen; (0, 0) of anything else."""
+  try:
+    header = pictures.checked_header(file, pictures.read_file(file))
+  except OSError:
+    return 0, 0
+  size = header.width, header.height
+  return size[::-1] if header.orientation > 4 else size

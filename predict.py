@@ -1,0 +1,151 @@
+"""Poses of the people in pictures and videos, by a run or by published weights.
+
+  python predict.py --weights WORKDIR --out DIR picture.jpg folder 'photos/*.png' video.mp4 0
+  python predict.py --weights hrnet_w32.pth --boxes results.json --out DIR folder
+  python predict.py --weights WORKDIR:enet --detector yolox.onnx --csv --out DIR video.mp4
+
+--weights: a work folder (WORKDIR:enet for one network, WORKDIR:pick and others for a mixture), a
+folder with model.safetensors, or a file of HRNet, SimpleBaseline, HRFormer, Lite-HRNet or ViTPose.
+INPUT: pictures, folders with all that is below them, patterns in quotes, videos, camera numbers.
+
+DIR gets poses.json (COCO results, with file, frame and track_id), overlays/ of pictures, NAME.mp4
+of videos and, with --csv, poses.csv. docs/predict.md says what is in them.
+"""
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
+import argparse
+import re
+import sys
+
+import numpy as np
+import tqdm
+
+from dslope_jax import plausibility, skeletons
+from dslope_jax.cli import checked, keep_compiled, say
+from dslope_jax.commands import STOPPED, StopSignal
+from dslope_jax.detectors import Detector
+from dslope_jax.errors import UserError
+from dslope_jax.files import local_path
+from dslope_jax.pose_writer import Writer
+from dslope_jax.predictor import BUCKETS, Predictor
+from input_pipeline.sources import media
+from input_pipeline.sources.given_boxes import GivenBoxes
+
+_PIXELS = 2**26  # of the pictures that are predicted together: 0.2 GB
+
+
+def _parse(argv):
+  parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('inputs', nargs='+', metavar='INPUT')
+  parser.add_argument('--weights', required=True)
+  parser.add_argument('--out', required=True, metavar='DIR')
+  parser.add_argument('--boxes', metavar='FILE', help="of people: COCO results or annotations; "
+                      "'whole': every picture is one box")
+  parser.add_argument('--detector', metavar='ONNX', help='finds people: YOLOX, RTMDet or RT-DETR')
+  parser.add_argument('--box_score', type=float, default=0.3, metavar='SCORE',
+                      help='boxes with a lower score are left out (0.3)')
+  parser.add_argument('--size', type=_size, metavar='WxH', help='of crops, for weight files')
+  parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
+    'of weight files with other than 17 (COCO) or 16 (MPII) keypoints: '
+    + ', '.join(skeletons.KNOWN)))
+  parser.add_argument('--csv', action='store_true', help='write poses.csv, too')
+  parser.add_argument('--explain', action='help', help='the same as --help: there is no config')
+  return parser.parse_args(argv)
+
+
+def _size(text):
+  sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
+  if not sides:
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
+  return int(sides[1]), int(sides[2])
+
+
+def _whole(medium, frame, image):
+  return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
+
+
+def _reader(given):
+  """The `media.Reader` that the flags ask for; says where boxes are from."""
+  listed = media.find(given.inputs, but_not=given.out)
+  if given.detector and given.boxes:
+    raise UserError('boxes come from --boxes or from --detector, not from both')
+  if given.detector:
+    detector = Detector(given.detector, given.box_score)
+    say(f'boxes: {detector.about}')
+    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None))
+  if given.boxes in (None, 'whole'):
+    if not given.boxes:
+      say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
+          'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
+    return media.Reader(listed, _whole)
+  boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
+  for found in boxes.findings:
+    say(f"warning: '{given.boxes}': {plausibility.line(found, 'entry')}")
+  text = f"boxes: '{given.boxes}'"
+  if boxes.low:
+    text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
+  if boxes.unnamed:
+    text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
+             f"'{boxes.unnamed[0]}', which have nobody then")
+  say(text)
+  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
+                      lambda medium: boxes.size(medium.path))
+
+
+def _batches(reader, stopped):
+  """Lists of `media.Seen` that are predicted together: they fill a call, and fit into memory."""
+  batch = []
+  for seen in reader:
+    batch.append(seen)
+    if (sum(len(s.boxes) for s in batch) >= BUCKETS[-1] or len(batch) >= BUCKETS[-1]
+        or sum(s.image.size // 3 for s in batch) >= _PIXELS or seen.medium.kind == 'camera'):
+      yield batch
+      batch = []
+    if stopped.raised:
+      break
+  if batch:
+    yield batch
+
+
+def predict(given):
+  """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
+  reader = _reader(given)
+  predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
+  say(f'weights: {predictor.about}')
+  counts = {'pictures': 0, 'frames': 0, 'people': 0}
+  with (StopSignal() as stopped, Writer(given.out, predictor.facts.skeleton, given.csv) as writer,
+        tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
+    for batch in _batches(reader, stopped):
+      found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
+      for seen, people in zip(batch, found, strict=True):
+        writer.add(seen, people)
+        counts['pictures' if seen.frame is None else 'frames'] += 1
+        counts['people'] += len(people)
+      bar.update(len(batch))
+    if not counts['pictures'] + counts['frames'] and reader.problems:
+      raise UserError(f'nothing could be read: {reader.problems[0]}')
+  for problem in reader.problems:
+    say(f'warning: {problem}')
+  found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']
+  say(', '.join(found) + f'; {len(reader.problems)} problems; look at {given.out}')
+  return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
+
+
+def main(argv=None):
+  given = _parse(argv)
+  with checked():
+    for name in ('weights', 'out', 'boxes', 'detector'):
+      if getattr(given, name):
+        setattr(given, name, local_path(getattr(given, name)))
+    given.inputs = [local_path(text) for text in given.inputs]
+    if not predict(given):
+      say('stopped by a signal; what was predicted until then is written')
+      sys.exit(STOPPED)
+
+
+if __name__ == '__main__':
+  keep_compiled()
+  main()
