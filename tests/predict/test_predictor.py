@@ -105,7 +105,7 @@ def test_a_run_and_its_exported_weights_agree(single, predict, tmp_path):
   np.testing.assert_array_equal(found.keypoints, wanted.keypoints)
   np.testing.assert_array_equal(found.scores, wanted.scores)
   assert other.facts.skeleton == skeletons.COCO and other.answer == 'net'
-  assert 'vitpose (width 24, depth 1), 17 keypoints of coco' in other.about
+  assert 'vitpose (depth 1, width 24), 17 keypoints of coco' in other.about
   assert 'crops of 32x64, codec udp' in other.about
   without_flip, = Predictor(tmp_path, size=(32, 64), flip=False)([image])
   assert not np.array_equal(without_flip.scores, wanted.scores)
@@ -120,7 +120,7 @@ def test_the_architecture_of_a_bare_file_is_told(tmp_path):
   pytorch.save(tmp_path, 'simple_baseline', {}, zeros, prefixed=True)
   predict = Predictor(tmp_path / 'model.safetensors')
   assert predict.facts == (skeletons.MPII, (256, 256), 0, 0)
-  assert 'simple_baseline (depth 18, width 8), 16 keypoints of mpii' in predict.about
+  assert 'simple_baseline (depth 10, width 8), 16 keypoints of mpii' in predict.about
   assert 'crops of 256x256, codec hrnet' in predict.about
 
 

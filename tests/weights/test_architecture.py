@@ -82,7 +82,7 @@ def test_what_is_no_published_network():
   fails(lambda: architecture.identify(narrow), 'width 24 and depth 1')
   uneven = {f'layer{i}.{b}.conv1.weight': np.zeros((8, 8, 1, 1)) for i in range(1, 5)
             for b in range(5)}
-  fails(lambda: architecture.identify(uneven), '(5, 5, 5, 5)', 'depths 18, 34')
+  fails(lambda: architecture.identify(uneven), '(5, 5, 5, 5)', 'depths 10, 18, 34')
   lost = weights('dslope/hrnet/keys_w32_coco')
   del lost['conv1.weight']
   fails(lambda: architecture.identify(lost), 'hrnet', 'conv1.weight')
