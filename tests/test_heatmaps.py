@@ -50,7 +50,7 @@ inside = st.integers(2, 21)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(inside, inside), min_size=1, max_size=5), st.sampled_from([1.0, 2.0]))
+@given(st.lists(st.tuples(inside, inside), min_size=3, max_size=3), st.sampled_from([1.0, 2.0]))
 def test_decode_inverts_encode(points, sigma):
   """A joint in the middle of a heatmap pixel comes back to it: symmetric peaks are not moved."""
   keypoints = jnp.array(points, jnp.float32)[None] * 4

@@ -14,7 +14,7 @@ from tests.golden_data import GOLDEN, nhwc, relative_error, state_dict, torch_na
 FOLDER = GOLDEN / 'simple_baseline'
 CASES = json.loads((FOLDER / 'cases.json').read_text())['cases']
 # The two evaluations of ResNet-50 say the same; the larger one is the harder.
-EVALS = [n for n in CASES if n.startswith('eval') and n != 'eval_res50_1x3x64x64']
+EVALS = ['eval_res50_2x3x96x64']  # the training below runs ResNet-18
 
 
 def load(name, dtype=np.float32):
@@ -57,7 +57,7 @@ def train_step(case, module, variables, image):
   return loss, nchw(heatmaps), torch_names(updates['batch_stats']), torch_names(grads)
 
 
-def check_arrays(golden, heatmaps, stats, grads, tolerance, grad_tolerance):
+def check_arrays(golden, heatmaps, stats, grads, tolerance):
   assert relative_error(heatmaps, golden['heatmap']) < tolerance
   for key in golden.files:
     kind, _, name = key.partition('/')
@@ -66,23 +66,16 @@ def check_arrays(golden, heatmaps, stats, grads, tolerance, grad_tolerance):
       assert relative_error(stats[name], golden[key]) < tolerance, key
     elif kind == 'grad':
       got = grads[name][:4, :4] if corner else grads[name]
-      assert relative_error(got, golden[key]) < grad_tolerance, key
-
-
-def test_train_float32():
-  case, *rest = load('train_res18')
-  loss, heatmaps, stats, grads = train_step(case, *rest)
-  np.testing.assert_allclose(loss, case['loss'], rtol=1e-5)
-  assert set(grads) == set(case['grads'])
-  check_arrays(np.load(FOLDER / 'train_res18.npz'), heatmaps, stats, grads, 1e-4, 2e-2)
+      assert relative_error(got, golden[key]) < tolerance, key
 
 
 def test_train_float64():
   with jax.enable_x64(True):
     case, *rest = load('train_res18', np.float64)
     loss, heatmaps, stats, grads = train_step(case, *rest)
+  assert set(grads) == set(case['grads'])
   np.testing.assert_allclose(loss, case['loss_float64'], rtol=1e-9)
-  check_arrays(np.load(FOLDER / 'train_res18_float64.npz'), heatmaps, stats, grads, 1e-9, 1e-9)
+  check_arrays(np.load(FOLDER / 'train_res18_float64.npz'), heatmaps, stats, grads, 1e-9)
   for key, norm in case['grads_float64'].items():
     np.testing.assert_allclose(np.linalg.norm(grads[key]), norm['l2'], rtol=1e-8, err_msg=key)
 

@@ -30,9 +30,9 @@ def check_same(workdir, whole):
   jax.tree.map(np.testing.assert_array_equal, whole[1], runs.weights(workdir, CONFIG))
 
 
-def test_killed_three_times(whole, tmp_path):
+def test_killed_twice(whole, tmp_path):
   """SIGKILL the moment a checkpoint appears, so sometimes while it is being written."""
-  for step in (2, 9, 17):
+  for step in (2, 17):
     process = runs.start(tmp_path, '--config.save_every=1 step')
     runs.wait_for_checkpoint(tmp_path, step, process)
     process.kill()

@@ -6,29 +6,40 @@ import socket
 import time
 
 import jax
+import pytest
 
 from tests import runs, tiny
 
 # In float64: Adam turns rounding noise in a small gradient into a step of the learning rate's size,
 # which in float32 grows past any tolerance within a few steps, on one device as on eight.
-EXACT = dict(config='tests/tiny.py:exact', JAX_ENABLE_X64='1')
-PLAIN = dict(config='tests/tiny.py:exact,plain', JAX_ENABLE_X64='1')
+EXACT = dict(config='tests/tiny.py:exact,plain', JAX_ENABLE_X64='1')
 STEPS = ('--config.duration=5 steps', '--config.save_every=5 steps')
 
 
-def run_alone(workdir, *more, **options):
-  code, output = runs.finish(runs.start(workdir, *STEPS, *more, **options))
+def run(workdir, *more, **options):
+  """What a run prints."""
+  code, output = runs.finish(runs.start(workdir, *STEPS, *more, **EXACT, **options))
   assert code == 0, output
-  return output, runs.weights(workdir, tiny.get_config(options['config'].partition(':')[2]))
+  return output
 
 
-def test_eight_devices_equal_one_which_may_go_on(tmp_path):
-  _, one = run_alone(tmp_path / 'one', **EXACT)
-  output, _ = run_alone(tmp_path / 'eight', '--config.duration=3 steps', devices=8, **EXACT)
-  assert '8 x cpu' in output
-  output, eight = run_alone(tmp_path / 'eight', '--allow_config_change', **EXACT)
+def weights(workdir):
+  return runs.weights(workdir, tiny.get_config('exact,plain'))
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory):
+  """The weights that one device trains."""
+  folder = tmp_path_factory.mktemp('one')
+  run(folder)
+  return weights(folder)
+
+
+def test_eight_devices_equal_one_which_may_go_on(one, tmp_path):
+  assert '8 x cpu' in run(tmp_path, '--config.duration=3 steps', devices=8)
+  output = run(tmp_path, '--allow_config_change')
   assert 'resuming from step 3' in output and '1 x cpu' in output
-  assert runs.largest_difference(one, eight) < 1e-5
+  assert runs.largest_difference(one, weights(tmp_path)) < 1e-5
 
 
 def test_devices_reduce_gradients_and_batch_statistics_and_nothing_else(tmp_path):
@@ -47,21 +58,21 @@ def test_devices_reduce_gradients_and_batch_statistics_and_nothing_else(tmp_path
   assert 0 < sizes.count(1) < 20  # terms of the loss
   config = tiny.get_config('exact')
   config.system.model.dtype = 'float32'
-  weights = runs.weights(tmp_path, config)
+  trained = runs.weights(tmp_path, config)
   # Every parameter has a gradient; a batch norm needs the mean and the variance besides.
-  means = jax.tree.leaves(weights['batch_stats'])[::2]
-  wanted = [x.size for x in [*jax.tree.leaves(weights['params']), *means, *means]]
+  means = jax.tree.leaves(trained['batch_stats'])[::2]
+  wanted = [x.size for x in [*jax.tree.leaves(trained['params']), *means, *means]]
   assert sorted(size for size in sizes if size > 1) == sorted(wanted)
 
 
-def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
+def test_two_processes_stop_at_the_same_step_and_resume(one, tmp_path):
   """2 processes x 4 devices, of which one gets SIGTERM, equal one device."""
   def both(*options, stop=False):
     with socket.socket() as s:
       s.bind(('localhost', 0))
       port = s.getsockname()[1]
     processes = [runs.start(tmp_path / 'two', *options, f'--coordinator=localhost:{port}',
-                            '--processes=2', f'--process={i}', devices=4, **PLAIN) for i in (0, 1)]
+                            '--processes=2', f'--process={i}', devices=4, **EXACT) for i in (0, 1)]
     while stop and not (tmp_path / 'two/facts.json').exists():  # they have joined
       assert processes[0].poll() is None, runs.finish(processes[0])
       time.sleep(0.1)
@@ -76,6 +87,4 @@ def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
     assert code == 0, output
   assert stopped < 5 and f'resuming from step {stopped}' in results[0][1]
   assert '2 process(es)' in results[0][1]
-  _, one = run_alone(tmp_path / 'one', **PLAIN)
-  two = runs.weights(tmp_path / 'two', tiny.get_config('exact,plain'))
-  assert runs.largest_difference(one, two) < 1e-5
+  assert runs.largest_difference(one, weights(tmp_path / 'two')) < 1e-5

@@ -344,6 +344,7 @@ def test_runs_start_from_files_and_give_them_back(tmp_path):
   """train -> export -> train from the file: both networks begin with the exported weights."""
   from train import train
   config = tiny.config(steps=1)
+  config.evals = {}
   first = str(tmp_path / '2026-11-25_12:30:00')  # a colon is no sign of a network
   state_, _ = train(config, first)
   for network in ('gnet', 'enet'):
@@ -351,6 +352,7 @@ def test_runs_start_from_files_and_give_them_back(tmp_path):
     check_equal(variables['params'], jax.device_get(state_.params[network]))
     pytorch.save(tmp_path / network, name, kwargs, variables)
   config = tiny.config(steps=1)
+  config.evals = {}
   config.optim.gnet.lr = config.optim.enet.lr = 0.0
   config.init_from.gnet = str(tmp_path / 'enet')  # exchanged, to see that each takes its own
   config.init_from.enet = first + ':gnet'
