@@ -53,6 +53,7 @@ from dslope_jax.training.metric_writer import MetricWriter
 from dslope_jax.training.train_step import make_train_step
 
 _EVERY = ('log_every', 'eval_every', 'save_every')
+_NOTHING = 'stopped by a signal before the first step; nothing is to be saved'
 
 
 def train(config, folder, allow_config_change=False, profile=False):
@@ -120,8 +121,7 @@ def _train(run, profile):
         with waits.of('data'):
           batch = sharding.to_global(_next(stream, state, writer, checkpoints, stopped), run.mesh)
         if step_fn is None:
-          with stopped.at_once('stopped by a signal before the first step; ' + (
-              f'step {first} is the newest checkpoint' if first else 'nothing is to be saved')):
+          with stopped.at_once(saved(first) if first else _NOTHING):
             step_fn = _compile(run, state, batch)
           writer.start()
         state, terms = waits.run(step_fn, state, batch)
@@ -194,15 +194,18 @@ def _next(stream, state, writer, checkpoints, stopped):
   """The next batch; where there is none, or a signal comes first, the state is saved before the
   reason is told."""
   try:
-    with stopped.at_once('stopped by a signal; the same command resumes from there'):
+    with stopped.at_once('stopped by a signal'):
       return next(stream)
-  except (Exception, Stopped):
+  except (Exception, Stopped) as reason:
     step = int(state.step)
     if jax.process_count() == 1 and step and step not in checkpoints.steps():
       writer.flush()
       checkpoints.save(state, step)
       checkpoints.wait()
-      say(f'step {step} is saved')
+      if not isinstance(reason, Stopped):
+        say(f'step {step} is saved')
+    if isinstance(reason, Stopped):
+      raise Stopped(saved(step) if step else _NOTHING, STOPPED) from None
     raise
 
 

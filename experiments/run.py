@@ -18,6 +18,10 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin(terminated=commands.STOPPED)
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
