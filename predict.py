@@ -12,14 +12,13 @@ DIR gets poses.json (COCO results, with file, frame and track_id), overlays/ of 
 of videos and, with --csv, poses.csv. docs/predict.md says what is in them.
 """
 import argparse
-import re
 import sys
 
 import numpy as np
 import tqdm
 
 from dslope_jax import plausibility, skeletons
-from dslope_jax.cli import STOPPED, StopSignal, checked, keep_compiled, say
+from dslope_jax.cli import STOPPED, StopSignal, checked, crop_size, keep_compiled, say
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError, guard_output
 from dslope_jax.files import local_path
@@ -42,19 +41,12 @@ def _parse(argv):
   parser.add_argument('--detector', metavar='ONNX', help='finds people: YOLOX, RTMDet or RT-DETR')
   parser.add_argument('--box_score', type=float, default=0.3, metavar='SCORE',
                       help='boxes with a lower score are left out (0.3)')
-  parser.add_argument('--size', type=_size, metavar='WxH', help='of crops, for weight files')
+  parser.add_argument('--size', type=crop_size, metavar='WxH', help='of crops, for weight files')
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
     'of weight files with other than 17 (COCO) or 16 (MPII) keypoints: '
     + ', '.join(skeletons.KNOWN)))
   parser.add_argument('--csv', action='store_true', help='write poses.csv, too')
   return parser.parse_args(argv)
-
-
-def _size(text):
-  sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
-  if not sides:
-    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
-  return int(sides[1]), int(sides[2])
 
 
 def _whole(medium, frame, image):

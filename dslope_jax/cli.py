@@ -1,4 +1,5 @@
 """What the scripts share: flags, messages, errors as one line, and the signals that end a run."""
+import argparse
 import contextlib
 import os
 import pathlib
@@ -167,6 +168,14 @@ class StopSignal:
   def __exit__(self, *_):
     for number, handler in self.before.items():
       signal.signal(number, handler)
+
+
+def crop_size(text) -> tuple[int, int]:
+  """(W, H) of a flag such as 192x256."""
+  sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
+  if not sides:
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
+  return int(sides[1]), int(sides[2])
 
 
 def reached_stop(stopped, step):

@@ -71,15 +71,17 @@ class Predictor:
     keypoints are taken as COCO's, 16 as MPII's.
   size: (W, H) of the crops; a run knows its own, see `architecture.crop_size` for files.
   flip: average with the mirrored picture.
+  dtype: in which the networks compute, such as 'float32'; None: as they were trained.
 
   Attributes: serving, the system and the way from pictures to it and back. weights: {'params',
-  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given. fits: the
-  calibration or {}. about: a line for the user that says all this.
+  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given. members: the
+  outputs that it needs. test: of `System.predict`. fits: the calibration or {}. about: a line for
+  the user that says all this.
 
   Raises OSError or UserError, one line.
   """
 
-  def __init__(self, weights, *, skeleton=None, size=None, flip=True):
+  def __init__(self, weights, *, skeleton=None, size=None, flip=True, dtype=None):
     if isinstance(skeleton, str):
       skeleton = skeletons.by_name(skeleton)
     path, name = split_network(os.fspath(weights))
@@ -87,20 +89,24 @@ class Predictor:
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
+    if dtype:
+      system = self.serving.system
+      networks = {name: net.clone(dtype=dtype) for name, net in system.networks.items()}
+      self.serving = self.serving._replace(system=system._replace(networks=networks))
     self.weights = jax.device_put(found.weights)
-    self._test = {'flip': flip}
+    self.test = {'flip': flip}
     self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
     answers = _answers(self._shapes, self.serving.system.mixes, self.fits)
     asked = found.asked or ('pick' if 'pick' in answers else next(iter(answers)))
     if asked not in answers:
       raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
-    self.answer, self._members = asked, answers[asked]
-    of = f' of {" and ".join(map(_network, self._members))}' if len(self._members) > 1 else ''
+    self.answer, self.members = asked, answers[asked]
+    of = f' of {" and ".join(map(_network, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
     # Outputs that are not asked for are not computed.
     self._run = jax.jit(lambda weights, batch: {
       name: fields for name, fields in self._predict(weights, batch).items()
-      if name in self._members})
+      if name in self.members})
 
   def __call__(self, images, boxes=None) -> list[People]:
     """The people of each picture.
@@ -118,7 +124,7 @@ class Predictor:
     parts = [self.serving.prepare(image, of) for image, of in zip(images, boxes, strict=True) if
              len(of)] or [self._nobody(0)]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    poses = self._answer(self.serving.finish(self._outputs(samples), samples))
+    poses = self.combined(self.serving.finish(self._outputs(samples), samples))
     ends = np.cumsum([len(of) for of in boxes])
     return [People(of, **{field: None if values is None else values[end - len(of):end]
                           for field, values in poses.items()})
@@ -127,7 +133,7 @@ class Predictor:
   def _predict(self, weights, batch):
     system = self.serving.system
     return system.predict(Forward(system.networks, weights['params'], weights['batch_stats']),
-                          batch, **self._test)
+                          batch, **self.test)
 
   def _nobody(self, count):
     """Samples of so many boxes of an empty picture."""
@@ -145,22 +151,22 @@ class Predictor:
     for start, stop, size in pieces:
       results.append(self._run(self.weights, {
         name: _padded(values[start:stop], size) for name, values in inputs.items()}))
-    shapes = {name: self._shapes[name] for name in self._members}
+    shapes = {name: self._shapes[name] for name in self.members}
     empty = jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
     kept = [jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], result)
             for result, (start, stop, _) in zip(results, pieces, strict=True)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), empty, *kept)
 
-  def _answer(self, poses):
+  def combined(self, poses):
     """The fields of `People` of the answer, from the poses of its members."""
-    mixes = [mix for mix in self.serving.system.mixes if len(self._members) > 1
-             and mix == tuple(map(_network, self._members))]
-    view = self._members[0].rsplit('/', 1)[1]
+    mixes = [mix for mix in self.serving.system.mixes if len(self.members) > 1
+             and mix == tuple(map(_network, self.members))]
+    view = self.members[0].rsplit('/', 1)[1]
     every = confidences.with_mixtures(poses, mixes, self.fits)
     chosen = every[f'{self.answer}/{view}']
     out = {field: chosen.get(field) for field in ('keypoints', 'scores', 'right')}
     for field in ('visible', 'present'):  # of a mixture: what its members say on average
-      given = [every[member].get(field) for member in self._members]
+      given = [every[member].get(field) for member in self.members]
       out[field] = None if any(values is None for values in given) else np.mean(given, 0)
     return out
 
