@@ -123,7 +123,7 @@ def predict(given):
 def main(argv=None):
   given = _parse(argv)
   with checked():
-    for name in ('weights', 'out', 'boxes', 'detector'):
+    for name in ('out', 'boxes', 'detector'):
       if getattr(given, name):
         setattr(given, name, local_path(getattr(given, name)))
     given.inputs = [local_path(text) for text in given.inputs]

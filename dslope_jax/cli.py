@@ -83,7 +83,7 @@ def _parse(argv):
       flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
       _expand(flags.FLAGS.config)
     for name, value in flags.FLAGS.flag_values_dict().items():
-      if isinstance(value, str):
+      if isinstance(value, str) and name != 'weights':  # which may be on the hub
         flags.FLAGS[name].value = local_path(value)
     if len(rest) > 1:
       raise UserError(f"'{rest[1]}' is no --flag")

@@ -15,8 +15,9 @@ from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.tasks.base import Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
-from dslope_jax.weights import pytorch
+from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.files import split_network
+from dslope_jax.weights.hub import local_weights
 from input_pipeline.sources import pictures
 
 BUCKETS = (1, 4, 16, 64)  # people in a call of the compiled function; each size compiles once
@@ -65,8 +66,9 @@ class Predictor:
 
   weights: 'WORKDIR' or 'WORKDIR:ANSWER' of a run: one of its networks, as in 'runs/mine:enet', or
     for a pair a mixture ('pick', the default: the surer network of each joint; 'average',
-    'confidence', 'gate' where it was fitted); a folder with model.safetensors; or a file that
-    `init_from` takes, 'FILE:enet' for one network of several.
+    'confidence', 'gate' where it was fitted); the same of a published folder; a folder with
+    model.safetensors of one network; a file that `init_from` takes, 'FILE:enet' for one network of
+    several; or 'hf://OWNER/NAME', any of these folders on the Hugging Face hub.
   skeleton: a `Skeleton`, or the name of one of `skeletons.KNOWN`; a run knows its own. Otherwise 17
     keypoints are taken as COCO's, 16 as MPII's.
   size: (W, H) of the crops; a run knows its own, see `architecture.crop_size` for files.
@@ -74,9 +76,9 @@ class Predictor:
   dtype: in which the networks compute, such as 'float32'; None: as they were trained.
 
   Attributes: serving, the system and the way from pictures to it and back. weights: {'params',
-  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given. members: the
-  outputs that it needs. test: of `System.predict`. fits: the calibration or {}. about: a line for
-  the user that says all this.
+  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given; answers: all
+  names that it may have. members: the outputs that it needs. test: of `System.predict`. fits: the
+  calibration or {}. about: a line for the user that says all this.
 
   Raises OSError or UserError, one line.
   """
@@ -84,8 +86,9 @@ class Predictor:
   def __init__(self, weights, *, skeleton=None, size=None, flip=True, dtype=None):
     if isinstance(skeleton, str):
       skeleton = skeletons.by_name(skeleton)
-    path, name = split_network(os.fspath(weights))
-    is_run = os.path.isdir(path) and not os.path.exists(os.path.join(path, 'model.safetensors'))
+    path, name = split_network(local_weights(os.fspath(weights)))
+    is_file = os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
+    is_run = published.is_published(path) or os.path.isdir(path) and not is_file
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
@@ -100,7 +103,7 @@ class Predictor:
     asked = found.asked or ('pick' if 'pick' in answers else next(iter(answers)))
     if asked not in answers:
       raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
-    self.answer, self.members = asked, answers[asked]
+    self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
     of = f' of {" and ".join(map(_network, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
     # Outputs that are not asked for are not computed.
@@ -191,16 +194,16 @@ def _of_run(folder, asked, skeleton, size):
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "
                     f'and keypoints of {facts.skeleton.name}; leave size and skeleton away')
-  shapes, _ = checkpointing.stored_weights(folder)
-  wanted = {kind: {network: tree.get(network, {}) for network in shapes['params']}
-            for kind, tree in shapes.items()}
-  ema = config.get('ema_decay', 0) > 0
-  weights, step = checkpointing.restore_weights(folder, wanted, ema=ema)
+  serving, ema = tasks.serve(config, facts), config.get('ema_decay', 0) > 0
+  if published.is_published(folder):
+    weights, step = published.read(folder, serving.system.networks, facts.size)
+  else:
+    weights, step = checkpointing.restore_networks(folder, ema=ema)
   stored = workdirs.stored_calibration(folder)
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
     '; it has stored no calibration, so there are only scores')
-  return _Loaded(tasks.serve(config, facts), weights, facts, asked, stored[1] if stored else {},
+  return _Loaded(serving, weights, facts, asked, stored[1] if stored else {},
                  about)
 
 

@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -25,7 +26,7 @@ from dslope_jax.errors import UserError, guard_output
 from dslope_jax.evaluation.base import write_json
 from dslope_jax.files import local_path
 from dslope_jax.predictor import Predictor
-from dslope_jax.weights.files import digest, split_network
+from dslope_jax.weights.files import digest
 
 _FORMATS = {
   'stablehlo': (exporting.to_stablehlo, exporting.load_stablehlo, ('jax', 'jaxlib')),
@@ -66,8 +67,8 @@ def export(given):
   say(f'weights: {predictor.about}')
   reference = exporting.Reference(predictor, exporting.trial_crops(predictor))
   os.makedirs(given.out, exist_ok=True)
-  folder, _ = os.path.split(split_network(given.weights)[0])  # is nobody else's business
-  certificate = _certificate(predictor, reference, predictor.about.replace(f'{folder}/', ''))
+  # In which folder they are is nobody else's business.
+  certificate = _certificate(predictor, reference, re.sub("^'[^']*/", "'", predictor.about))
   for name in given.formats:
     write, load, packages = _FORMATS[name]
     path = os.path.join(given.out, _file(name))
@@ -115,7 +116,7 @@ def main(argv=None):
   guard_output()
   keep_compiled()
   with checked():
-    given.weights, given.out = local_path(given.weights), local_path(given.out)
+    given.out = local_path(given.out)
     export(given)
 
 

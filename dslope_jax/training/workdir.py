@@ -20,7 +20,7 @@ from dslope_jax.systems.base import Facts
 _FREE = ('log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
 # What the command line decides; all else is as the run was trained.
 _OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers',
-                  'data.patience')
+                  'data.patience', 'data.bank.folder')
 
 
 def claim(workdir):
@@ -123,8 +123,11 @@ def settings(folder) -> ConfigDict:
 
 
 def stored_calibration(folder):
-  """(path, calibration) that the newest evaluation of a run stored, or None."""
-  files = glob.glob(os.path.join(glob.escape(str(folder)), 'eval_*', '*', 'calibration.json'))
+  """(path, calibration) that the newest evaluation of a run stored, or that was published with its
+  weights, or None."""
+  place = glob.escape(str(folder))
+  files = (glob.glob(os.path.join(place, 'calibration.json'))
+           or glob.glob(os.path.join(place, 'eval_*', '*', 'calibration.json')))
   newest = max(files, key=os.path.getmtime, default=None)
   return newest and (newest, _read(newest, 'evaluate the run again'))
 
@@ -148,10 +151,12 @@ def settings_to_evaluate(config, folder, given=None):
   if given is not None and 'data.root' not in given and data.name == own['name']:
     options = {field.rpartition('.')[2]: value for field, value in given.items()
                if field.startswith('data.loader.')}
-    section |= {'root': own.get('root', ''), 'loader': own['loader'] | options}
-  elif data.name == own['name'] and section['root']:
+    section |= {'root': own.get('root') or section['root'], 'loader': own['loader'] | options}
+  if data.name == own['name'] and section['root']:
     own['root'] = section['root']  # it may have moved; the held-out people are there, too
   own |= {'num_workers': data.num_workers, 'patience': data.patience}
+  if given and 'data.bank.folder' in given:
+    own['bank']['folder'] = given['data.bank.folder']
   evals = {}
   for name, entry in config.evals.items():
     entry = entry.to_dict()
@@ -159,6 +164,11 @@ def settings_to_evaluate(config, folder, given=None):
       entry['data'] = {'name': section['name'], 'root': entry['data']['root'] or section['root'],
                        'loader': section['loader'] | entry['data']['loader']}
     evals[name] = entry
+  if 'published' in run and 'data.root' not in (given or {}):
+    # Published weights do not know where their data are: patches are cut from those beside.
+    roots = [entry['data']['root'] for entry in evals.values()
+             if entry['data']['name'] == own['name'] and entry['data']['root']]
+    own |= {'root': roots[0]} if roots else {}
   return ConfigDict(_with_tuples(run | {'evals': evals}))
 
 
