@@ -70,7 +70,8 @@ def test_the_function_for_jax(pair, monkeypatch):
   assert all(mark in text for mark in marks)
   call = jax.jit(exported.call)
   found = reference.parity(call, 'it')
-  assert found['joints'] == 4 * 17 and found['near_ties'] < 4 and found['right'] < 1e-5
+  assert found['joints'] == 4 * 17 and found['near_ties'] + found['unstable'] < 9
+  assert found['right'] < 1e-5
   shapes = jax.eval_shape(call, jax.ShapeDtypeStruct((3, 64, 32, 3), jnp.uint8))
   assert {name: leaf.shape for name, leaf in shapes.items()} == {
     'keypoints': (3, 17, 2), 'scores': (3, 17), 'right': (3, 17), 'visible': (3, 17),
@@ -114,6 +115,7 @@ def test_the_command(run, tmp_path):
   assert said['files']['predictor.stablehlo']['versions']['jax'] == jax.__version__
   assert said['weights_sha256'] == digest(predictor.weights)
   assert said['weights'].startswith("'run', step 7") and 'JAX refuses' in said['expiry']
+  assert said['crop'] == {'padding': 1.25, 'span': [32, 64]}
   assert said['keypoints'] == list(predictor.facts.skeleton.names) and said['size'] == [32, 64]
   shapes = jax.eval_shape(exporting.load_stablehlo(out / 'predictor.stablehlo'),
                           jax.ShapeDtypeStruct((5, 64, 32, 3), jnp.uint8))

@@ -19,6 +19,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import jax
+import numpy as np
 
 from dslope_jax import exporting, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
@@ -85,8 +86,9 @@ def export(given):
       'sha256': hashlib.sha256(content).hexdigest(), 'differences': parity,
       'versions': {package: importlib.metadata.version(package) for package in packages}}
     say(f'{path}: {len(content) / 2**20:.1f} MiB; heatmaps differ by {parity["heatmaps"]:.1g} of '
-        f'their peak, keypoints by {parity["keypoints"]:.1g} px, with {parity["near_ties"]} near '
-        f'ties among {parity["joints"]} joints')
+        f'their peak, keypoints by {parity["keypoints"]:.1g} px; not compared: '
+        f'{parity["near_ties"]} near ties and {parity["unstable"]} unstable ones of '
+        f'{parity["joints"]} joints')
   write_json(os.path.join(given.out, 'certificate.json'), certificate)
 
 
@@ -104,11 +106,25 @@ def _certificate(predictor, reference, about):
     'inputs': {'images': f'(B,{h},{w},3) uint8, RGB'},
     'outputs': {name: f'({",".join(map(str, ("B", *leaf.shape[1:])))}) {leaf.dtype}'
                 for name, leaf in outputs.items()},
-    'size': [w, h], 'num_keypoints': skeleton.num_keypoints, 'keypoints': list(skeleton.names),
+    'crop': _crop_rule(predictor), 'size': [w, h], 'num_keypoints': skeleton.num_keypoints,
+    'keypoints': list(skeleton.names),
     'skeleton': {'name': skeleton.name, 'limbs': skeleton.limbs, 'flip_pairs': skeleton.flip_pairs},
     'platforms': list(exporting.PLATFORMS), 'expiry': _EXPIRY,
     'allowed': {'heatmaps, of the peak': exporting.HEATMAP, 'keypoints, px': exporting.KEYPOINT},
     'compared_on': 'cpu', 'files': {}}
+
+
+def _crop_rule(predictor):
+  """How crops are cut: a box of the crop's shape is enlarged by `padding`, and is `span` crop
+  pixels wide and high then."""
+  w, h = predictor.facts.size
+  sample = predictor.serving.prepare(np.zeros((8, 8, 3), np.uint8), [[0, 0, w, h]])
+  corners = {'/': {'keypoints': np.array([[[0, 0], [w, h]]], np.float32)}}
+  (low, high), = predictor.serving.finish(corners, sample)['/']['keypoints']
+  padding = 200 * float(sample['scale'][0, 0]) / w
+  return {'padding': round(padding, 4),
+          'span': [round(padding * side * side / length) for side, length in
+                   zip((w, h), (high - low).tolist(), strict=True)]}
 
 
 def main(argv=None):

@@ -88,14 +88,16 @@ def _card(given, config, step, predictor, evaluations):
   system, skeleton, data = predictor.serving.system, predictor.facts.skeleton, config.data
   count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(predictor.weights['params'][name]))
   training = {
-    'data': f'{data.name}, split {data.train_split}' + (
-      f', {data.holdout:.0%} of the pictures held out' if data.holdout else ''),
+    'data': f'data set `{data.name}`, split {data.train_split}' + (
+      f', of `{data.loader.annotations}`' if 'annotations' in data.loader else '') + (
+      f'; {data.holdout:.0%} of the pictures held out' if data.holdout else ''),
     'occluded crops': f'recipe `{data.recipe}`',
     'system': f'{config.system.name}, codec {config.system.codec}, sigma {config.system.sigma}',
     'steps': f'{step}, batches of {config.batch_size}' + (
       f', moving average {config.ema_decay}' if config.get('ema_decay') else ''),
     'settings': 'all of them are in `config.json`'}
-  environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=False)
+  environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=False,
+                                   keep_trailing_newline=True)
   return environment.get_template('model_card.md.jinja').render(
     title=os.path.basename(os.path.normpath(given.out)), license=given.license,
     datasets=[name for name in given.data.split(',') if name], size=predictor.facts.size,
