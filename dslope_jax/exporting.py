@@ -121,7 +121,10 @@ def exported(predictor) -> export.Exported:
 
 def to_stablehlo(predictor) -> bytes:
   """What is exported as a file, which `load_stablehlo` reads."""
-  return bytes(exported(predictor).serialize())
+  try:
+    return bytes(exported(predictor).serialize())
+  except ImportError as error:  # JAX itself does not ask for flatbuffers
+    raise UserError(f'StableHLO needs a package that is not here ({first_line(error)})') from None
 
 
 def load_stablehlo(path):
