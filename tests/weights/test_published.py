@@ -93,7 +93,7 @@ def test_the_model_card(run, folder):
   value = run[2]['val']['enet/occluded']['AP']
   row = next(line for line in body.splitlines() if line.startswith('enet/occluded'))
   assert f'{value:.4g}' in row.split()
-  assert '| `gnet` | simple_baseline |' in body and 'moving average 0.5' in body
+  assert '| `gnet` | vitpose |' in body and 'moving average 0.5' in body
   assert 'left_shoulder' in body and 'digest=' in body and '50% of the pictures held out' in body
   assert 'licence is not stated' not in body and '\n\n\n' not in body
 
@@ -108,9 +108,8 @@ def test_one_network_of_a_pair(run, tmp_path):
   system = workdirs.settings(out).system
   assert system.view == 'occluded' and system.codec == run[0].system.codec
   # The names are the published ones: other code reads them, and so does init_from.
-  name, kwargs = 'simple_baseline', {}
-  converted, said = pytorch.load_file(out, '', {}, own.facts.size)
-  assert said['model'] == name and converted.arguments | kwargs == converted.arguments
+  model = run[0].system.model.to_dict()
+  converted, _ = pytorch.load_file(out, model.pop('name'), model, own.facts.size)
   assert_same(converted.variables['params'], other.weights['params']['net'])
   assert 'licence is not stated' in (out / 'README.md').read_text()
 
@@ -157,5 +156,5 @@ def test_what_is_refused(run, folder, tmp_path):
   text = path.read_text()
   path.write_text(text.replace('"top_down"', '"some.module"'))
   fails(lambda: published.is_published(out), 'a task of its own', 'not run')
-  path.write_text(text.replace('"width": 8', '"width": 16'))
-  fails(lambda: Predictor(out), 'weights do not fit simple_baseline', 'misshapen')
+  path.write_text(text.replace('"width": 24', '"width": 48'))
+  fails(lambda: Predictor(out), 'weights do not fit vitpose', 'misshapen')
