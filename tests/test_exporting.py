@@ -128,7 +128,7 @@ def test_the_command(run, tmp_path):
   assert said['files']['predictor.stablehlo']['versions']['jax'] == jax.__version__
   assert said['weights_sha256'] == digest(predictor.weights)
   assert said['weights'].startswith("'run', step 7") and 'JAX refuses' in said['expiry']
-  assert said['crop'] == {'padding': 1.25, 'span': [32, 64]}
+  assert said['crop'] == {'padding': 1.25, 'span': [31, 63]}  # of UDP
   assert said['keypoints'] == list(predictor.facts.skeleton.names) and said['size'] == [32, 64]
   shapes = jax.eval_shape(exporting.load_stablehlo(out / 'predictor.stablehlo'),
                           jax.ShapeDtypeStruct((5, 64, 32, 3), jnp.uint8))
