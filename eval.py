@@ -1,8 +1,10 @@
-"""Evaluates the networks of a run, or another program's result file.
+"""Evaluates the networks of a run, published weights, or another program's result file.
 
   python eval.py --config configs/ccoco_hrnet.py --workdir runs/ccoco_hrnet [--checkpoint STEP]
                  [--stress] [--report]
                  [--config.data.root=FOLDER] [--config.evals.val.boxes=DETECTIONS.json]
+
+  python eval.py --config configs/ccoco_hrnet.py --weights FOLDER [--workdir runs/published] [...]
 
   python eval.py --config configs/protocols.py:crowdpose --config.data.root=FOLDER
                  --predictions RESULTS.json [--report]
@@ -11,7 +13,8 @@
 
 What to evaluate on comes from the config: `evals`, and `data.name`, `data.root`, `data.loader` for
 entries without data of their own; without --config.data.root the data are where the run found them.
-All else is the run's own. Prints one table per entry of
+All else is the run's own, or that of published weights (a folder of tools/publish.py, or
+hf://OWNER/NAME), which do not know where their data are. Prints one table per entry of
 `config.evals` and writes it, the predictions and a sheet of pictures to WORKDIR/eval_STEP/<entry>.
 """
 if __name__ == '__main__':
@@ -29,28 +32,36 @@ from dslope_jax.cli import checked, default_workdir, define_process_flags, overr
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import engine
 from dslope_jax.training import checkpointing, processes, sharding, train_state, workdir
+from dslope_jax.weights import published
+from dslope_jax.weights.hub import local_weights
 
 
-def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=None):
+def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=None, weights=''):
   """Evaluates a checkpoint of a run; returns {entry: {row: {metric: number}}}.
 
   stress: also every variant of each set. report: write report.html. given: see
-  `workdir.settings_to_evaluate`.
+  `workdir.settings_to_evaluate`. weights: a published folder, instead of a run in `folder`.
   """
   if not config.evals:
     raise UserError('config.evals has no entry; there is nothing to evaluate')
   mesh = sharding.make_mesh()
-  checkpointing.find_step(folder, checkpoint)  # before anything slow
+  if weights:  # before anything slow
+    published.adopt(weights, folder)
+  else:
+    checkpointing.find_step(folder, checkpoint)
   config = workdir.settings_to_evaluate(config, folder, given)
   task = tasks.build(config, folder, training=False)
-  shapes = train_state.weight_shapes(task.system, task.example)
-  weights, step = checkpointing.restore_weights(folder, shapes, checkpoint,
-                                                ema=config.ema_decay > 0)
-  weights = sharding.replicate(weights, mesh)
+  if weights:
+    loaded, step = published.read(weights, task.system.networks, task.facts.size)
+  else:
+    shapes = train_state.weight_shapes(task.system, task.example)
+    loaded, step = checkpointing.restore_weights(folder, shapes, checkpoint,
+                                                 ema=config.ema_decay > 0)
+  loaded = sharding.replicate(loaded, mesh)
   out = {}
   for name, entry in task.evals.items():
     out[name], text = engine.Engine(task.system, entry, mesh).run(
-      weights, step, folder, name, stress=stress, with_report=report)
+      loaded, step, folder, name, stress=stress, with_report=report)
     say(text)
   return out
 
@@ -75,20 +86,26 @@ def main(_):
       print(explain.text(flag.explain, flag.config, FIELDS))
       return
     processes.join(flag.coordinator, flag.processes, flag.process, trains=False)
-    if flag.predictions:
-      for name in ('stress', 'checkpoint'):
+    for other, unfit in (('predictions', ('stress', 'checkpoint', 'weights')),
+                         ('weights', ('checkpoint',))):
+      for name in unfit if getattr(flag, other) else ():
         if getattr(flag, name) not in (None, False):
-          raise UserError(f'--{name} is of a run; with --predictions there is none')
+          raise UserError(f'--{name} is of a run; with --{other} there is none')
+    if flag.predictions:
       evaluate_file(flag.config, flag.predictions, flag.report, flag.workdir)
       return
-    evaluate(flag.config, flag.workdir or default_workdir(), flag.checkpoint, flag.stress,
-             flag.report, overrides())
+    weights = local_weights(flag.weights or '')
+    folder = flag.workdir or (os.path.join('runs', os.path.basename(os.path.normpath(weights)))
+                              + '_eval' if weights else default_workdir())
+    evaluate(flag.config, folder, flag.checkpoint, flag.stress, flag.report, overrides(), weights)
 
 
 if __name__ == '__main__':
   config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
   flags.DEFINE_string('workdir', None, 'of the training run, default runs/<config name>; with '
                       '--predictions: what is written goes there')
+  flags.DEFINE_string('weights', None, 'published folder, or hf://OWNER/NAME, instead of a run; '
+                      'what is written goes to --workdir, default runs/<its name>_eval')
   flags.DEFINE_integer('checkpoint', None, 'step; default the newest that can be read')
   flags.DEFINE_bool('stress', False, 'also score every variant of a set, such as each severity')
   flags.DEFINE_string('predictions', None, 'score this result file instead of a run')

@@ -16,14 +16,13 @@ if __name__ == '__main__':
   commands.begin()
 
 import argparse
-import re
 import sys
 
 import numpy as np
 import tqdm
 
 from dslope_jax import plausibility, skeletons
-from dslope_jax.cli import checked, keep_compiled, say
+from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError
@@ -47,20 +46,13 @@ def _parse(argv):
   parser.add_argument('--detector', metavar='ONNX', help='finds people: YOLOX, RTMDet or RT-DETR')
   parser.add_argument('--box_score', type=float, default=0.3, metavar='SCORE',
                       help='boxes with a lower score are left out (0.3)')
-  parser.add_argument('--size', type=_size, metavar='WxH', help='of crops, for weight files')
+  parser.add_argument('--size', type=crop_size, metavar='WxH', help='of crops, for weight files')
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
     'of weight files with other than 17 (COCO) or 16 (MPII) keypoints: '
     + ', '.join(skeletons.KNOWN)))
   parser.add_argument('--csv', action='store_true', help='write poses.csv, too')
   parser.add_argument('--explain', action='help', help='the same as --help: there is no config')
   return parser.parse_args(argv)
-
-
-def _size(text):
-  sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
-  if not sides:
-    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
-  return int(sides[1]), int(sides[2])
 
 
 def _whole(medium, frame, image):
@@ -137,7 +129,7 @@ def predict(given):
 def main(argv=None):
   given = _parse(argv)
   with checked():
-    for name in ('weights', 'out', 'boxes', 'detector'):
+    for name in ('out', 'boxes', 'detector'):
       if getattr(given, name):
         setattr(given, name, local_path(getattr(given, name)))
     given.inputs = [local_path(text) for text in given.inputs]

@@ -1,4 +1,5 @@
 """What the scripts share: flags, messages, and errors as one line."""
+import argparse
 import contextlib
 import os
 import pathlib
@@ -93,7 +94,7 @@ def _parse(argv):
       flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
       _expand(flags.FLAGS.config)
     for name, value in flags.FLAGS.flag_values_dict().items():
-      if isinstance(value, str):
+      if isinstance(value, str) and name != 'weights':  # which may be on the hub
         flags.FLAGS[name].value = local_path(value)
     if len(rest) > 1:
       raise UserError(f"'{rest[1]}' is no --flag")
@@ -156,6 +157,14 @@ def define_process_flags():
   flags.DEFINE_string('coordinator', '', 'host:port of process 0, for runs on several hosts')
   flags.DEFINE_integer('processes', 0, 'how many processes')
   flags.DEFINE_integer('process', 0, 'number of this process')
+
+
+def crop_size(text) -> tuple[int, int]:
+  """(W, H) of a flag such as 192x256."""
+  sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
+  if not sides:
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
+  return int(sides[1]), int(sides[2])
 
 
 def reached_stop(stopped, step):

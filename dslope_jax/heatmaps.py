@@ -9,6 +9,7 @@ in heatmap pixels where they are decoded.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -151,7 +152,8 @@ def peaks(heatmaps):
   index = flat.argmax(-1)
   scores = flat.max(-1)
   index = jnp.where(scores > 0, index, 0)
-  return index % w, index // w, scores
+  y = jax.lax.div(index, jnp.asarray(w, index.dtype))  # the signs that // asks for are known
+  return index - y * w, y, scores
 
 
 def _rows(heatmaps):
@@ -194,10 +196,12 @@ def blur(heatmaps, sigma):
   reach = max(1, round((sigma - 0.8) / 0.3 + 1))
   width = 0.3 * (reach - 1) + 0.8
   kernel = np.exp(-np.arange(-reach, reach + 1) ** 2 / (2 * width ** 2))
-  along_y, along_x = (_band(n, reach, kernel / kernel.sum()).astype(heatmaps.dtype)
-                      for n in heatmaps.shape[-3:-1])
-  # 'highest': accelerators otherwise round the factors, and the peak moves by it.
-  smooth = jnp.einsum('ij,kl,...jlc->...ikc', along_y, along_x, heatmaps, precision='highest')
+  smooth = heatmaps
+  for n in heatmaps.shape[-3:-1]:  # each time the first of the last three axes, which goes last
+    band = _band(n, reach, kernel / kernel.sum()).astype(heatmaps.dtype)
+    # 'highest': accelerators otherwise round the factors, and the peak moves by it.
+    smooth = jnp.tensordot(smooth, band, ((-3,), (1,)), precision='highest')
+  smooth = jnp.moveaxis(smooth, -3, -1)
   height, now = (m.max((-3, -2), keepdims=True) for m in (heatmaps, smooth))
   return smooth * jnp.where(now > 0, height / jnp.where(now > 0, now, 1), 1)
 

@@ -15,8 +15,9 @@ from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.tasks.base import Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
-from dslope_jax.weights import pytorch
+from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.files import split_network
+from dslope_jax.weights.hub import local_weights
 from input_pipeline.sources import pictures
 
 BUCKETS = (1, 4, 16, 64)  # people in a call of the compiled function; each size compiles once
@@ -65,42 +66,50 @@ class Predictor:
 
   weights: 'WORKDIR' or 'WORKDIR:ANSWER' of a run: one of its networks, as in 'runs/mine:enet', or
     for a pair a mixture ('pick', the default: the surer network of each joint; 'average',
-    'confidence', 'gate' where it was fitted); a folder with model.safetensors; or a file that
-    `init_from` takes, 'FILE:enet' for one network of several.
+    'confidence', 'gate' where it was fitted); the same of a published folder; a folder with
+    model.safetensors of one network; a file that `init_from` takes, 'FILE:enet' for one network of
+    several; or 'hf://OWNER/NAME', any of these folders on the Hugging Face hub.
   skeleton: a `Skeleton`, or the name of one of `skeletons.KNOWN`; a run knows its own. Otherwise 17
     keypoints are taken as COCO's, 16 as MPII's.
   size: (W, H) of the crops; a run knows its own, see `architecture.crop_size` for files.
   flip: average with the mirrored picture.
+  dtype: in which the networks compute, such as 'float32'; None: as they were trained.
 
   Attributes: serving, the system and the way from pictures to it and back. weights: {'params',
-  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given. fits: the
+  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given; answers: all
+  names that it may have. members: the outputs that it needs. test: of `System.predict`. fits: the
   calibration or {}. about: a line for the user that says all this.
 
   Raises OSError or UserError, one line.
   """
 
-  def __init__(self, weights, *, skeleton=None, size=None, flip=True):
+  def __init__(self, weights, *, skeleton=None, size=None, flip=True, dtype=None):
     if isinstance(skeleton, str):
       skeleton = skeletons.by_name(skeleton)
-    path, name = split_network(os.fspath(weights))
-    is_run = os.path.isdir(path) and not os.path.exists(os.path.join(path, 'model.safetensors'))
+    path, name = split_network(local_weights(os.fspath(weights)))
+    is_file = os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
+    is_run = published.is_published(path) or os.path.isdir(path) and not is_file
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
+    if dtype:
+      system = self.serving.system
+      networks = {name: net.clone(dtype=dtype) for name, net in system.networks.items()}
+      self.serving = self.serving._replace(system=system._replace(networks=networks))
     self.weights = jax.device_put(found.weights)
-    self._test = {'flip': flip}
+    self.test = {'flip': flip}
     self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
     answers = _answers(self._shapes, self.serving.system.mixes, self.fits)
     asked = found.asked or ('pick' if 'pick' in answers else next(iter(answers)))
     if asked not in answers:
       raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
-    self.answer, self._members = asked, answers[asked]
-    of = f' of {" and ".join(map(_network, self._members))}' if len(self._members) > 1 else ''
+    self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
+    of = f' of {" and ".join(map(_network, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
     # Outputs that are not asked for are not computed.
     self._run = jax.jit(lambda weights, batch: {
       name: fields for name, fields in self._predict(weights, batch).items()
-      if name in self._members})
+      if name in self.members})
 
   def __call__(self, images, boxes=None) -> list[People]:
     """The people of each picture.
@@ -118,7 +127,7 @@ class Predictor:
     parts = [self.serving.prepare(image, of) for image, of in zip(images, boxes, strict=True) if
              len(of)] or [self._nobody(0)]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    poses = self._answer(self.serving.finish(self._outputs(samples), samples))
+    poses = self.combined(self.serving.finish(self._outputs(samples), samples))
     ends = np.cumsum([len(of) for of in boxes])
     return [People(of, **{field: None if values is None else values[end - len(of):end]
                           for field, values in poses.items()})
@@ -127,7 +136,7 @@ class Predictor:
   def _predict(self, weights, batch):
     system = self.serving.system
     return system.predict(Forward(system.networks, weights['params'], weights['batch_stats']),
-                          batch, **self._test)
+                          batch, **self.test)
 
   def _nobody(self, count):
     """Samples of so many boxes of an empty picture."""
@@ -145,22 +154,22 @@ class Predictor:
     for start, stop, size in pieces:
       results.append(self._run(self.weights, {
         name: _padded(values[start:stop], size) for name, values in inputs.items()}))
-    shapes = {name: self._shapes[name] for name in self._members}
+    shapes = {name: self._shapes[name] for name in self.members}
     empty = jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
     kept = [jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], result)
             for result, (start, stop, _) in zip(results, pieces, strict=True)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), empty, *kept)
 
-  def _answer(self, poses):
+  def combined(self, poses):
     """The fields of `People` of the answer, from the poses of its members."""
-    mixes = [mix for mix in self.serving.system.mixes if len(self._members) > 1
-             and mix == tuple(map(_network, self._members))]
-    view = self._members[0].rsplit('/', 1)[1]
+    mixes = [mix for mix in self.serving.system.mixes if len(self.members) > 1
+             and mix == tuple(map(_network, self.members))]
+    view = self.members[0].rsplit('/', 1)[1]
     every = confidences.with_mixtures(poses, mixes, self.fits)
     chosen = every[f'{self.answer}/{view}']
     out = {field: chosen.get(field) for field in ('keypoints', 'scores', 'right')}
     for field in ('visible', 'present'):  # of a mixture: what its members say on average
-      given = [every[member].get(field) for member in self._members]
+      given = [every[member].get(field) for member in self.members]
       out[field] = None if any(values is None for values in given) else np.mean(given, 0)
     return out
 
@@ -185,16 +194,16 @@ def _of_run(folder, asked, skeleton, size):
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "
                     f'and keypoints of {facts.skeleton.name}; leave size and skeleton away')
-  shapes, _ = checkpointing.stored_weights(folder)
-  wanted = {kind: {network: tree.get(network, {}) for network in shapes['params']}
-            for kind, tree in shapes.items()}
-  ema = config.get('ema_decay', 0) > 0
-  weights, step = checkpointing.restore_weights(folder, wanted, ema=ema)
+  serving, ema = tasks.serve(config, facts), config.get('ema_decay', 0) > 0
+  if published.is_published(folder):
+    weights, step = published.read(folder, serving.system.networks, facts.size)
+  else:
+    weights, step = checkpointing.restore_networks(folder, ema=ema)
   stored = confidences.stored(folder)
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
     '; it has stored no calibration, so there are only scores')
-  return _Loaded(tasks.serve(config, facts), weights, facts, asked, stored[1] if stored else {},
+  return _Loaded(serving, weights, facts, asked, stored[1] if stored else {},
                  about)
 
 

@@ -110,7 +110,8 @@ def test_a_signal_while_data_hang_saves_the_state(stopped):
   assert saved == [5] and found.value.code == 75 and 'step 5 is saved' in str(found.value)
 
 
-LIGHT = {'argparse', 'ast', 'os', 'pathlib', 'sys', 'tempfile'}  # modules
+LIGHT = {'argparse', 'ast', 'datetime', 'glob', 'hashlib', 'importlib.metadata', 'os', 'pathlib',
+         're', 'sys', 'tempfile'}
 
 
 @pytest.mark.parametrize('path', SCRIPTS, ids=str)

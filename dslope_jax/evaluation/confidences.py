@@ -62,8 +62,11 @@ def read(path) -> dict:
 
 
 def stored(workdir):
-  """(path, calibration) that the newest evaluation of a run stored, or None; raises as `read`."""
-  files = glob.glob(os.path.join(glob.escape(str(workdir)), 'eval_*', '*', 'calibration.json'))
+  """(path, calibration) that the newest evaluation of a run stored, or that was published with its
+  weights, or None; raises as `read`."""
+  place = glob.escape(str(workdir))
+  files = (glob.glob(os.path.join(place, 'calibration.json'))
+           or glob.glob(os.path.join(place, 'eval_*', '*', 'calibration.json')))
   newest = max(files, key=os.path.getmtime, default=None)
   return newest and (newest, read(newest))
 

@@ -23,7 +23,7 @@ Outputs = dict[str, dict[str, jax.Array]]
 # ImageNet statistics in RGB order, of images in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-_HALVES = {'gnet': 'clean', 'enet': 'occluded'}  # the two networks of a pair, and what they see
+HALVES = {'gnet': 'clean', 'enet': 'occluded'}  # the two networks of a pair, and what they see
 
 
 class Facts(NamedTuple):
@@ -174,7 +174,7 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
   own_name = lambda half, name: half if name == 'net' else f'{half}_{name}'
   names = {half: {name: name if shared else own_name(half, name) for name in learner.networks}
            for half, learner in learners.items()}
-  inputs = lambda half, batch: _inputs(learners[half], batch, _HALVES[half])
+  inputs = lambda half, batch: _inputs(learners[half], batch, HALVES[half])
 
   def loss(forward, batch):
     for half in learners:
@@ -206,7 +206,7 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
             for name, found in learner.shapes(inputs(half, example)).items()}
 
   seen = [field for half, learner in learners.items()
-          for field in (*learner.views[_HALVES[half]], *learner.truth)]
+          for field in (*learner.views[HALVES[half]], *learner.truth)]
   shown = [field for learner in learners.values() for field in _all_fields(learner)]
   networks = {names[half][name]: network for half, learner in learners.items()
               for name, network in learner.networks.items()}

@@ -271,7 +271,9 @@ def _pictures(config, source, maker, outputs, rows):
 
 def _held_out_of_run(config, workdir):
   """(people that a run held out or None, None), or (None, its stored calibration) where they are
-  not there."""
+  not there, or were not published with the weights."""
+  if 'published' in config:
+    return None, (confidences.stored(workdir) or (None, None))[1]
   try:
     return people.load_held_out(config), None
   except (OSError, ValueError) as error:

@@ -234,6 +234,14 @@ def _stored_tree(manager, step):
   return tree
 
 
+def restore_networks(workdir, step: int | None = None, ema: bool = False):
+  """`restore_weights` of all networks of a run."""
+  shapes, _ = stored_weights(workdir, step)
+  wanted = {kind: {network: tree.get(network, {}) for network in shapes['params']}
+            for kind, tree in shapes.items()}
+  return restore_weights(workdir, wanted, step, ema)
+
+
 def restore_weights(workdir, wanted: dict, step: int | None = None, ema: bool = False):
   """Weights of a finished or running training, without its optimizer.
 

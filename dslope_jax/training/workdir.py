@@ -19,7 +19,7 @@ from dslope_jax.systems.base import Facts
 _FREE = ('version', 'log_every', 'save_every', 'eval_every', 'keep', 'evals.', 'remat')
 # What the command line decides; all else is as the run was trained.
 _OF_EVALUATION = ('evals.', 'data.name', 'data.root', 'data.loader', 'data.num_workers',
-                  'data.patience')
+                  'data.patience', 'data.bank.folder')
 # Sections of which the fields are not the same in every run.
 _OPEN = ('system.', 'optim.', 'init_from.', 'evals.', 'data.loader.', 'data.root')
 _MEND = ('give the workdir of a training run; get the file back from a copy, choose another '
@@ -165,10 +165,12 @@ def settings_to_evaluate(config, folder, given=None):
   if given is not None and 'data.root' not in given and data.name == own['name']:
     options = {field.rpartition('.')[2]: value for field, value in given.items()
                if field.startswith('data.loader.')}
-    section |= {'root': own.get('root', ''), 'loader': own['loader'] | options}
-  elif data.name == own['name'] and section['root']:
+    section |= {'root': own.get('root') or section['root'], 'loader': own['loader'] | options}
+  if data.name == own['name'] and section['root']:
     own['root'] = section['root']  # it may have moved; the held-out people are there, too
   own |= {'num_workers': data.num_workers, 'patience': data.patience}
+  if given and 'data.bank.folder' in given:
+    own['bank']['folder'] = given['data.bank.folder']
   evals = {}
   for name, entry in config.evals.items():
     entry = entry.to_dict()
@@ -176,6 +178,11 @@ def settings_to_evaluate(config, folder, given=None):
       entry['data'] = {'name': section['name'], 'root': entry['data']['root'] or section['root'],
                        'loader': section['loader'] | entry['data']['loader']}
     evals[name] = entry
+  if 'published' in run and 'data.root' not in (given or {}):
+    # Published weights do not know where their data are: patches are cut from those beside.
+    roots = [entry['data']['root'] for entry in evals.values()
+             if entry['data']['name'] == own['name'] and entry['data']['root']]
+    own |= {'root': roots[0]} if roots else {}
   return ConfigDict(_with_tuples(run | {'evals': evals}))
 
 

@@ -3,6 +3,7 @@ import hashlib
 import os
 import re
 
+import jax
 import numpy as np
 
 from dslope_jax.errors import UserError, quoted
@@ -56,6 +57,16 @@ def sha256(path) -> str:
   """Checksum of a file."""
   with open(path, 'rb') as f:
     return hashlib.file_digest(f, 'sha256').hexdigest()
+
+
+def digest(weights) -> str:
+  """Checksum of a tree of arrays: of their names, shapes and numbers."""
+  found = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+    leaf = np.asarray(leaf)
+    found.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'.encode())
+    found.update(leaf.tobytes())
+  return found.hexdigest()
 
 
 def _read_safetensors(path):

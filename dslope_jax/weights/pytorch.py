@@ -238,16 +238,22 @@ def _read_config(folder):
 
 def save(folder, name: str, kwargs: dict, variables: dict, prefixed=None, certificate=None):
   """Writes model.safetensors, config.json and perhaps certificate.json to a folder."""
-  from safetensors.numpy import save_file
   os.makedirs(folder, exist_ok=True)
-  path = os.path.join(folder, 'model.safetensors')
-  save_file(to_state_dict(name, variables, prefixed), path)
-  os.chmod(path, 0o644)  # the library makes it private
+  save_tensors(folder, to_state_dict(name, variables, prefixed))
   texts = {'config.json': {'name': name} | kwargs}
   if certificate:
     texts['certificate.json'] = certificate
   for file, value in texts.items():
     own_files.write_json(os.path.join(folder, file), value)
+
+
+def save_tensors(folder, tensors: dict):
+  """Writes model.safetensors to a folder, whole or not at all."""
+  from safetensors.numpy import save_file
+  path = os.path.join(folder, 'model.safetensors')
+  save_file(tensors, path + '.part')
+  os.chmod(path + '.part', 0o644)  # the library makes it private
+  os.replace(path + '.part', path)
 
 
 def export(workdir, network: str, step=None):

@@ -1,0 +1,270 @@
+"""A predictor as one function of crops, in files that run without this code.
+
+The function takes crops (B,H,W,3) uint8 RGB and returns {'keypoints': (B,K,2) in crop pixels,
+'scores': (B,K), 'heatmaps': (B,h,w,K)}; of calibrated weights also 'right' and 'visible' (B,K),
+see `predictor.People`. A mixture has 'heatmaps_NAME' of each of its networks.
+"""
+import contextlib
+import logging
+import warnings
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from dslope_jax.errors import UserError
+from dslope_jax.files import check_file, first_line
+from dslope_jax.metrics import calibration
+from dslope_jax.models.cpu_forms import plain_forms
+from dslope_jax.systems.base import Forward
+from input_pipeline import sources
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+# By how much a file may differ from the predictor: a heatmap in shares of its peak, a keypoint in
+# crop pixels. Heights that differ by less than _TIE of the peak are in no order; _JITTER of the
+# weights changes heatmaps by some times what the rounding of another program does.
+HEATMAP, KEYPOINT, _TIE, _JITTER = 1e-4, 1e-3, 1e-5, 1e-5
+
+
+def function(predictor):
+  """The function of crops, with the weights as constants.
+
+  Raises UserError for a mixture that is computed by Python alone.
+  """
+  names = predictor.members
+  rule = predictor.answer.split('/')[0] if len(names) > 1 else ''
+  if rule and rule not in _RULES:
+    raise UserError(f"the mixture '{rule}' cannot be exported; name {', '.join(_RULES)} or one of "
+                    'the networks after a colon, as in WORKDIR:enet')
+
+  def call(images):
+    poses = _members(predictor, predictor.weights, images)
+    chances = {field: [_probability(fit, poses[name]['scores']) for name, fit in
+                       zip(names, _fits(predictor, field), strict=True)]
+               for field in ('right', 'visible')}
+    known = {field for field, of_each in chances.items() if not any(p is None for p in of_each)}
+    if rule:
+      sure = [jnp.clip(poses[name]['scores'], 0, 1) if p is None else p
+              for name, p in zip(names, chances['right'], strict=True)]
+      keypoints, scores = _RULES[rule](
+        jnp.stack([poses[name]['keypoints'] for name in names]), jnp.stack(sure))
+      chances['right'] = [scores]
+    else:
+      keypoints, scores = (poses[names[0]][field] for field in ('keypoints', 'scores'))
+    return {'keypoints': keypoints, 'scores': scores} | {
+      field: sum(chances[field]) / len(chances[field]) for field in known} | _maps(poses)
+  return call
+
+
+def _members(predictor, weights, images):
+  """{output: fields, with the heatmaps} that the predictor's answer is made of."""
+  system = predictor.serving.system
+  forward = Forward(system.networks, weights['params'], weights['batch_stats'])
+  outputs = system.predict(forward, {'image': images}, with_heatmaps=True, **predictor.test)
+  return {name: outputs[name] for name in predictor.members}
+
+
+def _maps(poses):
+  return {'heatmaps' if len(poses) == 1 else f'heatmaps_{_network(name).replace("/", "_")}':
+          pose['heatmaps'] for name, pose in poses.items() if 'heatmaps' in pose}
+
+
+def _network(output):
+  return output.rsplit('/', 1)[0]
+
+
+def _fits(predictor, field):
+  return [predictor.fits.get(field, {}).get(_network(name)) for name in predictor.members]
+
+
+def _probability(fit, scores):
+  """`calibration.apply` of an isotonic fit for arrays of JAX; None without a fit."""
+  if fit is None:
+    return None
+  x, y = (jnp.array(fit[name], jnp.float32) for name in 'xy')
+  if len(x) == 1:
+    return jnp.full_like(scores, y[0])
+  right = jnp.clip((scores[..., None] >= x).sum(-1), 1, len(x) - 1)
+  share = jnp.clip((scores - x[right - 1]) / (x[right] - x[right - 1]), 0, 1)
+  return y[right - 1] + share * (y[right] - y[right - 1])
+
+
+def _average(keypoints, sure):
+  return keypoints.mean(0), sure.mean(0)
+
+
+def _confidence(keypoints, sure):
+  total = sure.sum(0)
+  weights = jnp.where(total > 0, sure / jnp.where(total > 0, total, 1), 1 / len(sure))
+  return (weights[..., None] * keypoints).sum(0), (weights * sure).sum(0)
+
+
+def _pick(keypoints, sure):
+  best = sure.argmax(0)[None]
+  return jnp.take_along_axis(keypoints, best[..., None], 0)[0], sure.max(0)
+
+
+# Of `metrics.mixture`, for keypoints (M,B,K,2) and probabilities (M,B,K) of JAX.
+_RULES = {'average': _average, 'confidence': _confidence, 'pick': _pick}
+
+
+def exported(predictor) -> export.Exported:
+  """The function for CPU, CUDA and TPU and any number of crops, in the plain forms of layers."""
+  w, h = predictor.facts.size
+  crops = jax.ShapeDtypeStruct(export.symbolic_shape(f'b, {h}, {w}, 3'), jnp.uint8)
+  with plain_forms():
+    return export.export(jax.jit(function(predictor)), platforms=PLATFORMS)(crops)
+
+
+def to_stablehlo(predictor) -> bytes:
+  """What is exported as a file, which `load_stablehlo` reads."""
+  try:
+    return bytes(exported(predictor).serialize())
+  except ImportError as error:  # JAX itself does not ask for flatbuffers
+    raise UserError(f'StableHLO needs a package that is not here ({first_line(error)})') from None
+
+
+def load_stablehlo(path):
+  """The function in a file of `to_stablehlo`; raises OSError or UserError, one line."""
+  check_file(path)
+  with open(path, 'rb') as f:
+    content = f.read()
+  try:
+    return jax.jit(export.deserialize(bytearray(content)).call)
+  except Exception as error:  # of flatbuffers, MLIR or JAX, by where it is broken
+    raise UserError(f"'{path}' cannot be read by JAX {jax.__version__} ({first_line(error)}); such "
+                    'files are for JAX of about the same age: export the weights again') from None
+
+
+def to_onnx(predictor, opset=21) -> bytes:
+  """The function as ONNX, for any number of crops; needs the package jax2onnx."""
+  try:
+    import jax2onnx
+  except ImportError as error:
+    raise UserError(f'ONNX needs packages that are not here ({first_line(error)}); docs/export.md '
+                    'says how to install them, or export --formats stablehlo alone') from None
+  w, h = predictor.facts.size
+  call = function(predictor)
+  # As JAX puts out dicts.
+  names = sorted(jax.eval_shape(call, jax.ShapeDtypeStruct((1, h, w, 3), jnp.uint8)))
+
+  def traced(images):
+    with _convertible():
+      return call(images)
+
+  logging.getLogger('onnx_ir').setLevel(logging.ERROR)  # it warns of every shape
+  with plain_forms(), warnings.catch_warnings(action='ignore', category=UserWarning):
+    model = jax2onnx.to_onnx(
+      traced, [jax.ShapeDtypeStruct(('B', h, w, 3), jnp.uint8)], model_name='predictor',
+      opset=opset, input_names=['images'], output_names=names)
+  return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def _convertible():
+  """Within a function that jax2onnx traces: two calls that it converts wrongly or not at all, in
+  other words. It leaves explicit padding out, and resizes a known number of pictures alone."""
+  pool = nn.max_pool  # by now that of jax2onnx
+
+  def max_pool(x, window_shape, strides, padding):
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    return pool(x, window_shape=window_shape, strides=strides, padding='VALID')
+
+  def resize(x, shape, method):
+    scale = jnp.array([shape[i] / x.shape[i] for i in (1, 2)])
+    return jax.image.scale_and_translate(x, shape, (1, 2), scale, jnp.zeros(2), method)
+
+  with mock.patch.object(nn, 'max_pool', max_pool), mock.patch.object(jax.image, 'resize', resize):
+    yield
+
+
+def load_onnx(content):
+  """The function in a file of `to_onnx`, or in its bytes; needs the package onnxruntime."""
+  import onnxruntime
+  session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+  names = [output.name for output in session.get_outputs()]
+  return lambda images: dict(zip(names, session.run(names, {'images': images}), strict=True))
+
+
+def trial_crops(predictor, count=8):
+  """(2 count,H,W,3) crops to compare files on: noise, and people of the embedded world."""
+  w, h = predictor.facts.size
+  noise = np.random.default_rng(0).integers(0, 256, (count, h, w, 3), np.uint8)
+  people = sources.load('synthetic', 'test', aspect=w / h, num_people=count, size=(192, 256))
+  crops = [predictor.serving.prepare(people.read(row), people.box[row:row + 1])['image']
+           for row in range(len(people))]
+  return np.concatenate([noise, *crops])
+
+
+class Reference:
+  """What the predictor itself says of crops, to compare files with."""
+
+  def __init__(self, predictor, crops):
+    self.crops = crops
+    run = jax.jit(lambda weights: _members(predictor, weights, crops))
+    poses = jax.device_get(run(predictor.weights))
+    answer = predictor.combined(poses)
+    self.maps = {name: np.asarray(maps, np.float64) for name, maps in _maps(poses).items()}
+    self.wanted = {field: values for field, values in answer.items() if values is not None}
+    self.tied = np.zeros(answer['scores'].shape, bool)
+    for maps in self.maps.values():
+      self.tied |= _ties(maps)
+    if predictor.answer.split('/')[0] == 'pick':
+      sure = [calibration.apply(fit, poses[name]['scores']) for name, fit in
+              zip(predictor.members, _fits(predictor, 'right'), strict=True)]
+      self.tied |= np.ptp(sure, axis=0) <= _TIE
+    # Codecs that fit a curve divide by its curvature, which is next to nothing where a map is flat.
+    self.unstable = np.zeros_like(self.tied)
+    for seed in range(3):
+      near = predictor.combined(jax.device_get(run(_jittered(predictor.weights, seed))))
+      distance = np.linalg.norm(near['keypoints'] - answer['keypoints'], axis=-1)
+      self.unstable |= (distance > KEYPOINT / 4) & ~self.tied
+
+  def parity(self, call, what) -> dict:
+    """By how much a function of crops differs; raises UserError where that is too much.
+
+    Keypoints of joints that rounding decides about are counted, not compared: near ties of cells,
+    and those that move when the weights change by their 100,000th.
+    """
+    found = {name: np.asarray(value, np.float64) for name, value in call(self.crops).items()}
+    maps = float(np.max([(np.abs(found[name] - wanted).max((1, 2)) / _peak(wanted)).max()
+                         for name, wanted in self.maps.items()], initial=0))
+    distance = np.linalg.norm(found['keypoints'] - self.wanted['keypoints'], axis=-1)
+    distance = float(np.where(self.tied | self.unstable, 0, distance).max())
+    if not (maps <= HEATMAP and distance <= KEYPOINT):
+      raise UserError(
+        f'{what} does not say what the predictor says: heatmaps differ by {maps:.2g} of their peak '
+        f'({HEATMAP:g} is allowed), keypoints by {distance:.2g} px ({KEYPOINT:g}); it is not '
+        'written')
+    others = {field: float(np.abs(found[field] - self.wanted[field]).max())
+              for field in ('right', 'visible') if field in found}
+    return {'crops': len(self.crops), 'joints': self.tied.size, 'near_ties': int(self.tied.sum()),
+            'unstable': int(self.unstable.sum()), 'heatmaps': maps, 'keypoints': distance} | others
+
+
+def _jittered(weights, seed):
+  draw = np.random.default_rng(seed).uniform
+  return jax.tree.map(
+    lambda leaf: leaf * (1 + _JITTER * draw(-1, 1, leaf.shape).astype(np.float32)), weights)
+
+
+def _peak(maps):
+  """Largest height of each map (B,K), never 0."""
+  return np.maximum(np.abs(maps).max((1, 2)), np.finfo(np.float32).tiny)
+
+
+def _ties(maps):
+  """(B,K) bool: two cells that rounding may exchange decide about the keypoint: the two highest, or
+  those beside the highest, on either side of it; or it may fall below 0."""
+  b, h, w, k = maps.shape
+  near = _TIE * _peak(maps)
+  flat = np.moveaxis(maps, -1, 1).reshape(b, k, h * w)
+  second, first = np.moveaxis(np.partition(flat, -2)[..., -2:], -1, 0)
+  y, x = np.divmod(flat.argmax(-1), w)
+  beside = lambda dx, dy: np.take_along_axis(
+    flat, (np.clip(y + dy, 0, h - 1) * w + np.clip(x + dx, 0, w - 1))[..., None], -1)[..., 0]
+  level = [np.abs(beside(*step) - beside(*(-s for s in step))) <= near for step in ((1, 0), (0, 1))]
+  return (first - second <= near) | (np.abs(first) <= near) | level[0] | level[1]

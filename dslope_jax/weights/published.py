@@ -1,0 +1,125 @@
+"""Published folders: what a run's networks need to predict and to be scored, without its data.
+
+config.json and facts.json are those of the run, calibration.json is that of an evaluation of it;
+'published' in the config tells the step. model.safetensors has the published PyTorch names of the
+one network, or of several with 'NETWORK.' before them.
+"""
+import filecmp
+import os
+import shutil
+
+import jax
+from ml_collections import ConfigDict
+
+from dslope_jax import models, own_files
+from dslope_jax.errors import UserError
+from dslope_jax.systems.base import HALVES
+from dslope_jax.training import workdir as workdirs
+from dslope_jax.weights import pytorch
+
+_TEXTS = ('config.json', 'facts.json', 'calibration.json')
+
+
+def is_published(folder) -> bool:
+  """Whether it is a folder that `write` wrote. UserError for one that asks for code elsewhere."""
+  if not all(os.path.isfile(os.path.join(folder, name))
+             for name in ('model.safetensors', 'facts.json')):
+    return False
+  config = workdirs.read_config(folder)
+  if 'published' in config and '.' in str(config.get('task')):
+    raise UserError(f"'{folder}' was trained by a task of its own (config.json), whose code is not "
+                    'run for published weights')
+  return 'published' in config
+
+
+def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict, step: int,
+          calibration=None):
+  """Writes a published folder, model.safetensors last.
+
+  config, facts: of the run's files; folders of this machine are left out. networks: of the system.
+  weights: {'params': {network: tree}, 'batch_stats': ...}. calibration: see `confidences`.
+  """
+  tensors = {}
+  for name, network in networks.items():
+    model, _ = models.describe(network)
+    own = {kind: jax.device_get(tree[name]) for kind, tree in weights.items()}
+    before = f'{name}.' if len(networks) > 1 else ''
+    tensors |= {before + key: value for key, value in pytorch.to_state_dict(model, own).items()}
+  os.makedirs(folder, exist_ok=True)
+  texts = {'config.json': _portable(config.to_dict()) | {'published': {'step': step}},
+           'facts.json': facts} | ({'calibration.json': calibration} if calibration else {})
+  for name, value in texts.items():
+    own_files.write_json(os.path.join(folder, name), value)
+  pytorch.save_tensors(folder, tensors)
+
+
+def _portable(tree):
+  """A config without folders of the machine that it was used on."""
+  out = {}
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      out[key] = _portable(value)
+    elif isinstance(value, str) and (key in ('root', 'prepared', 'folder') or os.path.isabs(value)):
+      out[key] = '' if key in ('root', 'prepared', 'folder') else os.path.basename(value)
+    else:
+      out[key] = value
+  return out
+
+
+def read(folder, networks: dict, size):
+  """(weights of these networks as `write` got them, step) of a published folder.
+
+  Raises OSError or UserError, one line, where it is broken.
+  """
+  out = {'params': {}, 'batch_stats': {}}
+  for name, network in networks.items():
+    model, arguments = models.describe(network)
+    converted, _ = pytorch.load_file(folder, model, arguments, size,
+                                     name if len(networks) > 1 else '')
+    if converted.fresh:
+      raise UserError(f"'{folder}': {name} has no head; get it again")
+    for kind, of_kind in out.items():
+      of_kind[name] = converted.variables.get(kind, {})
+  return out, workdirs.read_config(folder)['published']['step']
+
+
+def adopt(folder, workdir):
+  """Makes a folder a work folder of published weights, to write their evaluation to.
+
+  Raises UserError where it is one of others.
+  """
+  if not is_published(folder):
+    raise UserError(f"'{folder}' is no published folder (tools/publish.py makes one); to evaluate "
+                    'a run give --workdir')
+  os.makedirs(workdir, exist_ok=True)
+  for name in _TEXTS:
+    own, other = os.path.join(workdir, name), os.path.join(folder, name)
+    there, given = os.path.exists(own), os.path.exists(other)
+    if there and not (given and filecmp.cmp(own, other, shallow=False)):
+      raise UserError(f"'{workdir}' is the work folder of other weights ({name} differs); choose "
+                      'another --workdir')
+    if given and not there:
+      shutil.copyfile(other, own)
+
+
+def of_half(config: ConfigDict, weights, calibration, half):
+  """(config, weights, calibration) of one network of a pair, as of a run of a plain network 'net'.
+
+  half: 'gnet' or 'enet'.
+  """
+  config, system = ConfigDict(config.to_dict()), config.system.to_dict()
+  if system.get('shared'):
+    raise UserError("the run has one network 'net' with two heads; publish the pair, and name the "
+                    'head where it is used, as in DIR:enet')
+  rest = {k: v for k, v in system.items() if k not in ('mutual', 'learner', 'shared', 'model')}
+  config.system = ConfigDict(rest | {
+    'name': system.get('learner', 'heatmap'), 'view': HALVES[half],
+    'model': models.of_network(system['model'], half)})
+  if half == 'gnet' and 'covered_weight' in rest:
+    config.system.covered_weight = 1.0  # it has seen no patches
+  for section in ('optim', 'init_from'):
+    setattr(config, section, ConfigDict({'net': config[section][half]}))
+  if calibration:
+    calibration = calibration | {'gates': {}} | {
+      field: {'net': calibration[field][half]} for field in ('right', 'visible')}
+  return config, {kind: {'net': tree[half]} for kind, tree in weights.items()}, calibration

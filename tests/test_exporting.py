@@ -1,0 +1,152 @@
+"""Exported files say what the predictor says, on every platform, or are refused."""
+import contextlib
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dslope_jax import exporting, models
+from dslope_jax.metrics import calibration, mixture
+from dslope_jax.predictor import Predictor
+from dslope_jax.weights import pytorch
+from dslope_jax.weights.files import digest
+from tests.predict import folders
+from tests.refusals import fails
+from tools import export as tool
+
+FITS = {'right': {'gnet': {'kind': 'isotonic', 'x': [0.0, 3.0, 9.0], 'y': [0.1, 0.1, 0.9]},
+                  'enet': {'kind': 'isotonic', 'x': [1.0, 6.0], 'y': [0.2, 0.7]}},
+        'visible': {'gnet': {'kind': 'isotonic', 'x': [4.0], 'y': [0.3]},
+                    'enet': {'kind': 'isotonic', 'x': [0.0, 9.0], 'y': [0.0, 1.0]}},
+        'gates': {'gnet+enet': {}}, 'people': 3}
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """Work folder of a pair that was calibrated."""
+  _, workdir = folders.make(tmp_path_factory.mktemp('pair'))
+  (workdir / 'eval_7/val').mkdir(parents=True)
+  (workdir / 'eval_7/val/calibration.json').write_text(json.dumps(FITS))
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def pair(run):
+  """(predictor by the pick of both networks, its reference)."""
+  predictor = Predictor(run, dtype='float32')
+  return predictor, exporting.Reference(predictor, exporting.trial_crops(predictor, 2))
+
+
+@pytest.mark.parametrize('name', ['gnet', 'enet'])
+@pytest.mark.parametrize('field', ['right', 'visible'])
+def test_probabilities_are_those_of_the_calibration(field, name):
+  scores = np.linspace(-1, 10, 45, dtype=np.float32).reshape(9, 5)
+  found = exporting._probability(FITS[field][name], jnp.asarray(scores))
+  np.testing.assert_allclose(found, calibration.apply(FITS[field][name], scores), atol=1e-6)
+
+
+@pytest.mark.parametrize('rule', ['average', 'confidence', 'pick'])
+def test_mixtures_are_those_of_python(rule):
+  drawn = np.random.default_rng(0)
+  keypoints = drawn.uniform(0, 60, (2, 3, 5, 2)).astype(np.float32)
+  sure = drawn.uniform(0, 1, (2, 3, 5)).astype(np.float32)
+  sure[:, 0] = 0
+  found = exporting._RULES[rule](jnp.asarray(keypoints), jnp.asarray(sure))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found,
+               mixture.RULES[rule](keypoints, sure))
+
+
+def test_there_is_no_cpu_form_for_any_platform(tmp_path, monkeypatch):
+  """A ResNet with Bottlenecks has all layers that have one."""
+  arguments = dict(depth=50, width=4, filters=(4, 4, 4), num_keypoints=17)
+  network = models.build('simple_baseline', **arguments)
+  shapes = jax.eval_shape(network.lazy_init, jax.random.key(0),
+                          jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32))
+  weights = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+  pytorch.save(tmp_path, 'simple_baseline', arguments, weights)
+  predictor = Predictor(tmp_path, size=(32, 64), flip=False)
+  marks = 'inlineable', 'dot_general'  # of CPU forms
+  assert not any(mark in exporting.exported(predictor).mlir_module() for mark in marks)
+  monkeypatch.setattr(exporting, 'plain_forms', contextlib.nullcontext)
+  text = exporting.exported(predictor).mlir_module()
+  assert all(mark in text for mark in marks)
+
+
+def test_the_function_for_jax(pair):
+  """It takes any number of crops, and is the predictor."""
+  predictor, reference = pair
+  exported = exporting.exported(predictor)
+  assert exported.platforms == ('cpu', 'cuda', 'tpu')
+  call = jax.jit(exported.call)
+  found = reference.parity(call, 'it')
+  assert found['joints'] == 4 * 17
+  assert found['near_ties'] + found['unstable'] < 50  # a random network's maps are like noise
+  assert found['right'] < 1e-5
+  shapes = jax.eval_shape(call, jax.ShapeDtypeStruct((3, 64, 32, 3), jnp.uint8))
+  assert {name: leaf.shape for name, leaf in shapes.items()} == {
+    'keypoints': (3, 17, 2), 'scores': (3, 17), 'right': (3, 17), 'visible': (3, 17),
+    'heatmaps_gnet': (3, 16, 8, 17), 'heatmaps_enet': (3, 16, 8, 17)}
+
+
+def test_what_differs_is_refused(pair):
+  _, reference = pair
+  maps = {name: value.copy() for name, value in reference.maps.items()}
+  own = reference.wanted | maps
+  assert reference.parity(lambda _: own, 'it')['keypoints'] == 0
+  moved = own | {'keypoints': own['keypoints'] + np.float32([0.002, 0])}
+  fails(lambda: reference.parity(lambda _: moved, 'it'), 'keypoints by 0.002 px')
+  other = own | {'heatmaps_gnet': own['heatmaps_gnet'] * 1.001}
+  fails(lambda: reference.parity(lambda _: other, 'it'), 'heatmaps differ by 0.001')
+  nothing = own | {'heatmaps_gnet': own['heatmaps_gnet'] * np.nan}
+  fails(lambda: reference.parity(lambda _: nothing, 'it'), 'heatmaps differ by nan')
+
+
+def test_near_ties():
+  maps = np.zeros((1, 7, 7, 5))
+  maps[0, 3, 3] = 1
+  maps[0, 3, 2], maps[0, 2, 3] = 0.5, 0.5  # else those beside the peak are level
+  maps[0, 5, 5, 1] = 1 - 1e-6  # a second peak
+  maps[0, 5, 5, 2] = 1 - 1e-4
+  maps[0, 3, 4, 3] = 0.5 + 1e-6  # level beside the peak
+  maps[0, ..., 4] = -1
+  maps[0, 3, 3, 4] = 1e-6  # hardly above 0
+  assert exporting._ties(maps).tolist() == [[False, True, False, True, True]]
+
+
+def test_the_command(run, tmp_path):
+  pytest.importorskip('flatbuffers', reason='needs flatbuffers')
+  out = tmp_path / 'out'
+  tool.main(['--weights', f'{run}:enet', '--out', str(out)])
+  assert sorted(p.name for p in out.iterdir()) == ['certificate.json', 'predictor.stablehlo']
+  said = json.loads((out / 'certificate.json').read_text())
+  predictor = Predictor(f'{run}:enet')
+  content = (out / 'predictor.stablehlo').read_bytes()
+  assert said['files']['predictor.stablehlo']['sha256'] == hashlib.sha256(content).hexdigest()
+  assert said['files']['predictor.stablehlo']['versions']['jax'] == jax.__version__
+  assert said['weights_sha256'] == digest(predictor.weights)
+  assert said['weights'].startswith("'run', step 7") and 'JAX refuses' in said['expiry']
+  assert said['crop'] == {'padding': 1.25, 'span': [31, 63]}  # of UDP
+  assert said['keypoints'] == list(predictor.facts.skeleton.names) and said['size'] == [32, 64]
+  shapes = jax.eval_shape(exporting.load_stablehlo(out / 'predictor.stablehlo'),
+                          jax.ShapeDtypeStruct((5, 64, 32, 3), jnp.uint8))
+  assert shapes['keypoints'].shape == (5, 17, 2)
+  fails(lambda: tool.export(tool._parse(['--weights', f'{run}:enet', '--out', str(out)])),
+        'holds an export (certificate.json, predictor.stablehlo)')
+  (tmp_path / 'broken').write_bytes(content[:1000])
+  fails(lambda: exporting.load_stablehlo(tmp_path / 'broken'), "broken' cannot be read by JAX")
+
+
+def test_the_gate_is_refused(run):
+  fails(lambda: exporting.function(Predictor(f'{run}:gate')),
+        "the mixture 'gate' cannot be exported", 'average, confidence, pick')
+
+
+def test_onnx(pair):
+  pytest.importorskip('jax2onnx', reason='needs jax2onnx')
+  predictor, reference = pair
+  call = exporting.load_onnx(exporting.to_onnx(predictor))
+  assert reference.parity(call, 'it')['right'] < 1e-5
+  assert call(reference.crops[:3])['heatmaps_enet'].shape == (3, 16, 8, 17)

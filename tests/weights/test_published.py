@@ -1,0 +1,160 @@
+"""A published folder is the run it was made of: for the predictor, for eval.py, for a reader."""
+import json
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+
+import eval as evaluation_script
+from dslope_jax.predictor import Predictor
+from dslope_jax.training import workdir as workdirs
+from dslope_jax.weights import published, pytorch
+from dslope_jax.weights.hub import local_weights
+from tests.predict import folders
+from tests.refusals import fails
+from tools import publish as tool
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """(config, work folder, results) of a pair with an average, which was evaluated."""
+  config, workdir = folders.make(tmp_path_factory.mktemp('pair'), ema=0.5)
+  return config, workdir, evaluation_script.evaluate(config, str(workdir))
+
+
+@pytest.fixture(scope='module')
+def folder(run, tmp_path_factory):
+  """The run as a published folder."""
+  return publish(run[1], tmp_path_factory.mktemp('published') / 'pair', '--license', 'apache-2.0',
+                 '--data', 'someone/coco')
+
+
+def publish(weights, out, *options):
+  tool.publish(tool._parse(['--weights', str(weights), '--out', str(out), *options]))
+  return out
+
+
+def assert_same(one, other):
+  jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_the_predictor_reads_it_back(run, folder):
+  own, other = Predictor(run[1]), Predictor(folder)
+  assert_same(own.weights, other.weights)
+  assert other.answers == own.answers and other.answer == 'pick' and 'gate' in own.answers
+  assert other.facts == own.facts and other.fits == own.fits
+  assert other.serving.system.networks == own.serving.system.networks
+  assert 'step 7' in other.about and "calibrated by 'calibration.json'" in other.about
+  assert Predictor(f'{folder}:enet').members == ('enet/clean',)
+
+
+def test_it_is_scored_as_the_run(run, folder, tmp_path):
+  """Its data are told by the command line, and nothing of the run is there."""
+  config, workdir, results = run
+  root = config.data.root
+  config = config.copy_and_resolve_references()
+  config.data.root, config.evals.val.data.root = 'data/coco', root
+  again = evaluation_script.evaluate(config, str(tmp_path / 'out'), weights=str(folder),
+                                     given={'evals.val.data.root': root})
+  assert json.dumps(again) == json.dumps(results)
+  stamp = lambda place: json.loads((place / 'eval_7/val/results.json').read_text())['stamp']
+  assert stamp(tmp_path / 'out') == stamp(workdir) and stamp(workdir)['calibrated_on'] > 0
+
+
+def test_patches_are_cut_beside_the_data_or_named(folder, run):
+  config = run[0]
+  root = lambda given: workdirs.settings_to_evaluate(config, str(folder), given).data.root
+  config = config.copy_and_resolve_references()
+  config.data.root = 'of the config'
+  assert root({}) == 'of the config'
+  assert root({'data.root': 'x'}) == 'of the config'  # which the command line has set
+  config.evals.val.data.root = 'beside'
+  assert root({}) == 'beside' and root({'data.root': 'x'}) == 'of the config'
+  given = {'data.bank.folder': 'bank'}
+  assert workdirs.settings_to_evaluate(config, str(folder), given).data.bank.folder == 'bank'
+
+
+def test_no_folder_of_this_machine_is_in_it(run, folder):
+  assert sorted(p.name for p in folder.iterdir()) == [
+    'README.md', 'calibration.json', 'config.json', 'facts.json', 'model.safetensors']
+  for path in folder.iterdir():
+    if path.suffix != '.safetensors':
+      assert str(run[1].parent) not in path.read_text()
+
+
+def test_the_model_card(run, folder):
+  text = (folder / 'README.md').read_text()
+  _, front, body = text.split('---\n', 2)
+  assert front.splitlines() == [
+    'license: "apache-2.0"', 'library_name: dslope_jax', 'pipeline_tag: keypoint-detection',
+    'tags:', '- human-pose-estimation', '- occlusion', '- jax', 'datasets:', '- "someone/coco"']
+  value = run[2]['val']['enet/occluded']['AP']
+  row = next(line for line in body.splitlines() if line.startswith('enet/occluded'))
+  assert f'{value:.4g}' in row.split()
+  assert '| `gnet` | vitpose |' in body and 'moving average 0.5' in body
+  assert 'left_shoulder' in body and 'digest=' in body and '50% of the pictures held out' in body
+  assert 'licence is not stated' not in body and '\n\n\n' not in body
+
+
+def test_one_network_of_a_pair(run, tmp_path):
+  out, own = publish(f'{run[1]}:enet', tmp_path / 'enet'), Predictor(f'{run[1]}:enet')
+  other = Predictor(out)
+  assert_same(other.weights['params'], {'net': own.weights['params']['enet']})
+  assert other.serving.system.networks == {'net': own.serving.system.networks['enet']}
+  assert other.answers == ('net',) and other.facts == own.facts
+  assert other.fits['right'] == {'net': own.fits['right']['enet']}
+  system = workdirs.settings(out).system
+  assert system.view == 'occluded' and system.codec == run[0].system.codec
+  # The names are the published ones: other code reads them, and so does init_from.
+  model = run[0].system.model.to_dict()
+  converted, _ = pytorch.load_file(out, model.pop('name'), model, own.facts.size)
+  assert_same(converted.variables['params'], other.weights['params']['net'])
+  assert 'licence is not stated' in (out / 'README.md').read_text()
+
+
+def test_a_run_of_one_network(tmp_path):
+  _, workdir = folders.make(tmp_path, None)
+  out = publish(workdir, tmp_path / 'out')
+  assert_same(Predictor(out).weights, Predictor(workdir).weights)
+  assert 'has not been evaluated' in (out / 'README.md').read_text()
+  fails(lambda: publish(f'{workdir}:enet', tmp_path / 'other'), 'has one network', 'name none')
+
+
+def test_the_hub(folder, monkeypatch):
+  asked = []
+
+  def snapshot_download(name, *, revision, allow_patterns):
+    asked.append((name, revision))
+    if name == 'someone/absent':
+      raise RuntimeError('404 not there\nmore')
+    return str(folder)
+
+  monkeypatch.setitem(sys.modules, 'huggingface_hub',
+                      types.SimpleNamespace(snapshot_download=snapshot_download))
+  assert Predictor('hf://someone/pair@v1.0:enet').answer == 'enet'
+  assert local_weights('hf://someone/pair') == str(folder)
+  assert asked == [('someone/pair', 'v1.0'), ('someone/pair', None)]
+  fails(lambda: local_weights('hf://someone/absent'), '(404 not there)')
+  fails(lambda: local_weights('hf://pair'), 'no name on the hub', 'hf://OWNER/NAME')
+  fails(lambda: local_weights('https://example.com/pair'), 'is an address')
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+  fails(lambda: local_weights('hf://someone/pair'), "pip install 'dslope_jax[hub]'")
+
+
+def test_what_is_refused(run, folder, tmp_path):
+  config, workdir, _ = run
+  fails(lambda: publish(workdir, folder), 'holds weights already')
+  fails(lambda: publish(f'{workdir}:hnet', tmp_path / 'a'), "networks enet, gnet, not 'hnet'")
+  evaluate = lambda weights, place: evaluation_script.evaluate(config, str(place),
+                                                               weights=str(weights))
+  fails(lambda: evaluate(workdir, tmp_path / 'a'), 'is no published folder', 'give --workdir')
+  fails(lambda: evaluate(folder, workdir), 'work folder of other weights (config.json differs)')
+  out = publish(workdir, tmp_path / 'out')
+  path = out / 'config.json'
+  text = path.read_text()
+  path.write_text(text.replace('"top_down"', '"some.module"'))
+  fails(lambda: published.is_published(out), 'a task of its own', 'not run')
+  path.write_text(text.replace('"width": 24', '"width": 48'))
+  fails(lambda: Predictor(out), 'weights do not fit vitpose', 'misshapen')
