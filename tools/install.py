@@ -11,9 +11,10 @@ import os
 import pathlib
 import sys
 
-if sys.version_info < (3, 11):
+try:
+  import tomllib
+except ModuleNotFoundError:
   sys.exit(f'error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}')
-import tomllib
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
