@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 
-_SHELL = re.compile(r'^( *)!(.+)$', re.M)
+_SHELL = re.compile(r'^( *)!((?:.*\\\n)*.+)$', re.M)  # a backslash goes on with the next line
 _FOLDER = re.compile(r'^( *)%cd (.+)$', re.M)
 
 

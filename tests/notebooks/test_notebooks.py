@@ -35,6 +35,18 @@ def test_evaluate_in_colab(run, tmp_path, capsys):
   assert len(names['overlays']) == 4 and 'left_ankle       score' in said
 
 
+@pytest.mark.filterwarnings('ignore:FigureCanvasAgg is non-interactive')
+def test_train_your_own(run, tmp_path, capsys):
+  names = run('train_your_own.ipynb')
+  said = capsys.readouterr().out
+  assert 'val: 8 people' in said and 'nose             score' in said
+  assert len(names['poses']) == 8 and len(names['poses'][0]['keypoints']) == 15
+  facts = json.loads((tmp_path / 'facts.json').read_text())
+  assert facts['skeleton']['names'] == names['KEYPOINTS']
+  assert facts['skeleton']['limbs'] == [[3, 4], [1, 3], [2, 4], [1, 2]]
+  assert (tmp_path / 'doctor/findings.json').exists()
+
+
 @pytest.mark.parametrize('book', BOOKS, ids=lambda path: path.stem)
 def test_books_hold_no_outputs_and_have_readable_changes(book):
   text = book.read_text(encoding='utf-8')
