@@ -55,10 +55,11 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
       weight = jnp.where(batch['covered'], covered_weight * weight, weight)
     return {'heatmap': _LOSSES[loss](outputs.get('logits', maps), target, weight)}
 
-  def predict(forward, images, *, flip=True, shift=True):
+  def predict(forward, images, *, flip=True, shift=True, with_maps=False):
     """flip: average with the mirrored picture, if it is known which joints a mirror exchanges.
-    shift: of the mirrored maps by a pixel, where the codec asks for it. The embedding (B,C) is the
-    mean over the last stage of a network that puts out features."""
+    shift: of the mirrored maps by a pixel, where the codec asks for it. with_maps: put out
+    heatmaps (B,h,w,K), too. The embedding (B,C) is the mean over the last stage of a network that
+    puts out features."""
     outputs_of = lambda images: own_head(forward('net', images, train=False))
     images = normalise(images[0])
     outputs = outputs_of(images)
@@ -70,7 +71,8 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
     pooled = [x.mean((1, 2)).astype(jnp.float32) for x in outputs.get('features', [[]])[-1]]
     embedding = {'embedding': jnp.concatenate(pooled, -1)} if pooled else {}
-    return {'': {'keypoints': keypoints, 'scores': scores} | embedding}
+    shown = {'heatmaps': maps} if with_maps else {}
+    return {'': {'keypoints': keypoints, 'scores': scores} | embedding | shown}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
                  ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),

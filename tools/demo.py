@@ -1,0 +1,119 @@
+"""A page to try weights on pictures, and to hide parts of the people in them.
+
+  python tools/demo.py --weights WORKDIR [--port 7860] [--skeleton NAME] [--size WxH]
+
+--weights: as for predict.py. Upload a picture of one person or pick a rendered one, paint over it
+or choose a recipe of occluders: the networks of the weights and their mixture are shown side by
+side, with their heatmaps and the numbers of each joint. The page is served to this machine only,
+and needs nothing from outside of it. docs/demo.md says more; pip install -e '.[demo]' adds gradio.
+"""
+import argparse
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+os.environ |= {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_DISABLE_TELEMETRY': '1'}
+
+from dslope_jax import skeletons, trial
+from dslope_jax.cli import checked, keep_compiled, say
+from dslope_jax.errors import UserError, guard_output, one_line
+from dslope_jax.files import local_path
+
+_UPLOAD = 2 ** 25  # bytes of a file
+_FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']
+
+
+def page(tried: trial.Trial):
+  """The page, a `gradio.Blocks`."""
+  import gradio as gr
+  rendered = trial.rendered_people()
+
+  def pick(event: gr.SelectData):
+    return _opened(rendered[event.index])
+
+  def upload(path):
+    try:
+      return _opened(trial.read_upload(path)) if path else (gr.skip(), gr.skip(), '')
+    except OSError as error:
+      return gr.skip(), gr.skip(), one_line(error)
+
+  def show(picture, painting, recipe, severity, seed):
+    try:
+      found = tried(picture, recipe, severity, seed, (painting or {}).get('layers', ()))
+    except (OSError, UserError) as error:
+      return gr.skip(), gr.skip(), one_line(error)
+    named = [(image, title) for title, image in found.pictures]
+    half = len(named) // 2
+    return named[:half], named[half:], {'headers': found.columns, 'data': found.rows}, ''
+
+  with gr.Blocks(title='Poses under occlusion', analytics_enabled=False) as blocks:
+    gr.Markdown('# Poses under occlusion\n' + tried.about.replace('\n', '  \n'))
+    picture = gr.State(rendered[0])
+    with gr.Row():
+      with gr.Column(scale=1):
+        file = gr.File(label='Picture of one person', type='filepath', elem_id='file')
+        choice = gr.Gallery(rendered, label='or one of these', columns=6, height=150,
+                            allow_preview=False, elem_id='choice')
+        painting = gr.ImageEditor(_layers(rendered[0]), label='Paint over it', type='numpy',
+                                  sources=(), transforms=(), elem_id='painting')
+        recipe = gr.Dropdown(tried.recipes, value='severity', label='Occluders')
+        severity = gr.Slider(1, 5, 3, step=1, label='Severity')
+        seed = gr.Number(0, label='Seed', precision=0, minimum=0)
+        button = gr.Button('Show', variant='primary', elem_id='show')
+      with gr.Column(scale=2):
+        message = gr.Markdown(elem_id='message')
+        clean = gr.Gallery(label='Clean', columns=6, elem_id='clean')
+        occluded = gr.Gallery(label='Occluded', columns=6, elem_id='occluded')
+        numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
+                               elem_id='numbers')
+    opened, results = [picture, painting, message], [clean, occluded, numbers, message]
+    inputs = [picture, painting, recipe, severity, seed]
+    choice.select(pick, None, opened).then(show, inputs, results)
+    file.upload(upload, file, opened).then(show, inputs, results)
+    button.click(show, inputs, results)
+    blocks.load(show, inputs, results)
+  return blocks
+
+
+def _layers(picture):
+  return {'background': picture, 'layers': [], 'composite': picture}
+
+
+def _opened(picture):
+  return picture, _layers(picture), ''
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--weights', required=True)
+  parser.add_argument('--port', type=int, default=7860)
+  parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN)
+  parser.add_argument('--size', type=_size, metavar='WxH')
+  given = parser.parse_args(argv)
+  with checked():
+    try:
+      import gradio as gr
+    except ModuleNotFoundError:
+      raise UserError("the page needs gradio: pip install -e '.[demo]'") from None
+    with trial.Trial(local_path(given.weights), given.skeleton, given.size) as tried:
+      say(tried.about)
+      blocks = page(tried)
+      theme = gr.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
+      blocks.launch(server_name='127.0.0.1', server_port=given.port, share=False, quiet=True,
+                    prevent_thread_lock=True, max_file_size=_UPLOAD, ssr_mode=False, theme=theme,
+                    footer_links=[])
+      say(f'open http://127.0.0.1:{given.port} in a browser; Ctrl-C ends the server')
+      blocks.block_thread()
+
+
+def _size(text):
+  width, _, height = text.partition('x')
+  return int(width), int(height)
+
+
+if __name__ == '__main__':
+  guard_output()
+  keep_compiled()
+  main()
