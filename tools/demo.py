@@ -47,7 +47,8 @@ def page(tried: trial.Trial):
     half = len(named) // 2
     return named[:half], named[half:], {'headers': found.columns, 'data': found.rows}, ''
 
-  with gr.Blocks(title='Poses under occlusion', analytics_enabled=False) as blocks:
+  with gr.Blocks(title='Poses under occlusion', analytics_enabled=False,
+                 delete_cache=(600, 3600)) as blocks:
     gr.Markdown('# Poses under occlusion\n' + tried.about.replace('\n', '  \n'))
     picture = gr.State(rendered[0])
     with gr.Row():
@@ -65,7 +66,7 @@ def page(tried: trial.Trial):
         message = gr.Markdown(elem_id='message')
         clean = gr.Gallery(label='Clean', columns=6, elem_id='clean')
         occluded = gr.Gallery(label='Occluded', columns=6, elem_id='occluded')
-        numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
+        numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False, max_height=720,
                                elem_id='numbers')
     opened, results = [picture, painting, message], [clean, occluded, numbers, message]
     inputs = [picture, painting, recipe, severity, seed]
