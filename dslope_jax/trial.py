@@ -26,10 +26,11 @@ _NUMBERS = ('score', 'right', 'visible')
 
 
 class Shown(NamedTuple):
-  """pictures: [(title, (H,W,3) uint8 RGB)], first those of the clean picture, then as many of the
-  occluded one. columns and rows: of a table of the occluded picture, a row for each joint; what the
-  weights do not give is ''."""
-  pictures: list
+  """clean, occluded: {title: (H,W,3) uint8 RGB} of the picture, and for each network what it makes
+  of it. columns, rows: of a table of the occluded picture, a row for each joint; what the weights
+  do not give is ''."""
+  clean: dict
+  occluded: dict
   columns: list
   rows: list
 
@@ -75,8 +76,8 @@ class Trial(contextlib.AbstractContextManager):
       '' if pose.get(number) is None else round(float(pose[number][k]), 2)
       for pose in answers.values() for number in _NUMBERS)]
       for k, joint in enumerate(self._skeleton.names)]
-    return Shown(self._draw('clean', picture, crop, clean)
-                 + self._draw('occluded', found.image, occluded_crop, answers), columns, rows)
+    return Shown(self._draw(picture, crop, clean),
+                 self._draw(found.image, occluded_crop, answers), columns, rows)
 
   @property
   def _skeleton(self):
@@ -119,19 +120,17 @@ class Trial(contextlib.AbstractContextManager):
       pose['score'] = pose['scores']
     return out, samples['image'][0]
 
-  def _draw(self, view, picture, crop, answers):
+  def _draw(self, picture, crop, answers):
     factor = _SHOWN / max(picture.shape[:2])
-    large = _resized(picture, factor)
-    out = [(f'{view} picture', large)]
+    large, large_crop = _resized(picture, factor), _resized(crop, _SHOWN / max(crop.shape[:2]))
+    out = {'picture': large}
     for name, pose in answers.items():
       visible = pose.get('visible')
-      out.append((f'{name}, {view}', drawing.draw_people(
+      out[name] = drawing.draw_people(
         large, np.zeros((1, 4)), pose['keypoints'][None] * factor, pose['scores'][None],
-        None if visible is None else visible[None], self._skeleton)))
+        None if visible is None else visible[None], self._skeleton)
       if 'heatmaps' in pose:
-        crop_large = _resized(crop, _SHOWN / max(crop.shape[:2]))
-        out.append((f'{name} heatmaps, {view}',
-                    drawing.draw_heatmaps(crop_large, pose['heatmaps'])))
+        out[f'{name} heatmaps'] = drawing.draw_heatmaps(large_crop, pose['heatmaps'])
     return out
 
 

@@ -43,19 +43,19 @@ def page(tried: trial.Trial):
       found = tried(picture, recipe, severity, seed, (painting or {}).get('layers', ()))
     except (OSError, UserError) as error:
       return gr.skip(), gr.skip(), one_line(error)
-    named = [(image, title) for title, image in found.pictures]
-    half = len(named) // 2
-    return named[:half], named[half:], {'headers': found.columns, 'data': found.rows}, ''
+    pictures = [[(image, title) for title, image in of.items()]
+                for of in (found.clean, found.occluded)]
+    return *pictures, {'headers': found.columns, 'data': found.rows}, ''
 
   with gr.Blocks(title='Poses under occlusion', analytics_enabled=False,
-                 delete_cache=(600, 3600)) as blocks:
+                 delete_cache=(600, 3600), fill_width=True) as blocks:
     gr.Markdown('# Poses under occlusion\n' + tried.about.replace('\n', '  \n'))
     picture = gr.State(rendered[0])
     with gr.Row():
       with gr.Column(scale=1):
         file = gr.File(label='Picture of one person', type='filepath', elem_id='file')
-        choice = gr.Gallery(rendered, label='or one of these', columns=6, height=150,
-                            allow_preview=False, elem_id='choice')
+        choice = gr.Gallery(rendered, label='or one of these', columns=6, height=130,
+                            object_fit='contain', allow_preview=False, elem_id='choice')
         painting = gr.ImageEditor(_layers(rendered[0]), label='Paint over it', type='numpy',
                                   sources=(), transforms=(), elem_id='painting')
         recipe = gr.Dropdown(tried.recipes, value='severity', label='Occluders')
@@ -64,10 +64,11 @@ def page(tried: trial.Trial):
         button = gr.Button('Show', variant='primary', elem_id='show')
       with gr.Column(scale=2):
         message = gr.Markdown(elem_id='message')
-        clean = gr.Gallery(label='Clean', columns=6, elem_id='clean')
-        occluded = gr.Gallery(label='Occluded', columns=6, elem_id='occluded')
-        numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False, max_height=720,
-                               elem_id='numbers')
+        look = dict(columns=6, height=260, object_fit='contain')
+        clean = gr.Gallery(label='Clean', elem_id='clean', **look)
+        occluded = gr.Gallery(label='Occluded', elem_id='occluded', **look)
+        numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
+                               max_height=720, elem_id='numbers')
     opened, results = [picture, painting, message], [clean, occluded, numbers, message]
     inputs = [picture, painting, recipe, severity, seed]
     choice.select(pick, None, opened).then(show, inputs, results)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason='there is no chromium')
 ROOT = pathlib.Path(__file__).parent.parent.parent
 _ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
               '--disable-background-networking', '--disable-component-update', '--disable-sync']
-_WAIT = 120_000  # ms
+_WAIT = 60_000  # ms
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +90,7 @@ def shot(tab, name):
 
 def test_load_pick_paint_upload(tab, tmp_path):
   clean, occluded = (wait_for_other(tab, gallery, ()) for gallery in ('clean', 'occluded'))
-  tab.wait_for_selector('#numbers td >> text=nose')
+  tab.wait_for_selector('#numbers >> text=nose')
   shot(tab, 'load.png')
 
   tab.click('#choice button >> nth=2')

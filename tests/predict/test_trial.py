@@ -27,7 +27,6 @@ def tried(run):
 
 
 PERSON = trial.rendered_people(1)[0]
-NAMES = ['picture', 'gnet', 'gnet heatmaps', 'enet', 'enet heatmaps', 'pick']
 
 
 def numbers_of(shown, answer):
@@ -38,10 +37,10 @@ def numbers_of(shown, answer):
 
 def test_both_networks_and_their_mixture(tried, run):
   shown = tried(PERSON)
-  titles = [title for title, _ in shown.pictures]
-  assert [t.removesuffix(', clean').removeprefix('clean ') for t in titles[:6]] == NAMES
-  assert [t.removesuffix(', occluded').removeprefix('occluded ') for t in titles[6:]] == NAMES
-  assert all(image.dtype == np.uint8 and max(image.shape) == 384 for _, image in shown.pictures)
+  for pictures in (shown.clean, shown.occluded):
+    assert list(pictures) == ['picture', 'gnet', 'gnet heatmaps', 'enet', 'enet heatmaps', 'pick']
+    assert {(str(image.dtype), max(image.shape)) for image in pictures.values()} == {
+      ('uint8', 384)}
   for answer in ('enet', 'pick'):
     person, = Predictor(f'{run}:{answer}')([PERSON])
     wanted = [person.scores[0], person.right[0], person.visible[0]]
@@ -64,11 +63,11 @@ def test_occluders_aim_at_the_joints(run, tried):
 def test_what_is_painted_changes_the_occluded_picture_alone(tried):
   layer = np.zeros((64, 48, 4), np.uint8)
   layer[:32] = (255, 0, 0, 255)
-  before, after = dict(tried(PERSON).pictures), dict(tried(PERSON, layers=[layer]).pictures)
-  np.testing.assert_array_equal(before['gnet, clean'], after['gnet, clean'])
-  painted = after['occluded picture']
+  before, after = tried(PERSON), tried(PERSON, layers=[layer])
+  np.testing.assert_array_equal(before.clean['gnet'], after.clean['gnet'])
+  painted = after.occluded['picture']
   assert (painted[:180] == (255, 0, 0)).all()
-  np.testing.assert_array_equal(painted[210:], before['occluded picture'][210:])
+  np.testing.assert_array_equal(painted[210:], before.occluded['picture'][210:])
 
 
 def test_an_unknown_recipe_is_one_line(tried):
