@@ -29,23 +29,28 @@ def page(tried: trial.Trial):
   import gradio as gr
   rendered = trial.rendered_people()
 
-  def pick(event: gr.SelectData):
-    return _opened(rendered[event.index])
+  unchanged = lambda count: [gr.skip()] * count
 
-  def upload(path):
+  def show(picture, painting, *how):
+    """The two rows of pictures, the table and the message."""
     try:
-      return _opened(trial.read_upload(path)) if path else (gr.skip(), gr.skip(), '')
-    except OSError as error:
-      return gr.skip(), gr.skip(), one_line(error)
-
-  def show(picture, painting, recipe, severity, seed):
-    try:
-      found = tried(picture, recipe, severity, seed, (painting or {}).get('layers', ()))
+      found = tried(picture, *how, (painting or {}).get('layers', ()))
     except (OSError, UserError) as error:
-      return gr.skip(), gr.skip(), one_line(error)
-    pictures = [[(image, title) for title, image in of.items()]
-                for of in (found.clean, found.occluded)]
-    return *pictures, {'headers': found.columns, 'data': found.rows}, ''
+      return *unchanged(3), one_line(error)
+    rows = [[(image, title) for title, image in of.items()]
+            for of in (found.clean, found.occluded)]
+    return *rows, {'headers': found.columns, 'data': found.rows}, ''
+
+  def pick(event: gr.SelectData, *how):
+    picture = rendered[event.index]
+    return picture, _layers(picture), *show(picture, None, *how)
+
+  def upload(path, *how):
+    try:
+      picture = trial.read_upload(path)
+    except OSError as error:
+      return *unchanged(5), one_line(error)
+    return picture, _layers(picture), *show(picture, None, *how)
 
   with gr.Blocks(title='Poses under occlusion', analytics_enabled=False,
                  delete_cache=(600, 3600), fill_width=True) as blocks:
@@ -64,26 +69,22 @@ def page(tried: trial.Trial):
         button = gr.Button('Show', variant='primary', elem_id='show')
       with gr.Column(scale=2):
         message = gr.Markdown(elem_id='message')
-        look = dict(columns=6, height=260, object_fit='contain')
+        look = dict(columns=6, height=210, object_fit='contain')
         clean = gr.Gallery(label='Clean', elem_id='clean', **look)
         occluded = gr.Gallery(label='Occluded', elem_id='occluded', **look)
         numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
-                               max_height=720, elem_id='numbers')
-    opened, results = [picture, painting, message], [clean, occluded, numbers, message]
-    inputs = [picture, painting, recipe, severity, seed]
-    choice.select(pick, None, opened).then(show, inputs, results)
-    file.upload(upload, file, opened).then(show, inputs, results)
-    button.click(show, inputs, results)
-    blocks.load(show, inputs, results)
+                               max_height=720, wrap=True, elem_id='numbers',
+                               column_widths=['120px', *['72px'] * 10])
+    how, results = [recipe, severity, seed], [clean, occluded, numbers, message]
+    choice.select(pick, how, [picture, painting, *results])
+    file.upload(upload, [file, *how], [picture, painting, *results])
+    button.click(show, [picture, painting, *how], results)
+    blocks.load(show, [picture, painting, *how], results)
   return blocks
 
 
 def _layers(picture):
   return {'background': picture, 'layers': [], 'composite': picture}
-
-
-def _opened(picture):
-  return picture, _layers(picture), ''
 
 
 def main(argv=None):

@@ -72,13 +72,14 @@ def sources(tab, gallery):
 
 
 def wait_for_other(tab, gallery, before):
-  """The pictures of a gallery once they are others than before."""
-  end = time.time() + _WAIT / 1000
+  """The pictures of a gallery once they are others than before, and stay for a second."""
+  end, seen = time.time() + _WAIT / 1000, None
   while time.time() < end:
     now = sources(tab, gallery)
-    if len(now) == 6 and set(now) != set(before):
+    if len(now) == 6 and set(now) != set(before) and now == seen:
       return now
-    tab.wait_for_timeout(200)
+    seen = now
+    tab.wait_for_timeout(1000)
   raise TimeoutError(f'{gallery}: {now}')
 
 
@@ -112,6 +113,9 @@ def test_load_pick_paint_upload(tab, tmp_path):
   (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8\xff no picture')
   tab.set_input_files('#file input', tmp_path / 'broken.jpg')
   tab.wait_for_selector("#message >> text=picture 'broken.jpg' is broken")
+  tab.wait_for_timeout(1000)
+  assert tab.is_visible("#message >> text=picture 'broken.jpg' is broken")  # it stays
+  assert sources(tab, 'occluded') == occluded
   shot(tab, 'broken.png')
   tab.click('#file button[aria-label=Clear], #file button[aria-label="Remove this file"]')
   cv2.imwrite(str(tmp_path / 'own.png'), np.full((300, 200, 3), 120, np.uint8))
