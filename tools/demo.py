@@ -73,8 +73,8 @@ def page(tried: trial.Trial):
         clean = gr.Gallery(label='Clean', elem_id='clean', **look)
         occluded = gr.Gallery(label='Occluded', elem_id='occluded', **look)
         numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
-                               max_height=720, wrap=True, elem_id='numbers',
-                               column_widths=['120px', *['72px'] * 10])
+                               max_height=900, wrap=True, elem_id='numbers',
+                               column_widths=['150px', *['84px'] * 10])
     how, results = [recipe, severity, seed], [clean, occluded, numbers, message]
     choice.select(pick, how, [picture, painting, *results])
     file.upload(upload, [file, *how], [picture, painting, *results])
