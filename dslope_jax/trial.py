@@ -147,8 +147,15 @@ def occlude(picture, keypoints, skeleton, bank, recipe, seed) -> recipes.Occlude
 
 def rendered_people(count=6) -> list:
   """Pictures (H,W,3) uint8 RGB of people of the embedded world, to pick from."""
-  source = synthetic.load('trial', num_people=count, size=(192, 256), people=(1, 1))
-  return [source.read(row) for row in range(count)]
+  source = synthetic.load('trial', num_people=count, size=(256, 320), people=(1, 1))
+  return [cut_out(source.read(row), source.box[row]) for row in range(count)]
+
+
+def cut_out(picture, box, margin=0.1):
+  """What a picture shows of a box x, y, width, height, enlarged by a margin on each side."""
+  low, sides = box[:2] - margin * box[2:], (1 + 2 * margin) * box[2:]
+  (x1, y1), (x2, y2) = np.maximum(low, 0).astype(int), np.ceil(low + sides).astype(int)
+  return np.ascontiguousarray(picture[y1:y2, x1:x2])
 
 
 def read_upload(path):

@@ -11,12 +11,13 @@ import argparse
 import os
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 os.environ |= {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_DISABLE_TELEMETRY': '1'}
 
 from dslope_jax import skeletons, trial
-from dslope_jax.cli import checked, keep_compiled, say
+from dslope_jax.cli import StopSignal, checked, keep_compiled, say
 from dslope_jax.errors import UserError, guard_output, one_line
 from dslope_jax.files import local_path
 
@@ -74,7 +75,7 @@ def page(tried: trial.Trial):
         occluded = gr.Gallery(label='Occluded', elem_id='occluded', **look)
         numbers = gr.Dataframe(label='Joints of the occluded picture', interactive=False,
                                max_height=900, wrap=True, elem_id='numbers',
-                               column_widths=['150px', *['84px'] * 10])
+                               column_widths=['140px', *['80px'] * 10])
     how, results = [recipe, severity, seed], [clean, occluded, numbers, message]
     choice.select(pick, how, [picture, painting, *results])
     file.upload(upload, [file, *how], [picture, painting, *results])
@@ -104,11 +105,18 @@ def main(argv=None):
       say(tried.about)
       blocks = page(tried)
       theme = gr.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
-      blocks.launch(server_name='127.0.0.1', server_port=given.port, share=False, quiet=True,
-                    prevent_thread_lock=True, max_file_size=_UPLOAD, ssr_mode=False, theme=theme,
-                    footer_links=[])
+      try:
+        blocks.launch(server_name='127.0.0.1', server_port=given.port, share=False, quiet=True,
+                      prevent_thread_lock=True, max_file_size=_UPLOAD, ssr_mode=False, theme=theme,
+                      footer_links=[])
+      except OSError as error:
+        raise UserError(f'port {given.port} cannot be served ({error}); choose another by '
+                        '--port') from None
       say(f'open http://127.0.0.1:{given.port} in a browser; Ctrl-C ends the server')
-      blocks.block_thread()
+      with StopSignal() as stopped:
+        while not stopped.raised:
+          time.sleep(0.2)
+      blocks.close(verbose=False)
 
 
 def _size(text):
