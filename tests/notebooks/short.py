@@ -10,9 +10,9 @@ from tests import tiny
 
 def get_config(argument=''):
   data = dict(name='coco', root='', train_split='train') if argument == 'own' else {}
-  config = tiny.config('kl', steps=2, **data)
+  config = tiny.config('none', steps=2, **data)
   config.system.model = ConfigDict(dict(
-    name='vitpose', width=16, depth=1, heads=2, filters=(8, 8), decoder='classic',
+    name='vitpose', width=16, depth=1, heads=2, decoder='simple',
     dtype='float32', drop_path=0.0))
   if argument == 'own':
     config.evals.val = common.evaluation('val', 'coco_ap')
