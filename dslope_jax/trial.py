@@ -85,8 +85,9 @@ class Trial(contextlib.AbstractContextManager):
 
   def _find_bank(self, folder):
     """(patch bank, what to say of it): the run's own, else one of the embedded world."""
-    own = people.recorded_bank(folder) or os.path.join(folder, 'patches')
-    if os.path.exists(own):
+    is_run = os.path.exists(os.path.join(folder, 'facts.json'))
+    own = is_run and (people.recorded_bank(folder) or os.path.join(folder, 'patches'))
+    if own and os.path.exists(own):
       return patch_bank.load_or_build(own, None, num_people=0, seed=0), f"'{own}'"
     made = os.path.join(self._closing.enter_context(tempfile.TemporaryDirectory()), 'patches')
     source = synthetic.load('patches', num_people=60)

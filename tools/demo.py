@@ -11,6 +11,7 @@ import argparse
 import os
 import pathlib
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -101,7 +102,9 @@ def main(argv=None):
       import gradio as gr
     except ModuleNotFoundError:
       raise UserError("the page needs gradio: pip install -e '.[demo]'") from None
-    with trial.Trial(local_path(given.weights), given.skeleton, given.size) as tried:
+    with (tempfile.TemporaryDirectory() as uploads,
+          trial.Trial(local_path(given.weights), given.skeleton, given.size) as tried):
+      os.environ['GRADIO_TEMP_DIR'] = uploads
       say(tried.about)
       blocks = page(tried)
       theme = gr.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
