@@ -97,33 +97,39 @@ def main(argv=None):
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN)
   parser.add_argument('--size', type=_size, metavar='WxH')
   given = parser.parse_args(argv)
-  with checked():
+  with checked(), tempfile.TemporaryDirectory() as uploads:
+    os.environ['GRADIO_TEMP_DIR'] = uploads  # read when gradio is imported
+    _serve(given)
+
+
+def _serve(given):
+  """Serves the page until Ctrl-C or SIGTERM."""
+  try:
+    import gradio as gr
+  except ModuleNotFoundError:
+    raise UserError("the page needs gradio: pip install -e '.[demo]'") from None
+  with trial.Trial(local_path(given.weights), given.skeleton, given.size) as tried:
+    say(tried.about)
+    blocks = page(tried)
+    theme = gr.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
     try:
-      import gradio as gr
-    except ModuleNotFoundError:
-      raise UserError("the page needs gradio: pip install -e '.[demo]'") from None
-    with (tempfile.TemporaryDirectory() as uploads,
-          trial.Trial(local_path(given.weights), given.skeleton, given.size) as tried):
-      os.environ['GRADIO_TEMP_DIR'] = uploads
-      say(tried.about)
-      blocks = page(tried)
-      theme = gr.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
-      try:
-        blocks.launch(server_name='127.0.0.1', server_port=given.port, share=False, quiet=True,
-                      prevent_thread_lock=True, max_file_size=_UPLOAD, ssr_mode=False, theme=theme,
-                      footer_links=[])
-      except OSError as error:
-        raise UserError(f'port {given.port} cannot be served ({error}); choose another by '
-                        '--port') from None
-      say(f'open http://127.0.0.1:{given.port} in a browser; Ctrl-C ends the server')
-      with StopSignal() as stopped:
-        while not stopped.raised:
-          time.sleep(0.2)
-      blocks.close(verbose=False)
+      blocks.launch(server_name='127.0.0.1', server_port=given.port, share=False, quiet=True,
+                    prevent_thread_lock=True, max_file_size=_UPLOAD, ssr_mode=False, theme=theme,
+                    footer_links=[])
+    except OSError as error:
+      raise UserError(f'port {given.port} cannot be served ({error}); choose another by '
+                      '--port') from None
+    say(f'open http://127.0.0.1:{given.port} in a browser; Ctrl-C ends the server')
+    with StopSignal() as stopped:
+      while not stopped.raised:
+        time.sleep(0.2)
+    blocks.close(verbose=False)
 
 
 def _size(text):
   width, _, height = text.partition('x')
+  if not (width.isdecimal() and height.isdecimal()):
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
   return int(width), int(height)
 
 
