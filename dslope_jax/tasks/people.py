@@ -166,7 +166,7 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
                            *(e.recipe for e in config.evals.values())]
   if not any([recipes.needs_bank(name) for name in names]):  # a list: all names are checked
     return None
-  folder = (config.data.bank.folder or _prepared_bank(config) or _recorded_bank(workdir)
+  folder = (config.data.bank.folder or _prepared_bank(config) or recorded_bank(workdir)
             or os.path.join(workdir, 'patches'))
   if not os.path.exists(folder):
     print(f'cutting a patch bank into {folder}', flush=True)
@@ -193,7 +193,7 @@ def _prepared_bank(config):
   return folder
 
 
-def _recorded_bank(workdir):
+def recorded_bank(workdir):
   """The bank that the run in this folder was told to use; '' where there is none."""
   if not os.path.exists(os.path.join(workdir, 'config.json')):
     return ''

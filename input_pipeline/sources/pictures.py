@@ -8,7 +8,8 @@ import numpy as np
 from dslope_jax.errors import UserError, quoted
 from input_pipeline.sources import picture_headers
 
-cv2.utils.logging.setLogLevel(0)  # exceptions say what is wrong with a file
+# Exceptions say what is wrong with a file. OpenCV 4 and 5 have the function at different places.
+(getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLevel)(0)
 MAX_PIXELS = 2 ** 27  # 134 megapixels: 0.4 GB when decoded
 _MAX_BYTES = 2 ** 30  # of a file
 _FEW_BITS = 2 ** 12  # what 16-bit pixels reach at least, unless a 12-bit sensor's were stored
