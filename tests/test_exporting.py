@@ -23,7 +23,8 @@ FITS = {'right': {'gnet': {'kind': 'isotonic', 'x': [0.0, 3.0, 9.0], 'y': [0.1, 
                     'enet': {'kind': 'isotonic', 'x': [0.0, 9.0], 'y': [0.0, 1.0]}},
         'gates': {'gnet+enet': {
           'gate': {'kind': 'logistic', 'mean': [0.0] * 4, 'deviation': [1.0] * 4,
-                   'weights': [0.0] * 4, 'bias': 0.0}, 'reach': None, 'fits': None, 'context': False}}, 'people': 3}
+                   'weights': [0.0] * 4, 'bias': 0.0},
+          'reach': None, 'fits': None, 'context': False}}, 'people': 3}
 
 
 @pytest.fixture(scope='module')
