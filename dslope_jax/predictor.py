@@ -217,8 +217,10 @@ def _of_file(path, network, skeleton, size):
   count = arguments['num_keypoints']
   skeleton = skeleton or {17: skeletons.COCO, 16: skeletons.MPII}.get(count)
   if skeleton is None or skeleton.num_keypoints != count:
-    raise UserError(f"'{path}' puts out {count} keypoints; give the skeleton that has them, one of "
-                    f'{", ".join(skeletons.KNOWN)}')
+    raise UserError(f"'{path}' puts out {count} keypoints; name the skeleton that has them "
+                    f'(--skeleton), one of {", ".join(skeletons.KNOWN)}. Networks of other '
+                    'keypoints are predicted with from their run, or from what tools/publish.py '
+                    'makes of it, which knows them')
   name = certificate['model']
   model = {k: v for k, v in arguments.items() if k != 'num_keypoints'} | {'name': name}
   # As published: ViTPose with UDP, all others with HRNet's codec; sigma 2 for 256, 3 for 384 rows.

@@ -432,7 +432,7 @@ def test_a_mistake_is_mended_in_the_same_workdir(data, tmp_path):
   check(mended)
   (tmp_path / 'patches').mkdir()
   fails(lambda: check(_config(data, **{'data.bank.seed': 5})), 'data.bank.seed: 0 -> 5',
-        '--allow_config_change')
+        "patches' was made with another config", 'remove it')
   check(_config(data, batch_size=64))
   (tmp_path / 'config.json').write_text('{"seed": ')
   fails(lambda: check(mended), tmp_path / 'config.json', 'broken')

@@ -37,8 +37,8 @@ def build(config, workdir, training=True) -> Task:
   else:
     facts = workdirs.read_facts(workdir)
     held_out, stored_fits = _held_out_of_run(config, workdir)
+  system = systems.build(facts, **config.system.to_dict())  # before the bank, which takes long
   bank = people.load_bank(config, workdir, source)
-  system = systems.build(facts, **config.system.to_dict())
   scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
   if training:
     scored = {name: (people.with_unreadable(s), boxes) for name, (s, boxes) in scored.items()}

@@ -97,6 +97,11 @@ def check_config(config, workdir, allow_change, free=(), settled=None):
     changed = [f'{k}: {old.get(k, "absent")} -> {new.get(k, "absent")}'
                for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)
                and k.startswith(matters) and not k.startswith((*_FREE, *free))]
+    if changed and not allow_change and not _has_checkpoints(path.parent):
+      made = ', '.join(f"'{path.parent / folder}'" for folder in settled
+                       if (path.parent / folder).exists())
+      raise UserError(f"{made} was made with another config ({'; '.join(changed)}), and nothing "
+                      'was trained: remove it to have it made anew, or choose another --workdir')
     if changed and not allow_change:
       raise UserError(f"'{workdir}' was made with another config ({'; '.join(changed)}). Choose "
                       'another --workdir, or pass --allow_config_change to go on with this one')
