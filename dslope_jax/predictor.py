@@ -199,7 +199,7 @@ def _of_run(folder, asked, skeleton, size):
   config, facts = workdirs.settings(folder), workdirs.read_facts(folder)
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "
-                    f'and keypoints of {facts.skeleton.name}; leave size and skeleton away')
+                    f'and keypoints of {facts.skeleton.name}; leave size and skeleton out')
   serving, ema = tasks.serve(config, facts), config.get('ema_decay', 0) > 0
   if published.is_published(folder):
     weights, step = published.read(folder, serving.system.networks, facts.size)

@@ -83,7 +83,7 @@ def _of_joints(source):
   ) + findings(
     'nothing-visible', 'warning', 'all labelled joints of all {} people are hidden (v = 1), so no '
     'body part can be cut out for occlusion', hidden, ids,
-    'write v = 2 for what is visible, or where it is not known')
+    'write v = 2, unless you know that the joint is hidden')
 
 
 def _of_fields(truth, table, source):
@@ -96,7 +96,7 @@ def _of_fields(truth, table, source):
 
 def _of_counts(people, source):
   stated = np.array([p.get('num_keypoints', -1) for p in people])
-  labelled, mend = source.visibility > 0, 'leave num_keypoints away, it is counted'
+  labelled, mend = source.visibility > 0, 'leave num_keypoints out, it is counted'
   differ = (stated >= 0) & (stated != labelled.sum(1))
   if source.skeleton is skeletons.CROWDPOSE:  # as published, without head and neck
     differ &= stated != labelled[:, :12].sum(1)
@@ -118,11 +118,11 @@ def _of_areas(people, table):
   return findings(
     'areas-are-shares', 'error' if 2 * small.sum() > told.sum() else 'warning',
     f'{{}} of {told.sum()} areas are at most 1, as shares of the picture are: every pose would be '
-    'wrong', small, table.ids, 'write square pixels, or leave the area away if it is unknown'
+    'wrong', small, table.ids, 'write square pixels, or leave the area out if it is unknown'
   ) + findings(
     'areas-beyond-boxes', 'warning', f'{{}} of {told.sum()} areas are more than {_TOO_LARGE} times '
     'their box, so poses count as right too easily', told & (areas > _TOO_LARGE * boxes),
-    table.ids, 'write square pixels of the person, or leave the area away if it is unknown')
+    table.ids, 'write square pixels of the person, or leave the area out if it is unknown')
 
 
 def _of_files(pictures):
@@ -138,7 +138,7 @@ def _of_outlines(annotations):
   ids = np.array([a.get('id') for a in annotations if masks.is_bare(a.get('segmentation'))])
   return findings(
     'outlines-of-points', 'warning', '{} outlines have fewer than three points; these people count '
-    'as without outline', np.arange(len(ids)), ids, 'leave the segmentation of such people away')
+    'as without outline', np.arange(len(ids)), ids, 'leave the segmentation of such people out')
 
 
 def _of_limbs(category, source):
