@@ -136,6 +136,12 @@ def say(text):
     sys.stdout.flush()
 
 
+def counted(number, word):
+  """A number of something, as in '1 person' or '2 people'."""
+  many = 'people' if word == 'person' else f'{word}s'
+  return f'{number} {word if number == 1 else many}'
+
+
 def default_workdir():
   """runs/<config name>, with the config's argument: configs/a.py:w48 -> runs/a_w48."""
   given = next(a.split('=', 1)[1] if '=' in a else b for a, b in

@@ -139,7 +139,7 @@ def test_what_is_broken_is_named_and_the_rest_done(command, run, tmp_path):
   (folder / 'text.mp4').write_text('no video')
   write_video(folder / 'tiny.mp4', frames=2, size=(2, 2))
   poses, printed = command('--boxes', 'whole', folder)
-  assert len(poses) == 3 and '1 pictures, 2 frames, 3 people; 2 problems' in printed
+  assert len(poses) == 3 and '1 picture, 2 frames, 3 people; 2 problems' in printed
   assert 'broken.jpg' in printed and 'text.mp4' in printed and 'none are given' not in printed
   made = cv2.VideoCapture(str(command.out / 'tiny.mp4'))
   assert made.read()[1].shape == (16, 16, 3)  # the smallest that is written
