@@ -148,6 +148,9 @@ def _train(run, profile):
     files = [*rounds.look_at(run.total), os.path.join(run.folder, 'learning_curve.png'),
              *run.task.look_at]
     say('look at\n' + '\n'.join(filter(os.path.exists, files)))
+  elif first >= run.total:
+    say(f'the run is finished (step {first}); results are in '
+        + os.path.join(run.folder, f'eval_{first}' if run.engines else ''))
   return state, results
 
 
