@@ -390,8 +390,8 @@ def data(tmp_path_factory):
 
 _BAD_CONFIG = {
   'batch size': (dict(batch_size=3, accumulate=2), 'batch_size 3', 'accumulate 2'),
-  'no batch': (dict(batch_size=0), 'batch_size 0'),
-  'no accumulation': (dict(accumulate=0), 'accumulate 0'),
+  'no batch': (dict(batch_size=0), 'config.batch_size is 0: must be 1 or more'),
+  'no accumulation': (dict(accumulate=0), 'config.accumulate is 0: must be 1 or more'),
   'duration': ({'duration': '3 weeks'}, "not '3 weeks'", "'210 epochs' or '1000 steps'"),
   'no steps': ({'duration': '0.1 steps'}, "duration '0.1 steps'", 'less than one step'),
   'save_every': ({'save_every': '1'}, "not '1'", "'210 epochs'"),
@@ -647,10 +647,10 @@ def _command(*arguments, script='train.py', **environment):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
   (['--config=configs/ccoco_hrnet.py', '--config.batchsize=2'],
-   'the config has no field \'batchsize\'. Did you mean "batch_size" instead of "batchsize"?'),
+   "the config has no field 'batchsize'; it has batch_size, "),
   (['--config=configs/ccoco_hrnet.py', '--config.batch_size=two'],
-   "flag --config.batch_size=two: invalid literal for int() with base 10: 'two'"),
-  (['--config=configs/nothing.py'], "[Errno 2] No such file or directory: 'configs/nothing.py'"),
+   "config.batch_size: 'two' is no whole number"),
+  (['--config=configs/nothing.py'], "no config file 'configs/nothing.py'; there are"),
   (['--config=configs/ccoco_hrnet.py:w33'], "config argument 'w33' is none of w32, w48"),
 ])
 def test_command_line(arguments, message):
