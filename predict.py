@@ -16,13 +16,14 @@ if __name__ == '__main__':
   commands.begin()
 
 import argparse
+import os
 import sys
 
 import numpy as np
 import tqdm
 
 from dslope_jax import plausibility, skeletons
-from dslope_jax.cli import checked, crop_size, keep_compiled, say
+from dslope_jax.cli import checked, counted, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError
@@ -59,20 +60,20 @@ def _whole(medium, frame, image):
   return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
 
 
-def _reader(given):
-  """The `media.Reader` that the flags ask for; says where boxes are from."""
-  listed = media.find(given.inputs, but_not=given.out)
+def _reader(given, listed):
+  """(the `media.Reader` that the flags ask for, category of its people); says where boxes are from.
+  """
   if given.detector and given.boxes:
     raise UserError('boxes come from --boxes or from --detector, not from both')
   if given.detector:
     detector = Detector(given.detector, given.box_score)
     say(f'boxes: {detector.about}')
-    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None))
+    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None)), 1
   if given.boxes in (None, 'whole'):
     if not given.boxes:
       say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
           'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
-    return media.Reader(listed, _whole)
+    return media.Reader(listed, _whole), 1
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
   for found in boxes.findings:
     say(f"warning: '{given.boxes}': {plausibility.line(found, 'entry')}")
@@ -84,7 +85,7 @@ def _reader(given):
              f"'{boxes.unnamed[0]}', which have nobody then")
   say(text)
   return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
-                      lambda medium: boxes.size(medium.path))
+                      lambda medium: boxes.size(medium.path)), boxes.category
 
 
 def _batches(reader, stopped):
@@ -104,25 +105,29 @@ def _batches(reader, stopped):
 
 def predict(given):
   """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
-  reader = _reader(given)
+  if os.path.exists(given.out) and not os.path.isdir(given.out):
+    raise UserError(f"--out '{given.out}' is a file, give a folder")
+  listed = media.find(given.inputs, but_not=given.out)
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
-  counts = {'pictures': 0, 'frames': 0, 'people': 0}
-  with (StopSignal() as stopped, Writer(given.out, predictor.facts.skeleton, given.csv) as writer,
+  reader, category = _reader(given, listed)
+  counts = {'picture': 0, 'frame': 0, 'person': 0}
+  with (StopSignal() as stopped,
+        Writer(given.out, predictor.facts.skeleton, given.csv, category) as writer,
         tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
     for batch in _batches(reader, stopped):
       found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
       for seen, people in zip(batch, found, strict=True):
         writer.add(seen, people)
-        counts['pictures' if seen.frame is None else 'frames'] += 1
-        counts['people'] += len(people)
+        counts['picture' if seen.frame is None else 'frame'] += 1
+        counts['person'] += len(people)
       bar.update(len(batch))
-    if not counts['pictures'] + counts['frames'] and reader.problems:
+    if not counts['picture'] + counts['frame'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
   for problem in reader.problems:
     say(f'warning: {problem}')
-  found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']
-  say(', '.join(found) + f'; {len(reader.problems)} problems; look at {given.out}')
+  found = [counted(count, what) for what, count in counts.items() if count or what == 'person']
+  say(', '.join(found) + f"; {counted(len(reader.problems), 'problem')}; look at {given.out}")
   return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
 
 

@@ -247,3 +247,22 @@ FIELDS = {
   'evals.*.data.loader': 'options of its loader; what is not given is taken from '
                          'config.data.loader',
 }
+
+# {range: (is a number in it, fields)}, checked before anything is made.
+RANGES = {
+  '1 or more': (lambda x: x >= 1, (
+    'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
+    'system.model*.width', 'system.model*.stem_width', 'system.model*.depth')),
+  '0 or more': (lambda x: x >= 0, (
+    'seed', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
+    'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
+    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*')),
+  'above 0': (lambda x: x > 0, (
+    'optim.*.lr', 'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
+    '*loader.padding')),
+  '0 to 1': (lambda x: 0 <= x <= 1, (
+    'optim.*.warmup_from', 'data.augmentation.*_prob', 'evals.*.oks_nms')),
+  'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
+  '0 or more, and below 1': (lambda x: 0 <= x < 1, (
+    'ema_decay', 'data.holdout', 'data.augmentation.scale')),
+}

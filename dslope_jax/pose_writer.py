@@ -23,11 +23,11 @@ class Writer(contextlib.AbstractContextManager):
   where people get ids and their joints are smoothed.
 
   Every file appears when it is whole; if an exception ends the block, those that are not are
-  removed. Memory does not grow with the number of pictures.
+  removed. Memory does not grow with the number of pictures. category: id of all people.
   """
 
-  def __init__(self, folder, skeleton, with_csv=False):
-    self.folder, self._skeleton = folder, skeleton
+  def __init__(self, folder, skeleton, with_csv=False, category=1):
+    self.folder, self._skeleton, self._category = folder, skeleton, category
     os.makedirs(os.path.join(folder, 'overlays'), exist_ok=True)
     self._parts, self._video, self._tracks = {}, None, None
     self._table, self._given = None, None
@@ -55,7 +55,7 @@ class Writer(contextlib.AbstractContextManager):
       self._turn_to(seen)
       ids, smooth = self._tracks(people.boxes, people.keypoints, seen.frame / seen.rate)
       people = dataclasses.replace(people, keypoints=smooth)
-    entries = _entries(seen, people, ids)
+    entries = _entries(seen, people, ids, self._category)
     for entry in entries:
       self._json.write(self._before + json.dumps(entry))
       self._before = ',\n'
@@ -125,12 +125,12 @@ class Writer(contextlib.AbstractContextManager):
     return self._parts[path]
 
 
-def _entries(seen, people, ids):
+def _entries(seen, people, ids, category):
   """COCO results of the people of a picture, with what else is known of them."""
   rounded = lambda values, digits=4: np.asarray(values, np.float64).round(digits)
   entries = keypoint_ap.to_coco_results(
     [seen.image_id] * len(people), rounded(people.keypoints, 3), rounded(people.scores),
-    rounded(keypoint_ap.rescore(people.scores, seen.scores)))
+    rounded(keypoint_ap.rescore(people.scores, seen.scores)), category)
   for p, entry in enumerate(entries):
     entry |= {'bbox': rounded(people.boxes[p], 3).tolist(),
               'file': seen.medium.path, 'frame': seen.frame,

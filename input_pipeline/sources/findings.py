@@ -10,7 +10,7 @@ from dslope_jax.plausibility import Finding, findings
 from input_pipeline.sources import checks, masks
 from input_pipeline.sources.source import Source
 
-__all__ = ['Finding', 'checked', 'of_source']
+__all__ = ['Finding', 'checked', 'of_source', 'without_keypoints']
 _TOO_LARGE = 1.5  # times the box: no person covers more
 
 
@@ -39,6 +39,17 @@ def of_source(source: Source) -> list[Finding]:
   if not any(f.severity == 'error' for f in found):
     found += _of_joints(source)
   return found if truth is None else found + _of_fields(truth, table, source)
+
+
+def without_keypoints(truth, categories) -> list[Finding]:
+  """Of people, crowds apart, whose annotations have no list of keypoints."""
+  of = {category['id'] for category in categories}
+  ids = np.array([a.get('id') for a in truth['annotations'] if not a.get('keypoints')
+                  and not a.get('iscrowd') and checks.has_category(a, of)])
+  return findings(
+    'without-keypoints', 'warning', '{} annotation has no keypoints and is left out'
+    if len(ids) == 1 else '{} annotations have no keypoints and are left out', np.arange(len(ids)),
+    ids, 'annotate them, or write zeros for people who are not labelled')
 
 
 def _of_columns(source):
