@@ -95,7 +95,7 @@ def test_the_command_prints_and_leaves(tmp_path):
     return out.returncode, out.stdout + out.stderr
 
   code, text = run('train.py', '--explain=optim.enet.l', '--config.optim.enet.lr=0.5')
-  assert code == 0 and 'optim.enet.lr = 0.5\n    the highest learning rate' in text
+  assert code == 0 and 'optim.enet.lr = 0.5\n    learning rate of Adam after the warm-up' in text
   assert 'optim.gnet' not in text and not list(tmp_path.iterdir())
   code, text = run('eval.py', '--explain')
   assert code == 0 and 'evals.val.metric = ' in text and '--workdir = None\n' in text

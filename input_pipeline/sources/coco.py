@@ -33,9 +33,9 @@ def load(split, *, root, annotations=_OF_COCO, images='',
   root: folder. annotations: json file below root, '{split}' in it is replaced. images: picture
   folder below root ('.': the root), likewise; without it the folders '{split}', 'images/{split}'
   and 'images' are tried, in this order. aspect: width / height of the crops. padding: the box is
-  enlarged by this factor, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how many, instead of
-  stopping. category: name or id of the one to read, where the file has people of several whose
-  keypoints differ; those with the same keypoints are read as one.
+  enlarged by this factor, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how
+  many, instead of stopping. category: name or id of the one to read, where the file has people of
+  several whose keypoints differ; those with the same keypoints are read as one.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
