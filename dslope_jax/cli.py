@@ -139,12 +139,6 @@ def check_ranges(config, ranges):
         raise UserError(f'config.{field} is {value}: must be {words}')
 
 
-def counted(number, word):
-  """A number of something, as in '1 person' or '2 people'."""
-  many = 'people' if word == 'person' else f'{word}s'
-  return f'{number} {word if number == 1 else many}'
-
-
 def default_workdir():
   """runs/<config name>, with the config's argument: configs/a.py:w48 -> runs/a_w48."""
   path, _, argument = _config_path().partition(':')

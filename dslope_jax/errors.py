@@ -34,6 +34,12 @@ def quoted(text, limit: int = 120) -> str:
   return shown if len(shown) <= limit else f'{shown[:limit - 30]}...{shown[-20:]}'
 
 
+def counted(number, word):
+  """A number of something, as in '1 person' or '2 people'."""
+  many = 'people' if word == 'person' else f'{word}s'
+  return f'{number} {word if number == 1 else many}'
+
+
 class _Output:
   """A text stream that takes everything: what cannot be written any more is dropped."""
 

@@ -16,6 +16,9 @@ _UNITS = (('shares', 1.5, 2, 'shares of the picture (0 to 1)'),
           ('percent', 100, 200, 'percent of the picture'))
 _SCALE = 'multiply {} by the width and height of the picture'  # kind, largest, least picture, words
 
+_ONE = {'people': 'person', 'pictures': 'picture', 'outlines': 'outline', 'have': 'has',
+        'are': 'is', 'show': 'shows', 'share': 'shares', 'carry': 'carries'}
+
 
 class Finding(NamedTuple):
   """One kind of fault of a set.
@@ -57,10 +60,13 @@ class Table(NamedTuple):
 def findings(kind, severity, text, rows, ids, mend) -> list[Finding]:
   """A `Finding` of the entries at `rows`, (M,) numbers or (N,) bool, of ids (N,); [] without any.
 
-  '{}' in the text becomes their number.
+  '{}' in the text becomes their number; at its beginning, one of them is written so.
   """
   rows = np.flatnonzero(rows) if rows.dtype == bool else rows
   some = tuple(ids[rows[:3]].tolist())
+  if len(rows) == 1 and text.startswith('{} '):
+    number, noun, verb, rest = text.split(' ', 3)
+    text = f'{number} {_ONE.get(noun, noun)} {_ONE.get(verb, verb)} {rest}'
   return [Finding(kind, severity, text.format(len(rows)), len(rows), some, mend)] * bool(len(rows))
 
 

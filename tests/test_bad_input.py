@@ -122,7 +122,7 @@ def test_coco_files_that_are_missing(tmp_path):
   root = write_coco(tmp_path / 'coco')
   load = functools.partial(coco.load, 'train', root=root)
   os.remove(os.path.join(root, 'train/000003.jpg'))
-  fails(load, '1 pictures of', _JSON, "the first is '000003.jpg'", 'cocodataset.org',
+  fails(load, '1 picture of', _JSON, "the first is '000003.jpg'", 'cocodataset.org',
          kind=FileNotFoundError)
   shutil.rmtree(os.path.join(root, 'train'))
   fails(load, 'no picture folder train or images/train or images', root, kind=FileNotFoundError)
@@ -234,7 +234,7 @@ def test_mpii_files(tmp_path):
     fails(load, heads, 'get the file again')
   os.remove(heads)
   os.remove(os.path.join(root, 'images/000102.jpg'))
-  fails(load, '1 pictures of', 'valid.json', "'000102.jpg'", kind=FileNotFoundError)
+  fails(load, '1 picture of', 'valid.json', "'000102.jpg'", kind=FileNotFoundError)
   path = pathlib.Path(root, 'annot/valid.json')
   path.write_text('{"images": []}')
   fails(load, path, 'holds a dict, not a list')

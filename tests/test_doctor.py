@@ -292,7 +292,8 @@ def test_exit_codes(tmp_path):
   write(tmp_path, 'val')
   done = run()
   assert done.returncode == 0, done.stdout + done.stderr
-  assert 'warning: pictures-constant: 1 pictures are of one colour (picture ' in done.stdout
+  assert 'people, 1 finding\n' in done.stdout
+  assert 'warning: pictures-constant: 1 picture is of one colour (picture ' in done.stdout
   assert (tmp_path / 'doctor/clspet_hrnet/contact_sheet.jpg').exists()
   assert run('--no_pictures', '--strict').returncode == 0
   assert run('--strict').returncode == 1

@@ -22,8 +22,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax import doctor
-from dslope_jax.cli import checked, counted, default_workdir, start
-from dslope_jax.errors import UserError
+from dslope_jax.cli import checked, default_workdir, start
+from dslope_jax.errors import UserError, counted
 
 
 def main(_):

@@ -104,7 +104,7 @@ def check(source, looks: Looks):
     *of('pictures-unreadable', '{} pictures cannot be read; the first: '
         + first.replace('{', '{{').replace('}', '}}'), ~can,
         'mend or remove them; an evaluation stops at such a picture', severity='error'),
-    *of('pictures-turned', '{} pictures carry an EXIF orientation and are annotated upright; they '
+    *of('pictures-turned', '{} pictures carry an EXIF orientation and were annotated upright; such '
         'are turned when read', looks.turned, 'nothing has to be done; other programs may want '
         'them stored upright'),
     *of('pictures-maybe-turned', '{} pictures carry an EXIF orientation, and whether they were '

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import leads_out
 from dslope_jax.plausibility import Finding, ImplausibleError
 from input_pipeline.geometry import clip_box
@@ -273,5 +273,5 @@ def check_pictures(images, folder, path, how_to_get):
     if base not in present[below]:
       missing.append(name)
   if missing:
-    raise FileNotFoundError(f"{len(missing)} pictures of {path} are not in '{folder}', the first "
-                            f'is {quoted(missing[0])}. {how_to_get}')
+    raise FileNotFoundError(f"{counted(len(missing), 'picture')} of {path} cannot be found in "
+                            f"'{folder}', the first is {quoted(missing[0])}. {how_to_get}")

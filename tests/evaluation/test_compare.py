@@ -203,4 +203,5 @@ def test_command(tmp_path):
   done = subprocess.run([sys.executable, 'tools/compare.py', a, b], capture_output=True,
                         text=True)
   assert done.returncode == 1 and 'flip: True / False' in done.stderr
+  assert done.stderr.startswith('error: ')
   assert 'Traceback' not in done.stderr and done.stdout == ''

@@ -112,7 +112,10 @@ def test_result_files_are_scored_without_pictures(tmp_path, word):
   (row,) = evaluation_script.evaluate_file(config, str(tmp_path / 'truth.json'), report=True)[
     'val'].values()
   assert row['visible_joints'] == next(iter(row.values())) == pytest.approx(100)
-  assert pathlib.Path(tmp_path / 'truth_eval/val/report.html').is_file()
+  page = pathlib.Path(tmp_path / 'truth_eval/val/report.html')
+  page.write_text('of the numbers before')
+  evaluation_script.evaluate_file(config, str(tmp_path / 'truth.json'))
+  assert '<html' in page.read_text()
 
 
 def test_pictures_without_annotations(secret):

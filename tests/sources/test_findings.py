@@ -199,6 +199,20 @@ def test_a_fault_is_found_by_its_kind(tmp_path, case):
   assert len(of[kind].ids) <= 3
 
 
+def test_people_without_keypoints_are_told(tmp_path):
+  def edit(truth):
+    del truth['annotations'][1]['keypoints']
+    truth['annotations'][2]['keypoints'] = [0] * 51  # as COCO marks people without labels
+    truth['annotations'][3].update(keypoints=[], iscrowd=1)
+    del truth['annotations'][3]['num_keypoints'], truth['annotations'][2]['num_keypoints']
+
+  of = found(tmp_path, edit)
+  assert list(of) == ['without-keypoints']
+  number = world().as_coco()['annotations'][1]['id']
+  assert plausibility.line(of['without-keypoints']).startswith(
+    f'1 annotation has no keypoints and is left out (annotation {number}); ')
+
+
 def test_a_good_set_has_no_findings(tmp_path):
   assert load(tmp_path).findings == ()
   assert world().findings == ()
