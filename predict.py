@@ -31,6 +31,7 @@ from dslope_jax.pose_writer import Writer
 from dslope_jax.predictor import BUCKETS, Predictor
 from input_pipeline.sources import media
 from input_pipeline.sources.given_boxes import GivenBoxes
+from input_pipeline.sources.pictures import shown
 
 _PIXELS = 2**26  # of the pictures that are predicted together: 0.2 GB
 
@@ -75,13 +76,13 @@ def _reader(given):
     return media.Reader(listed, _whole)
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
   for found in boxes.findings:
-    say(f"warning: '{given.boxes}': {plausibility.line(found, 'entry')}")
-  text = f"boxes: '{given.boxes}'"
+    say(f"warning: {shown(given.boxes)}: {plausibility.line(found, 'entry')}")
+  text = f'boxes: {shown(given.boxes)}'
   if boxes.low:
     text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
   if boxes.unnamed:
     text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
-             f"'{boxes.unnamed[0]}', which have nobody then")
+             f'{shown(boxes.unnamed[0])}, which have nobody then')
   say(text)
   return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
                       lambda medium: boxes.size(medium.path))
@@ -108,7 +109,8 @@ def predict(given):
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
   counts = {'pictures': 0, 'frames': 0, 'people': 0}
-  with (StopSignal() as stopped, Writer(given.out, predictor.facts.skeleton, given.csv) as writer,
+  with (StopSignal() as stopped,
+        Writer(given.out, predictor.facts.skeleton, given.csv, reader.media) as writer,
         tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
     for batch in _batches(reader, stopped):
       found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
@@ -119,10 +121,11 @@ def predict(given):
       bar.update(len(batch))
     if not counts['pictures'] + counts['frames'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
+  reader.problems += writer.problems
   for problem in reader.problems:
     say(f'warning: {problem}')
   found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']
-  say(', '.join(found) + f'; {len(reader.problems)} problems; look at {given.out}')
+  say(', '.join(found) + f'; {len(reader.problems)} problems; look at {shown(given.out)}')
   return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
 
 

@@ -8,6 +8,7 @@ import signal
 import tracemalloc
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -147,6 +148,7 @@ def test_what_is_broken_is_named_and_the_rest_done(command, run, tmp_path):
 
 @pytest.mark.parametrize('arguments, part', [
   (['no.jpg'], "called 'no.jpg'"), (['97'], 'camera 97 cannot be opened'),
+  (['9' * 20], 'no picture, video, folder or camera'),
   (['http://a/b.jpg'], 'is an address'), (['--boxes', 'no.json', '{data}'], "'no.json'"),
   (['--boxes', 'whole', '--detector', 'a.onnx', '{data}'], 'not from both'),
   (['--size', '64x96', '{data}'], 'was trained with 32x64 crops'),
@@ -167,11 +169,27 @@ def test_wrong_flags(command, arguments):
 def test_files_of_a_run_before_stay_until_they_are_replaced(command, run, monkeypatch):
   file = next((run[1] / 'val').iterdir())
   poses, _ = command(file)
-  monkeypatch.setattr(cv2, 'imencode', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
-  assert 'disk full' in command('--csv', file, code=1)
+  with np.errstate(all='ignore'):
+    broken = _predictor(str(run[0]), skeleton=None, size=None)
+    monkeypatch.setattr(broken, 'weights', jax.tree.map(lambda leaf: leaf * np.inf, broken.weights))
+    assert 'give values that are not finite' in command('--csv', file, code=1)
   assert json.loads((command.out / 'poses.json').read_text()) == poses
   assert sorted(p.name for p in command.out.iterdir()) == ['overlays', 'poses.json']
   assert pathlib.Path(file).exists()
+
+
+def test_inputs_are_not_replaced_and_own_overlays_not_read(command, run, tmp_path):
+  command.out.mkdir()
+  video = write_video(command.out / 'walk.mp4', frames=2, size=(16, 16))
+  before = video.read_bytes()
+  assert 'is one of the inputs' in command(video, code=1)
+  assert video.read_bytes() == before and [*command.out.iterdir()] == [video]
+  video.rename(command.out / 'walk.mkv')
+  write_picture(command.out / 'a.jpg')
+  for _ in range(2):
+    poses, _ = command('--boxes', 'whole', command.out / '**/*.jpg', command.out / '*.mkv')
+    assert [pathlib.Path(pose['file']).name for pose in poses] == ['a.jpg', 'walk.mkv', 'walk.mkv']
+  assert 'walk.mp4' in command('--boxes', 'whole', command.out, code=1)
 
 
 def test_stopped_by_a_signal(command, run, monkeypatch):
