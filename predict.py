@@ -16,6 +16,8 @@ if __name__ == '__main__':
   commands.begin()
 
 import argparse
+import contextlib
+import math
 import sys
 
 import numpy as np
@@ -25,7 +27,7 @@ from dslope_jax import plausibility, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import local_path
 from dslope_jax.pose_writer import Writer
 from dslope_jax.predictor import BUCKETS, Predictor
@@ -45,7 +47,7 @@ def _parse(argv):
   parser.add_argument('--boxes', metavar='FILE', help="of people: COCO results or annotations; "
                       "'whole': every picture is one box")
   parser.add_argument('--detector', metavar='ONNX', help='finds people: YOLOX, RTMDet or RT-DETR')
-  parser.add_argument('--box_score', type=float, default=0.3, metavar='SCORE',
+  parser.add_argument('--box_score', type=_score, default=0.3, metavar='SCORE',
                       help='boxes with a lower score are left out (0.3)')
   parser.add_argument('--size', type=crop_size, metavar='WxH', help='of crops, for weight files')
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
@@ -56,36 +58,50 @@ def _parse(argv):
   return parser.parse_args(argv)
 
 
+def _score(text):
+  with contextlib.suppress(ValueError):
+    if math.isfinite(score := float(text)):
+      return score
+  raise argparse.ArgumentTypeError(f'{quoted(text)} is no score; give a number as 0.3')
+
+
 def _whole(medium, frame, image):
   return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
 
 
 def _reader(given):
-  """The `media.Reader` that the flags ask for; says where boxes are from."""
+  """The `media.Reader` that the flags ask for, and the boxes if a file has them; says where they
+  are from."""
   listed = media.find(given.inputs, but_not=given.out)
   if given.detector and given.boxes:
     raise UserError('boxes come from --boxes or from --detector, not from both')
   if given.detector:
     detector = Detector(given.detector, given.box_score)
     say(f'boxes: {detector.about}')
-    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None))
+    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None)), None
   if given.boxes in (None, 'whole'):
     if not given.boxes:
       say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
           'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
-    return media.Reader(listed, _whole)
+    return media.Reader(listed, _whole), None
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
   for found in boxes.findings:
     say(f"warning: {shown(given.boxes)}: {plausibility.line(found, 'entry')}")
   text = f'boxes: {shown(given.boxes)}'
   if boxes.low:
     text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
+  if boxes.others:
+    text += f'; {boxes.others} are of other categories than people and are left out'
+  if boxes.by_last:
+    file, name = next(iter(boxes.by_last.items()))
+    text += (f'; {len(boxes.by_last)} files are found by the last part of their names alone, such '
+             f'as {shown(file)} for {shown(name)}')
   if boxes.unnamed:
     text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
              f'{shown(boxes.unnamed[0])}, which have nobody then')
   say(text)
-  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
-                      lambda medium: boxes.size(medium.path))
+  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame),
+                      lambda medium: boxes.size(medium.path)), boxes
 
 
 def _batches(reader, stopped):
@@ -105,7 +121,7 @@ def _batches(reader, stopped):
 
 def predict(given):
   """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
-  reader = _reader(given)
+  reader, boxes = _reader(given)
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
   counts = {'pictures': 0, 'frames': 0, 'people': 0}
@@ -122,6 +138,8 @@ def predict(given):
     if not counts['pictures'] + counts['frames'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
   reader.problems += writer.problems
+  if boxes and not stopped.raised and (left := boxes.left_over()):
+    say(f'warning: {left}')
   for problem in reader.problems:
     say(f'warning: {problem}')
   found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']

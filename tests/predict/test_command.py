@@ -103,9 +103,10 @@ def test_a_video_with_ids(command, tmp_path):
   boxes = tmp_path / 'boxes.json'
   boxes.write_text(json.dumps([
     {'file': 'walk.mp4', 'frame': frame, 'image_id': 100 + frame, 'category_id': 1, 'score': 1.0,
-     'bbox': [x + frame, 4, 20, 40]} for frame, x in ((1, 2), (1, 35), (2, 35), (4, 2))]))
+     'bbox': [x + frame, 4, 20, 40]} for frame, x in ((1, 2), (1, 35), (2, 35), (4, 2), (6, 2))]))
   poses, printed = command('--boxes', boxes, video)
   assert '6 frames, 4 people; 0 problems' in printed
+  assert "1 of its 5 boxes are on no picture or frame that was read, such as entry 4" in printed
   assert [p['frame'] for p in poses] == [1, 1, 2, 4]
   assert [p['track_id'] for p in poses] == [1, 2, 2, 1]
   assert [p['image_id'] for p in poses] == [101, 101, 102, 104]
@@ -161,7 +162,8 @@ def test_refused_in_one_line(command, run, tmp_path, monkeypatch, arguments, par
   assert not command.out.exists() or not list(command.out.glob('poses*'))
 
 
-@pytest.mark.parametrize('arguments', [['--lift', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], []])
+@pytest.mark.parametrize('arguments', [['--lift', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], [],
+                                       ['--box_score', 'nan', 'a.jpg']])
 def test_wrong_flags(command, arguments):
   command(*arguments, code=2)
 

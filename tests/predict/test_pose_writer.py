@@ -55,8 +55,8 @@ def test_overlays_and_videos_that_fail_are_named_and_poses_kept(folder):
                             *(seen('v', frame, (160, 160)) for frame in range(4)),
                             seen('n' * 255), seen('wide', size=(1, 65_501)))
   assert files == ['overlays', 'poses.json'] and os.listdir(f'{folder}/overlays') == ['a.jpg']
-  parts = 'b.jpg', 'v.mp4', 'name too long', 'JPEG cannot hold 65501x1 pixels'
-  assert len(problems) == 4 and all(map(str.__contains__, problems, parts)), problems
+  parts = 'b.jpg', 'name too long', 'JPEG cannot hold 65501x1 pixels', 'v.mp4'
+  assert len(problems) == 4 and all(map(str.__contains__, problems, parts))
   with open(f'{folder}/poses.json') as file:
     assert len(json.load(file)) == 8
 
