@@ -2,6 +2,7 @@
 import contextlib
 import csv
 import dataclasses
+import errno
 import fcntl
 import glob
 import json
@@ -44,7 +45,8 @@ class Writer(contextlib.AbstractContextManager):
     names = ['poses.json'] + ['poses.csv'] * with_csv
     _check_outputs([os.path.join(folder, name) for name in names]
                    + [self._path(medium) for medium in media], media)
-    os.makedirs(os.path.join(folder, 'overlays'), exist_ok=True)
+    with _told(overlays := os.path.join(folder, 'overlays')):
+      os.makedirs(overlays, exist_ok=True)
     self._lock = _lock(folder)
     with _told(folder):
       self._parts = tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder)
@@ -232,6 +234,8 @@ def _told(path):
     yield
   except OSError as error:
     mend = '; make room there, get the right to write there, or choose another --out'
+    if error.errno == errno.ENAMETOOLONG:
+      mend = '; give the input a shorter name'
     raise OSError(f'cannot write {shown(path)} ({error.strerror or error})'
                   + mend * bool(error.errno)) from None
 
