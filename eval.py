@@ -26,9 +26,17 @@ import os
 from absl import flags
 from ml_collections import config_flags
 
-from configs.common import FIELDS
+from configs.common import FIELDS, RANGES
 from dslope_jax import explain, tasks
-from dslope_jax.cli import checked, default_workdir, define_process_flags, overrides, say, start
+from dslope_jax.cli import (
+  check_ranges,
+  checked,
+  default_workdir,
+  define_process_flags,
+  overrides,
+  say,
+  start,
+)
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import engine
 from dslope_jax.training import checkpointing, processes, sharding, train_state, workdir
@@ -44,6 +52,7 @@ def evaluate(config, folder, checkpoint=None, stress=False, report=False, given=
   """
   if not config.evals:
     raise UserError('config.evals has no entry; there is nothing to evaluate')
+  check_ranges(config, RANGES)
   mesh = sharding.make_mesh()
   if weights:  # before anything slow
     published.adopt(weights, folder)
@@ -71,6 +80,7 @@ def evaluate_file(config, path, report=False, folder=None):
 
   Writes to FOLDER/ENTRY, by default PATH_eval/ENTRY; returns {entry: {row: {metric: number}}}.
   """
+  check_ranges(config, RANGES)
   out = {}
   for name, entry in tasks.module(config.task).file_evals(config).items():
     base = os.path.join(folder or os.path.splitext(path)[0] + '_eval', name)

@@ -18,13 +18,14 @@ if __name__ == '__main__':
 import argparse
 import contextlib
 import math
+import os
 import sys
 
 import numpy as np
 import tqdm
 
 from dslope_jax import plausibility, skeletons
-from dslope_jax.cli import checked, crop_size, keep_compiled, say
+from dslope_jax.cli import checked, counted, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError, quoted
@@ -69,10 +70,9 @@ def _whole(medium, frame, image):
   return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
 
 
-def _reader(given):
-  """The `media.Reader` that the flags ask for, and the boxes if a file has them; says where they
-  are from."""
-  listed = media.find(given.inputs, but_not=given.out)
+def _reader(given, listed):
+  """(the `media.Reader` that the flags ask for, the boxes if a file has them or None); says where
+  they are from."""
   if given.detector and given.boxes:
     raise UserError('boxes come from --boxes or from --detector, not from both')
   if given.detector:
@@ -94,8 +94,8 @@ def _reader(given):
     text += f'; {boxes.others} are of other categories than people and are left out'
   if boxes.by_last:
     file, name = next(iter(boxes.by_last.items()))
-    text += (f'; {len(boxes.by_last)} files are found by the last part of their names alone, such '
-             f'as {shown(file)} for {shown(name)}')
+    text += (f"; {counted(len(boxes.by_last), 'file')} found by the last part of the name alone, "
+             f'such as {shown(file)} for {shown(name)}')
   if boxes.unnamed:
     text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
              f'{shown(boxes.unnamed[0])}, which have nobody then')
@@ -121,29 +121,34 @@ def _batches(reader, stopped):
 
 def predict(given):
   """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
-  reader, boxes = _reader(given)
+  if os.path.exists(given.out) and not os.path.isdir(given.out):
+    raise UserError(f"--out {shown(given.out)} is a file, give a folder")
+  listed = media.find(given.inputs, but_not=given.out)
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
-  counts = {'pictures': 0, 'frames': 0, 'people': 0}
+  reader, boxes = _reader(given, listed)
+  counts = {'picture': 0, 'frame': 0, 'person': 0}
   with (StopSignal() as stopped,
-        Writer(given.out, predictor.facts.skeleton, given.csv, reader.media) as writer,
+        Writer(given.out, predictor.facts.skeleton, given.csv, reader.media,
+               boxes.category if boxes else 1) as writer,
         tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
     for batch in _batches(reader, stopped):
       found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
       for seen, people in zip(batch, found, strict=True):
         writer.add(seen, people)
-        counts['pictures' if seen.frame is None else 'frames'] += 1
-        counts['people'] += len(people)
+        counts['picture' if seen.frame is None else 'frame'] += 1
+        counts['person'] += len(people)
       bar.update(len(batch))
-    if not counts['pictures'] + counts['frames'] and reader.problems:
+    if not counts['picture'] + counts['frame'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
   reader.problems += writer.problems
   if boxes and not stopped.raised and (left := boxes.left_over()):
     say(f'warning: {left}')
   for problem in reader.problems:
     say(f'warning: {problem}')
-  found = [f'{count} {what}' for what, count in counts.items() if count or what == 'people']
-  say(', '.join(found) + f'; {len(reader.problems)} problems; look at {shown(given.out)}')
+  found = [counted(count, what) for what, count in counts.items() if count or what == 'person']
+  problems = counted(len(reader.problems), 'problem')
+  say(f"{', '.join(found)}; {problems}; look at {shown(given.out)}")
   return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
 
 

@@ -24,9 +24,10 @@ import optax
 from absl import flags
 from ml_collections import config_flags
 
-from configs.common import FIELDS
+from configs.common import FIELDS, RANGES
 from dslope_jax import explain, models, tasks
 from dslope_jax.cli import (
+  check_ranges,
   checked,
   default_workdir,
   define_process_flags,
@@ -63,6 +64,7 @@ def train(config, folder, allow_config_change=False, profile=False):
   Returns the state and the results of the last evaluation, {} if it was done before; None in their
   place if a signal stopped the run.
   """
+  check_ranges(config, RANGES)
   with workdir.claim(folder):
     kind = tasks.module(config.task)
     workdir.check_config(config, folder, allow_config_change, kind.FREE, kind.SETTLED)
@@ -148,6 +150,9 @@ def _train(run, profile):
     files = [*rounds.look_at(run.total), os.path.join(run.folder, 'learning_curve.png'),
              *run.task.look_at]
     say('look at\n' + '\n'.join(filter(os.path.exists, files)))
+  elif first >= run.total:
+    say(f'the run is finished (step {first}); results are in '
+        + os.path.join(run.folder, f'eval_{first}' if run.engines else ''))
   return state, results
 
 

@@ -1,8 +1,8 @@
-"""D-Slope on COCO 2017 and C-COCO with HRFormer-S, 256x192, 210 epochs.
+"""D-Slope on COCO 2017 and C-COCO with HRFormer-S, 192x256, 210 epochs.
 
 Paper: D-Slope / MoEPose; HRFormer (Yuan et al., 2021).
 Command: python train.py --config configs/ccoco_hrformer.py --config.data.root=COCO
-  arguments after a colon: small, base, 384x288, kl / mse / distill / none
+  arguments after a colon: small, base, 384x288 (height x width), kl / mse / distill / none
 Expected: GNet on clean val2017, detector boxes of 56.4 AP, flip test: HRFormer-S alone reaches
   74.0 AP, B 75.6 (published, from ImageNet weights). AP of the pair on C-COCO: not known.
 Time: not measured.

@@ -1,8 +1,8 @@
-"""D-Slope on COCO 2017 and C-COCO with Lite-HRNet-18, 256x192, 210 epochs.
+"""D-Slope on COCO 2017 and C-COCO with Lite-HRNet-18, 192x256, 210 epochs.
 
 Paper: D-Slope / MoEPose; Lite-HRNet (Yu et al., 2021).
 Command: python train.py --config configs/ccoco_litehrnet.py --config.data.root=COCO
-  arguments after a colon: d18, d30, 384x288, kl / mse / distill / none
+  arguments after a colon: d18, d30, 384x288 (height x width), kl / mse / distill / none
 Expected: GNet on clean val2017, detector boxes of 56.4 AP, flip test: Lite-HRNet-18 alone reaches
   64.8 AP, 30 67.2 (published). AP of the pair on C-COCO: not known.
 Time: not measured.

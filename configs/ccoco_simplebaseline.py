@@ -1,8 +1,9 @@
-"""D-Slope on COCO 2017 and C-COCO with ResNet-50 and deconvolutions, 256x192, 140 epochs.
+"""D-Slope on COCO 2017 and C-COCO with ResNet-50 and deconvolutions, 192x256, 140 epochs.
 
 Paper: D-Slope / MoEPose; Simple Baselines (Xiao et al., 2018).
 Command: python train.py --config configs/ccoco_simplebaseline.py --config.data.root=COCO
-  arguments after a colon: r18, r34, r50, r101, r152, 384x288, kl / mse / distill / none
+  arguments after a colon: r18, r34, r50, r101, r152, 384x288 (height x width),
+  kl / mse / distill / none
 Start both networks from ImageNet weights: --config.init_from.gnet=resnet50.pth and the same for
   enet, as published; without them more epochs are needed.
 Expected: GNet on clean val2017, detector boxes of 56.4 AP, flip test: R50 alone reaches 70.4 AP,

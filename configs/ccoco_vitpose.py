@@ -1,9 +1,9 @@
-"""D-Slope on COCO 2017 and C-COCO with ViTPose-S, 256x192, 210 epochs.
+"""D-Slope on COCO 2017 and C-COCO with ViTPose-S, 192x256, 210 epochs.
 
 Paper: D-Slope / MoEPose; ViTPose (Xu et al., 2022): AdamW 5e-4, weight decay 0.1, layer-wise decay
   of the learning rate, stochastic depth, clipped gradients, UDP.
 Command: python train.py --config configs/ccoco_vitpose.py --config.data.root=COCO
-  arguments after a colon: small, base, large, huge, simple (decoder), 384x288,
+  arguments after a colon: small, base, large, huge, simple (decoder), 384x288 (height x width),
   kl / mse / distill / none
 Start both networks from MAE weights: --config.init_from.gnet=mae_small.pth and the same for enet,
   as published; from nothing a plain transformer learns poses badly.

@@ -1,8 +1,8 @@
-"""One plain network on COCO 2017: HRNet-W32, 256x192; the baseline of tables.
+"""One plain network on COCO 2017: HRNet-W32, 192x256; the baseline of tables.
 
 Paper: HRNet (Sun et al., 2019).
 Command: python train.py --config configs/coco_hrnet.py --config.data.root=COCO
-  arguments after a colon: w48, 384x288, clean / occluded; 'occluded' trains on
+  arguments after a colon: w48, 384x288 (height x width), clean / occluded; 'occluded' trains on
   the occluded crops of data.recipe instead of the clean ones
 Files: as for ccoco_hrnet.py.
 Expected: val2017, clean, detector boxes of 56.4 AP, flip test: 74.4 AP (published).

@@ -160,7 +160,7 @@ def use_arguments(config, argument, models=None):
 # Arguments of systems, networks and data loaders (`system`, `system.model`, `data.loader`) are not
 # here: their docstrings explain them. Durations are texts such as '10 epochs' or '500 steps'.
 FIELDS = {
-  'task': 'kind of problem: a file of dslope_jax/tasks/',
+  'task': "kind of problem: 'top_down', one person in a crop, or another file of dslope_jax/tasks/",
   'seed': 'a whole number that all random draws come from: first weights, order of samples, '
           'augmentation, occlusion',
   'duration': 'length of the training, in epochs or steps',
@@ -181,8 +181,12 @@ FIELDS = {
 
   'system.name': 'what is trained: a file of dslope_jax/systems/',
   'system.model.name': 'architecture: a file of dslope_jax/models/',
+  'system.mutual.weights.gnet': "factor of the mutual term in GNet's loss; published 1e-5 for "
+                                "'mse'",
+  'system.mutual.weights.enet': "factor of the mutual term in ENet's loss; published 1e-3 for "
+                                "'mse', 1e-5 for 'distill'",
 
-  'optim.*.lr': 'the highest learning rate of Adam, in a step',
+  'optim.*.lr': 'learning rate of Adam after the warm-up',
   'optim.*.schedule': "learning rate over time: 'multistep', 'constant', 'exponential', 'cosine' "
                       "or 'linear', the last two down to 0 at the end",
   'optim.*.boundaries': "of 'multistep': times, in epochs or steps, at which the rate is "
@@ -204,7 +208,8 @@ FIELDS = {
   'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb, faces',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',
-  'data.size': 'width and height of the crops, in pixels',
+  'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '
+               'height x width',
   'data.num_workers': 'data processes; 0 works in threads of the training process',
   'data.max_unreadable': 'picture files that cannot be read and count as without labels; one more '
                          'stops the run',
@@ -216,9 +221,10 @@ FIELDS = {
   'data.bank.num_people': 'training people that patches are cut from, at most',
   'data.bank.seed': 'of the choice of these people',
   'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
-  'data.augmentation.scale': 'standard deviation of the crop size, as a share of it; cut at this '
-                             'deviation',
-  'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; cut at twice that',
+  'data.augmentation.scale': 'standard deviation of the factor on the crop size, which is 1 in the '
+                             'mean and never differs from it by more than this',
+  'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; never more than '
+                                'twice that',
   'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
   'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
   'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
@@ -240,4 +246,23 @@ FIELDS = {
   'evals.*.data.root': 'its folder; empty: config.data.root',
   'evals.*.data.loader': 'options of its loader; what is not given is taken from '
                          'config.data.loader',
+}
+
+# {range: (is a number in it, fields)}, checked before anything is made.
+RANGES = {
+  '1 or more': (lambda x: x >= 1, (
+    'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
+    'system.model*.width', 'system.model*.stem_width', 'system.model*.depth')),
+  '0 or more': (lambda x: x >= 0, (
+    'seed', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
+    'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
+    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*')),
+  'above 0': (lambda x: x > 0, (
+    'optim.*.lr', 'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
+    '*loader.padding')),
+  '0 to 1': (lambda x: 0 <= x <= 1, (
+    'optim.*.warmup_from', 'data.augmentation.*_prob', 'evals.*.oks_nms')),
+  'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
+  '0 or more, and below 1': (lambda x: 0 <= x < 1, (
+    'ema_decay', 'data.holdout', 'data.augmentation.scale')),
 }

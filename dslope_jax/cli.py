@@ -1,6 +1,8 @@
 """What the scripts share: flags, messages, and errors as one line."""
 import argparse
 import contextlib
+import fnmatch
+import logging
 import os
 import pathlib
 import re
@@ -12,8 +14,9 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from dslope_jax import commands
+from dslope_jax import commands, wrong_flags
 from dslope_jax.errors import UserError, one_line
+from dslope_jax.explain import flat
 from dslope_jax.files import local_path
 from dslope_jax.training import processes
 
@@ -74,6 +77,8 @@ def start(main):
   script = sys.modules['__main__']
   script.__file__ = script.__spec__ = None
   commands.imported()
+  # That there is no TPU is told by every machine without one.
+  logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
   app.run(main, flags_parser=_parse)
 
 
@@ -97,19 +102,11 @@ def _parse(argv):
       if isinstance(value, str) and name != 'weights':  # which may be on the hub
         flags.FLAGS[name].value = local_path(value)
     if len(rest) > 1:
-      raise UserError(f"'{rest[1]}' is no --flag")
+      raise UserError(wrong_flags.no_flag(rest[1], argv))
+  except UserError as error:
+    _stop(error)
   except Exception as error:  # ml_collections passes on what the file raises
-    while error.args and isinstance(error.args[0], Exception):  # as it wraps them
-      error = error.args[0]
-    unknown = isinstance(error, (AttributeError, KeyError))
-    text = str(error.args[0]) if unknown and error.args else str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if unknown:
-      _stop('the config has no field ' + '. '.join(lines))
-    # The last line is the cause; what comes before it is a traceback.
-    cause = re.sub(r'^[\w.]*Error: ', '', lines[-1]) if lines else repr(error)
-    asks = 'No such file' in cause or '--config=None' in cause
-    _stop(cause + ('; give --config one of ' + ', '.join(_configs()) if asks else ''))
+    _stop(wrong_flags.told(error, argv, _config_path()))
   return rest
 
 
@@ -123,12 +120,6 @@ def _expand(config):
       _expand(value)
 
 
-def _configs():
-  folder = pathlib.Path(__file__).parent.parent / 'configs'
-  return sorted(f'configs/{p.name}' for p in folder.glob('*.py')
-                if p.stem not in ('__init__', 'common'))
-
-
 def say(text):
   """Prints above the progress bar, if there is one; process 0 only."""
   if jax.process_index() == 0 and sys.stdout is not None:
@@ -136,14 +127,36 @@ def say(text):
     sys.stdout.flush()
 
 
+def check_ranges(config, ranges):
+  """Raises UserError for the first number of a config that is not in its range.
+
+  ranges: {range in words: (is a number in it, patterns of fields)}.
+  """
+  for field, value in flat(config):
+    for words, (holds, patterns) in ranges.items():
+      if type(value) in (int, float) and not holds(value) and any(
+          fnmatch.fnmatchcase(field, pattern) for pattern in patterns):
+        raise UserError(f'config.{field} is {value}: must be {words}')
+
+
+def counted(number, word):
+  """A number of something, as in '1 person' or '2 people'."""
+  many = 'people' if word == 'person' else f'{word}s'
+  return f'{number} {word if number == 1 else many}'
+
+
 def default_workdir():
   """runs/<config name>, with the config's argument: configs/a.py:w48 -> runs/a_w48."""
-  given = next(a.split('=', 1)[1] if '=' in a else b for a, b in
-               zip(sys.argv, [*sys.argv[1:], ''], strict=True)
-               if a.lstrip('-') == 'config' or a.lstrip('-').startswith('config='))
-  path, _, argument = given.partition(':')
+  path, _, argument = _config_path().partition(':')
   name = pathlib.Path(path).stem + ('_' + argument.replace(',', '_') if argument else '')
   return os.path.join('runs', name)
+
+
+def _config_path():
+  """What is given as --config, None without."""
+  return next((a.split('=', 1)[1] if '=' in a else b for a, b in
+               zip(sys.argv, [*sys.argv[1:], ''], strict=True)
+               if a.lstrip('-') == 'config' or a.lstrip('-').startswith('config=')), None)
 
 
 def overrides() -> dict:

@@ -42,13 +42,14 @@ def text(begins: str, config=None, texts: dict[str, str] | None = None) -> str:
 def fields(config, texts: dict[str, str]) -> list[tuple[str, object, str]]:
   """(field, value, meaning) of a config, in its order; the meaning is '' where nobody tells it."""
   return [(field, value, _of_table(field, texts) or _of_docstring(field, config))
-          for field, value in _flat(config)]
+          for field, value in flat(config)]
 
 
-def _flat(config, before=''):
+def flat(config, before=''):
+  """(field, value) of a config, its sections' fields with a dot."""
   for key, value in config.items():
     if hasattr(value, 'items') and len(value):
-      yield from _flat(value, f'{before}{key}.')
+      yield from flat(value, f'{before}{key}.')
     else:
       yield before + key, value.to_dict() if hasattr(value, 'to_dict') else value
 
@@ -82,7 +83,7 @@ def _of_docstring(field, config):
   except UserError:  # of another package, such as a task of a test
     return ''
   section = config[parts[0]] if parts[0] in ('system', 'data') else {}
-  names = {part for name, _ in _flat(section) for part in name.split('.')} | set(parts)
+  names = {part for name, _ in flat(section) for part in name.split('.')} | set(parts)
   for taker in takers:
     meanings = arguments(taker, names)
     for part in reversed(parts):

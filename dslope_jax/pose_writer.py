@@ -33,15 +33,17 @@ class Writer(contextlib.AbstractContextManager):
 
   media: all that will be added. problems: a line for every overlay or video that could not be
   written; poses are kept. Every file appears when it is whole; if an exception ends the block,
-  those that are not are removed. Memory does not grow with the number of pictures.
+  those that are not are removed. Memory does not grow with the number of pictures. category: id of
+  all people.
 
   Raises OSError or UserError, one line: before anything is written if that would replace one of
   the media or if another run writes to the folder; later for poses that cannot be written, or are
   not finite.
   """
 
-  def __init__(self, folder, skeleton, with_csv=False, media=()):
-    self.folder, self._skeleton, self.problems = folder, skeleton, []
+  def __init__(self, folder, skeleton, with_csv=False, media=(), category=1):
+    self.folder, self._skeleton, self._category = folder, skeleton, category
+    self.problems = []
     names = ['poses.json'] + ['poses.csv'] * with_csv
     _check_outputs([os.path.join(folder, name) for name in names]
                    + [self._path(medium) for medium in media], media)
@@ -76,7 +78,7 @@ class Writer(contextlib.AbstractContextManager):
       self._turn_to(seen)
       ids, smooth = self._tracks(people.boxes, people.keypoints, seen.frame / seen.rate)
       people = dataclasses.replace(people, keypoints=smooth)
-    entries = _entries(seen, people, ids)
+    entries = _entries(seen, people, ids, self._category)
     with _told(os.path.join(self.folder, 'poses.json')):
       for entry in entries:
         self._json.write(self._before + json.dumps(entry, allow_nan=False))
@@ -258,12 +260,12 @@ def _jpeg(picture):
   return content
 
 
-def _entries(seen, people, ids):
+def _entries(seen, people, ids, category):
   """COCO results of the people of a picture, with what else is known of them."""
   rounded = lambda values, digits=4: np.asarray(values, np.float64).round(digits)
   entries = keypoint_ap.to_coco_results(
     [seen.image_id] * len(people), rounded(people.keypoints, 3), rounded(people.scores),
-    rounded(keypoint_ap.rescore(people.scores, seen.scores)))
+    rounded(keypoint_ap.rescore(people.scores, seen.scores)), category)
   for p, entry in enumerate(entries):
     entry |= {'bbox': rounded(people.boxes[p], 3).tolist(),
               'file': seen.medium.path, 'frame': seen.frame,

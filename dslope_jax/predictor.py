@@ -3,6 +3,7 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+import flax.errors
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from dslope_jax import skeletons, tasks
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation import confidences
+from dslope_jax.files import first_line
 from dslope_jax.metrics import mixture
 from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.tasks.base import Serving
@@ -98,7 +100,11 @@ class Predictor:
       self.serving = self.serving._replace(system=system._replace(networks=networks))
     self.weights = jax.device_put(found.weights)
     self.test = {'flip': flip}
-    self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
+    try:
+      self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
+    except flax.errors.FlaxError as error:
+      raise UserError(f"the weights in '{path}' are not of the network that its config.json names "
+                      f'({first_line(error)}); get the file back from a copy') from None
     answers = _answers(self._shapes, self.serving.system.mixes, self.fits)
     asked = found.asked or ('pick' if 'pick' in answers else next(iter(answers)))
     if asked not in answers:
@@ -193,18 +199,17 @@ def _of_run(folder, asked, skeleton, size):
   config, facts = workdirs.settings(folder), workdirs.read_facts(folder)
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "
-                    f'and keypoints of {facts.skeleton.name}; leave size and skeleton away')
+                    f'and keypoints of {facts.skeleton.name}; leave size and skeleton out')
   serving, ema = tasks.serve(config, facts), config.get('ema_decay', 0) > 0
   if published.is_published(folder):
     weights, step = published.read(folder, serving.system.networks, facts.size)
   else:
     weights, step = checkpointing.restore_networks(folder, ema=ema)
-  stored = confidences.stored(folder)
+  stored = confidences.stored(folder, step)
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
     '; it has stored no calibration, so there are only scores')
-  return _Loaded(serving, weights, facts, asked, stored[1] if stored else {},
-                 about)
+  return _Loaded(serving, weights, facts, asked, stored[1] if stored else {}, about)
 
 
 def _of_file(path, network, skeleton, size):

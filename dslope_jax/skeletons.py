@@ -75,6 +75,17 @@ class Skeleton:
     return order
 
   @functools.cached_property
+  def sides(self) -> np.ndarray:
+    """(K,) 1 for joints of the left, -1 for those of the right, 0 for others. Of a flip pair the
+    first is the left one, unless the names say otherwise."""
+    sides = np.zeros(self.num_keypoints, int)
+    for pair in self.flip_pairs or ():
+      one, other = ([*_forms(self.names[j])] for j in pair)
+      mirrored = [form for _, form, is_left in other if is_left]
+      sides[list(pair)] = (-1, 1) if any(form in mirrored for form, _, _ in one) else (1, -1)
+    return sides
+
+  @functools.cached_property
   def lower_body(self) -> np.ndarray:
     """(K,) bool: hips and below; the rest is the upper body (half-body augmentation)."""
     return np.array([any(part in name for part in _LOWER_BODY) for name in self.names])

@@ -132,6 +132,21 @@ def test_coco_files_that_are_missing(tmp_path):
          'cocodataset.org', 'configs/quickstart.py', kind=FileNotFoundError)
 
 
+def test_missing_files_of_an_own_set(tmp_path):
+  """The files that are there are named, not where COCO is got."""
+  root = pathlib.Path(write_coco(tmp_path / 'birds'))
+  for split in ('train', 'val'):
+    (root / f'annotations/person_keypoints_{split}.json').rename(root / f'{split}.json')
+  load = functools.partial(coco.load, root=str(root), annotations='{split}.json')
+  assert len(load('train'))
+  for fault in (lambda: load('trian'), lambda: load('train', images='photos')):
+    with pytest.raises(FileNotFoundError) as raised:
+      fault()
+    assert 'cocodataset' not in str(raised.value)
+  fails(lambda: load('trian'), f"no annotation file '{root}/trian.json' (split 'trian'); there are "
+        "'train.json', 'val.json'. Check config.data.root", kind=FileNotFoundError)
+
+
 def test_skip_invalid_counts_and_names(tmp_path, capsys):
   def edit(truth):
     truth['annotations'][0]['bbox'] = [5, 5, 0, 9]
@@ -390,8 +405,8 @@ def data(tmp_path_factory):
 
 _BAD_CONFIG = {
   'batch size': (dict(batch_size=3, accumulate=2), 'batch_size 3', 'accumulate 2'),
-  'no batch': (dict(batch_size=0), 'batch_size 0'),
-  'no accumulation': (dict(accumulate=0), 'accumulate 0'),
+  'no batch': (dict(batch_size=0), 'config.batch_size is 0: must be 1 or more'),
+  'no accumulation': (dict(accumulate=0), 'config.accumulate is 0: must be 1 or more'),
   'duration': ({'duration': '3 weeks'}, "not '3 weeks'", "'210 epochs' or '1000 steps'"),
   'no steps': ({'duration': '0.1 steps'}, "duration '0.1 steps'", 'less than one step'),
   'save_every': ({'save_every': '1'}, "not '1'", "'210 epochs'"),
@@ -412,6 +427,30 @@ _BAD_CONFIG = {
   'init_from': ({'init_from.net': 'nothing/here'}, "no weight file 'nothing/here'",
                 'check the path'),
 }
+
+
+_OUT_OF_RANGE = {
+  'optim.net.lr': (-1.0, 'above 0'), 'data.augmentation.flip_prob': (7.0, '0 to 1'),
+  'system.sigma': (-1.0, 'above 0'), 'keep': (0, '1 or more'), 'seed': (-3, '0 or more'),
+  'system.model.width': (0, '1 or more'), 'data.num_workers': (-1, '0 or more'),
+  'batch_size': (-1, '1 or more'), 'ema_decay': (1.0, '0 or more, and below 1'),
+  'optim.net.layer_decay': (0.0, 'above 0, and 1 at most'), 'optim.net.l2': (float('nan'), '0 or'),
+  'data.loader.padding': (0.0, 'above 0')}
+
+
+@pytest.mark.parametrize('field', _OUT_OF_RANGE)
+def test_numbers_have_ranges(tmp_path, field):
+  value, words = _OUT_OF_RANGE[field]
+  fails(lambda: train.train(_config('', **{field: value}), str(tmp_path / 'run')),
+        f'config.{field} is {value}: must be {words}')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_numbers_of_an_evaluation_have_ranges(tmp_path):
+  config = _config('', evals=dict(val=common.evaluation('val', 'coco_ap') | dict(batch_size=0)))
+  line = 'config.evals.val.batch_size is 0: must be 1 or more'
+  fails(lambda: evaluation_script.evaluate(config, str(tmp_path)), line)
+  fails(lambda: evaluation_script.evaluate_file(config, 'no.json'), line)
 
 
 @pytest.mark.parametrize('case', _BAD_CONFIG)
@@ -647,11 +686,11 @@ def _command(*arguments, script='train.py', **environment):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
   (['--config=configs/ccoco_hrnet.py', '--config.batchsize=2'],
-   'the config has no field \'batchsize\'. Did you mean "batch_size" instead of "batchsize"?'),
+   "the config has no field 'batchsize'; it has batch_size, "),
   (['--config=configs/ccoco_hrnet.py', '--config.batch_size=two'],
-   "flag --config.batch_size=two: invalid literal for int() with base 10: 'two'"),
-  (['--config=configs/nothing.py'], "[Errno 2] No such file or directory: 'configs/nothing.py'"),
-  (['--config=configs/ccoco_hrnet.py:w33'], "config argument 'w33' is none of w32, w48"),
+   "config.batch_size: 'two' is no whole number"),
+  (['--config=configs/nothing.py'], "no config file 'configs/nothing.py'; there are"),
+  (['--config=configs/ccoco_hrnet.py:w33'], "error: config argument 'w33' is none of w32, w48"),
 ])
 def test_command_line(arguments, message):
   error, hint = _command(*arguments).splitlines()

@@ -106,7 +106,7 @@ def test_checkpoints_are_closed_whatever_else_fails(part, tmp_path, monkeypatch)
   assert len(closed) == 1 and find_step(str(tmp_path)) == 1
 
 
-def test_an_evaluation_that_a_signal_broke_off_is_made_up_for(tmp_path, monkeypatch):
+def test_an_evaluation_that_a_signal_broke_off_is_made_up_for(tmp_path, monkeypatch, capsys):
   config = toy.get_config()
   config.update(dict(duration='2 steps', eval_every='2 steps', save_every='9 steps'))
   run, calls = Rounds.run, []
@@ -123,7 +123,10 @@ def test_an_evaluation_that_a_signal_broke_off_is_made_up_for(tmp_path, monkeypa
   assert not list(tmp_path.glob('eval_2/*/results.json'))
   state, results = train(config, str(tmp_path))
   assert int(state.step) == 2 and set(results) == set(config.evals) and calls == [2, 2]
+  capsys.readouterr()
   assert train(config, str(tmp_path))[1] == {} and calls == [2, 2]  # it is done
+  assert capsys.readouterr().out.endswith(
+    f'the run is finished (step 2); results are in {tmp_path}/eval_2\n')
 
 
 def test_only_the_last_evaluation_that_fails_ends_a_run(tmp_path, monkeypatch, capsys):

@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('own')
   config = tiny.config()
   workdirs.check_config(config, folder, False)
-  workdirs.check_facts(folder, Facts(skeletons.COCO, (48, 64)), 'abc')
+  workdirs.check_facts(folder, Facts(skeletons.COCO, (32, 64)), 'abc')
   base.write_stamped(folder / 'results.json', STAMP, {'results': {
     'gnet/clean': {'PCK': 50.0}, 'enet/clean': {'PCK': float('nan')}}})
   base.write_stamped(folder / 'stress.json', STAMP, {'stress': {'gnet': {

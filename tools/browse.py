@@ -32,6 +32,9 @@ def browse(config, path, rows, folder=None):
   """
   if not path.lower().endswith(('.jpg', '.jpeg', '.png')):
     raise UserError(f"'{path}' is no name of a picture: end it in .jpg or .png")
+  if folder and not os.path.exists(os.path.join(folder, 'config.json')):
+    raise UserError(f"--workdir '{folder}' is no work folder of a run; leave it out to cut patches "
+                    'for the sheet')
   config.evals = {}  # nothing is evaluated
   with tempfile.TemporaryDirectory() as empty:
     task = tasks.build(config, folder or empty)

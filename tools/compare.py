@@ -38,7 +38,7 @@ def main():
     print(compare(list(map(local_path, given.evaluations)), metric=given.metric, force=given.force,
                   resamples=given.resamples, seed=given.seed))
   except (OSError, UserError) as error:
-    sys.exit(str(error))
+    sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dslope_jax import doctor
-from dslope_jax.cli import checked, default_workdir, start
+from dslope_jax.cli import checked, counted, default_workdir, start
 from dslope_jax.errors import UserError
 
 
@@ -35,8 +35,9 @@ def main(_):
   doctor.write(found, out)
   severities = []
   for name, diagnosis in found.items():
-    size = f'{len(diagnosis.source)} people' if diagnosis.source is not None else 'not examined'
-    print(f'{name}: {size}, {len(diagnosis.suspects)} findings')
+    source = diagnosis.source
+    size = counted(len(source), 'person') if source is not None else 'not examined'
+    print(f"{name}: {size}, {counted(len(diagnosis.suspects), 'finding')}")
     for suspects in diagnosis.suspects:
       severities.append(suspects.finding.severity)
       print('  ' + doctor.line(suspects.finding))

@@ -55,8 +55,9 @@ def publish(given):
   if os.path.exists(os.path.join(given.out, 'model.safetensors')):
     raise UserError(f"'{given.out}' holds weights already; choose another --out")
   checkpointing.find_step(workdir)
-  config, stored = workdirs.settings(workdir), confidences.stored(workdir)
+  config = workdirs.settings(workdir)
   weights, step = checkpointing.restore_networks(workdir, ema=config.get('ema_decay', 0) > 0)
+  stored = confidences.stored(workdir, step)
   calibration = stored and stored[1]
   if half and 'net' not in weights['params']:
     if half not in weights['params']:

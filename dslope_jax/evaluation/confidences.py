@@ -61,14 +61,19 @@ def read(path) -> dict:
   return found
 
 
-def stored(workdir):
-  """(path, calibration) that the newest evaluation of a run stored, or that was published with its
-  weights, or None; raises as `read`."""
-  place = glob.escape(str(workdir))
-  files = (glob.glob(os.path.join(place, 'calibration.json'))
-           or glob.glob(os.path.join(place, 'eval_*', '*', 'calibration.json')))
-  newest = max(files, key=os.path.getmtime, default=None)
-  return newest and (newest, read(newest))
+def stored(workdir, step: int | None = None):
+  """(path, calibration) of a run, None where it has stored none; raises as `read`.
+
+  That which was published with its weights, else that of the evaluation of `step`, else of the last
+  evaluated step.
+  """
+  place, found = glob.escape(str(workdir)), []
+  for path in glob.glob(os.path.join(place, 'eval_*', '*', 'calibration.json')):
+    of_step = path.split(os.sep)[-3].removeprefix('eval_')
+    if of_step.isdecimal():
+      found.append((int(of_step) == step, int(of_step), path))
+  files = glob.glob(os.path.join(place, 'calibration.json')) or [path for *_, path in sorted(found)]
+  return (files[-1], read(files[-1])) if files else None
 
 
 def calibrate(subjects, poses, covered, mixes=()):

@@ -71,10 +71,8 @@ def _inside(point, image):
 
 
 def _colour(skeleton, *joints):
-  names = [skeleton.names[j].lower() for j in joints]
-  if all('left' in n for n in names):
-    return _LEFT
-  return _RIGHT if all('right' in n for n in names) else _MIDDLE
+  sides = {int(skeleton.sides[j]) for j in joints}
+  return {1: _LEFT, -1: _RIGHT}.get(sides.pop(), _MIDDLE) if len(sides) == 1 else _MIDDLE
 
 
 def draw_heatmaps(image, heatmaps):

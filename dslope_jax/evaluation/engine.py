@@ -84,7 +84,7 @@ class Engine:
         self.picture = drawing.sheet([list(case['pictures'].values()) for case in cases],
                                      list(cases[0]['pictures']))
         drawing.save(os.path.join(folder, 'pictures.jpg'), self.picture)
-      write(folder, scores, stamp)
+      with_report |= write(folder, scores, stamp)
     text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'
     if stress:
       curves = self._stress(weights, scores.files.get('calibration.json'))
@@ -133,7 +133,7 @@ def score_file(entry: EvalSet, path, folder, name: str, *, with_report=False):
   stamp = entry.stamp | {'predictions': os.path.basename(path),
                          'sha256': weight_files.sha256(path)[:12]}
   folder = own_folder(folder, stamp)
-  write(folder, scores, stamp)
+  with_report |= write(folder, scores, stamp)
   text = f'{name}: {table(scores.results, stamp)}\nwritten to {folder}'
   text += f'\n{message}' if message else ''
   if with_report:
@@ -144,11 +144,12 @@ def score_file(entry: EvalSet, path, folder, name: str, *, with_report=False):
 def write(folder, scores, stamp):
   """Writes all files of an evaluation, results.json last: where it is, the others are, too.
 
-  A report of the numbers before is removed.
+  A report of the numbers before is removed. Returns whether there was one, to be written anew.
   """
   os.makedirs(folder, exist_ok=True)
   stale = os.path.join(folder, 'report.html')
-  if os.path.exists(stale):
+  had_report = os.path.exists(stale)
+  if had_report:
     os.remove(stale)
   save_samples(os.path.join(folder, 'samples.npz'), scores.samples)
   for file, value in scores.files.items():
@@ -160,6 +161,7 @@ def write(folder, scores, stamp):
     else:
       own_files.write_json(path, value)
   write_stamped(os.path.join(folder, 'results.json'), stamp, {'results': scores.results})
+  return had_report
 
 
 def own_folder(base: str, stamp: dict) -> str:

@@ -46,7 +46,8 @@ class Model(nn.Module):
   """HRNet of any size; W32 and W48 are `width=32` and `width=48`.
 
   width: channels of the highest-resolution branch; branch b has width * 2**b.
-  modules, blocks: exchange modules, and blocks per branch, of stages 2, 3, 4.
+  modules: exchange modules of stages 2, 3, 4.
+  blocks: residual blocks per branch in each exchange module of stages 2, 3, 4.
   stem_width: channels of the stem and of the first stage's bottlenecks (published: 64).
   dtype: of the computation, 'float32' or 'bfloat16'. Parameters, batch statistics and heatmaps
     are float32 in either case ('float64', for exact comparisons, makes them float64 too).

@@ -7,19 +7,19 @@ import optax
 from dslope_jax.errors import UserError
 
 
-def to_steps(duration: str, steps_per_epoch: float) -> int:
+def to_steps(duration: str, steps_per_epoch: float, field='a duration') -> int:
   """'210 epochs', '0.5 epochs' or '1000 steps' as a whole number of steps.
 
-  Raises UserError for any other text.
+  Raises UserError, which names the field, for any other text.
   """
-  return round(to_interval(duration, steps_per_epoch))
+  return round(to_interval(duration, steps_per_epoch, field))
 
 
-def to_interval(duration: str, steps_per_epoch: float) -> float:
+def to_interval(duration: str, steps_per_epoch: float, field='a duration') -> float:
   """The same, not rounded: ten intervals of '1 epoch' are as long as '10 epochs'."""
   match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*', duration)
   if not match:
-    raise UserError(f"a duration reads like '210 epochs' or '1000 steps', not '{duration}'")
+    raise UserError(f"{field} reads like '210 epochs' or '1000 steps', not '{duration}'")
   number, unit = float(match[1]), match[2]
   return number * (steps_per_epoch if unit == 'epoch' else 1)
 
@@ -29,7 +29,7 @@ def due_steps(every: dict, steps_per_epoch: float, total: int):
 
   every: {field: duration}, such as {'save_every': '1 epoch'}. Raises UserError for one of zero.
   """
-  intervals = {field: to_interval(text, steps_per_epoch) for field, text in every.items()}
+  intervals = {field: to_interval(text, steps_per_epoch, field) for field, text in every.items()}
   for field, interval in intervals.items():
     if interval <= 0:
       raise UserError(f"{field} is '{every[field]}', must be longer than nothing; for never give "
@@ -101,9 +101,10 @@ def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None
   for name, spec in specs.items():
     spec = _OPTIONAL | spec
     schedules[name] = make_schedule(
-      spec['lr'], spec['schedule'], total, to_steps(spec['warmup'], steps_per_epoch),
-      [to_steps(b, steps_per_epoch) for b in spec['boundaries']], spec['factor'], steps_per_epoch,
-      spec['warmup_from'])
+      spec['lr'], spec['schedule'], total,
+      to_steps(spec['warmup'], steps_per_epoch, f'optim.{name}.warmup'),
+      [to_steps(b, steps_per_epoch, f'optim.{name}.boundaries') for b in spec['boundaries']],
+      spec['factor'], steps_per_epoch, spec['warmup_from'])
     slow = _slow_layers(name, spec['layer_decay'], depths)
     transforms[name] = optax.chain(*_adam(spec, schedules[name]), slow)
   labels = {name: name if name in specs else 'frozen' for name in networks}

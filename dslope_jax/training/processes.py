@@ -27,9 +27,12 @@ def join(coordinator: str = '', processes: int = 0, process: int = 0, trains: bo
   later, the others end with one line: at once where a sum over all of them fails or process 0 has
   ended, else after `SILENCE` seconds.
   """
+  if not coordinator and (processes or process):
+    raise UserError('--processes and --process are of a run with --coordinator HOST:PORT, which is '
+                    'missing')
   if not coordinator and not _on_cluster():
     return
-  if coordinator and not re.fullmatch(r'.+:\d+', coordinator):
+  if coordinator and not re.fullmatch(r'.+:[1-9]\d*', coordinator):
     raise UserError(f"--coordinator '{coordinator}' is not HOST:PORT")
   if coordinator and not 0 <= process < processes:
     raise UserError(f'--process {process} of --processes {processes}: processes count from 0')

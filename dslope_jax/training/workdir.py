@@ -141,7 +141,13 @@ def read_facts(workdir) -> Facts:
   fields = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
   with own_files.told(path, _MEND):
     skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
-  return Facts(skeleton, tuple(fields['size']), fields['frames'], fields['classes'])
+    size = tuple(fields['size'])
+  config = read_config(workdir) if os.path.exists(os.path.join(workdir, 'config.json')) else {}
+  trained = config.get('data', {}).get('size')
+  if trained and any(size) and size != tuple(trained):
+    raise UserError(f"'{path}' tells of crops of {size}, and config.json of {tuple(trained)}; "
+                    f'{_MEND}')
+  return Facts(skeleton, size, fields['frames'], fields['classes'])
 
 
 def settings(folder) -> ConfigDict:

@@ -16,6 +16,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.systems.base import HALVES
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import pytorch
+from dslope_jax.weights.files import sha256
 
 _TEXTS = ('config.json', 'facts.json', 'calibration.json')
 
@@ -34,7 +35,7 @@ def is_published(folder) -> bool:
 
 def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict, step: int,
           calibration=None):
-  """Writes a published folder, model.safetensors last.
+  """Writes a published folder, config.json last, which tells the checksum of the weights.
 
   config, facts: of the run's files; folders of this machine are left out. networks: of the system.
   weights: {'params': {network: tree}, 'batch_stats': ...}. calibration: see `confidences`.
@@ -46,11 +47,12 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
     before = f'{name}.' if len(networks) > 1 else ''
     tensors |= {before + key: value for key, value in pytorch.to_state_dict(model, own).items()}
   os.makedirs(folder, exist_ok=True)
-  texts = {'config.json': _portable(config.to_dict()) | {'published': {'step': step}},
-           'facts.json': facts} | ({'calibration.json': calibration} if calibration else {})
-  for name, value in texts.items():
-    own_files.write_json(os.path.join(folder, name), value)
   pytorch.save_tensors(folder, tensors)
+  about = {'step': step, 'sha256': sha256(os.path.join(folder, 'model.safetensors'))}
+  texts = {'facts.json': facts} | ({'calibration.json': calibration} if calibration else {})
+  for name, value in (texts | {'config.json': _portable(config.to_dict()) | {
+      'published': about}}).items():
+    own_files.write_json(os.path.join(folder, name), value)
 
 
 def _portable(tree):
@@ -71,6 +73,10 @@ def read(folder, networks: dict, size):
 
   Raises OSError or UserError, one line, where it is broken.
   """
+  about = workdirs.read_config(folder)['published']
+  if about.get('sha256') != sha256(os.path.join(folder, 'model.safetensors')):
+    raise UserError(f"'{folder}/model.safetensors' is not the file that was published; get the "
+                    'folder again')
   out = {'params': {}, 'batch_stats': {}}
   for name, network in networks.items():
     model, arguments = models.describe(network)
@@ -80,7 +86,7 @@ def read(folder, networks: dict, size):
       raise UserError(f"'{folder}': {name} has no head; get it again")
     for kind, of_kind in out.items():
       of_kind[name] = converted.variables.get(kind, {})
-  return out, workdirs.read_config(folder)['published']['step']
+  return out, about['step']
 
 
 def adopt(folder, workdir):

@@ -119,7 +119,8 @@ def _order(source, points):
   return suspects(
     'joints-in-other-order', f'the limbs of {{}} of {told.sum()} people are as long as the '
     'distances of any joints', odd if 2 * odd.sum() > told.sum() else odd & False, source,
-    'the joints are not in the order of the names, or the skeleton is of another set')
+    'the joints may not be in the order of the names, or the skeleton may be of another set: look '
+    'at the contact sheet; sets whose limbs are as long as any distances also get this')
 
 
 def _upright(source, points):

@@ -132,12 +132,12 @@ def _wrong_boxes(annotations, rows, finite, inside, size):
   return faults
 
 
-_AREA = 'is not a finite number above 0; leave it away if it is unknown'
+_AREA = 'is not a finite number above 0; leave it out if it is unknown'
 _FIELDS = {  # what a metric reads of every annotation: (is it valid, what is wrong)
   'area': (lambda v: _is_number(v) and 0 <= v < _LIMIT ** 2, _AREA),
   'iscrowd': (lambda v: _is_number(v) and v in (0, 1), 'is neither 0 nor 1'),
   'num_keypoints': (lambda v: _is_number(v) and 0 <= v < 1e6 and v == int(v),
-                    'is not a whole number of joints; leave it away, it is counted')}
+                    'is not a whole number of joints; leave it out, it is counted')}
 
 
 def _wrong_fields(annotations, examples, count):
@@ -223,11 +223,11 @@ def index_pictures(truth, path):
     sides = [picture.get(side) or 0 for side in ('width', 'height')]
     if not all(isinstance(s, int) and 0 <= s < _LIMIT for s in sides) or any(sides) != all(sides):
       raise UserError(f'{path}: picture {number} has the width and height {quoted(sides)}, which '
-                      'are not whole numbers; mend them or leave both away')
+                      'are not whole numbers; mend them or leave both out')
     crowding = picture.get('crowdIndex', 0)
     if crowding is not None and not (_is_number(crowding) and 0 <= crowding < _LIMIT):
       raise UserError(f'{path}: picture {number} has the crowdIndex {quoted(crowding)}, not a '
-                      'number; leave it away, it is computed')
+                      'number; leave it out, it is computed')
     pictures[number] = picture
   return pictures
 

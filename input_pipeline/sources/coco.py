@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from dslope_jax import skeletons
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources import categories, checks, findings, masks
@@ -22,27 +22,31 @@ HOW_TO_GET = (
   "--config.data.root=FOLDER. To try the project without any "
   "data: python train.py --config configs/quickstart.py")
 
+_OF_COCO = 'annotations/person_keypoints_{split}.json'
+_OWN = 'Check config.data.root, and annotations and images of config.data.loader'
 
-def load(split, *, root, annotations='annotations/person_keypoints_{split}.json', images='',
+
+def load(split, *, root, annotations=_OF_COCO, images='',
          aspect=0.75, padding=1.25, skip_invalid=False, category='') -> Source:
   """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
   root: folder. annotations: json file below root, '{split}' in it is replaced. images: picture
   folder below root ('.': the root), likewise; without it the folders '{split}', 'images/{split}'
-  and 'images' are tried, in this order. aspect: width / height of the crops. padding: factor of the
-  box sides, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how many, instead of
+  and 'images' are tried, in this order. aspect: width / height of the crops. padding: the box is
+  enlarged by this factor, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how many, instead of
   stopping. category: name or id of the one to read, where the file has people of several whose
   keypoints differ; those with the same keypoints are read as one.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
-  path, folder = find_set(root, (annotations,), images, split)
+  how_to_get = HOW_TO_GET if annotations == _OF_COCO else _OWN
+  path, folder = find_set(root, (annotations,), images, split, how_to_get)
   truth = parse_json(path, _File)
   if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
     return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
   check_lists(truth, path, COCO_LISTS)
   return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid,
-                         chosen=category)
+                         how_to_get=how_to_get, chosen=category)
 
 
 def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,
@@ -58,7 +62,7 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
   people, scored = checks.labelled_people(truth, listed, skeleton, path, skip_invalid)
   source = make_source(people, split, skeleton, path, folder, aspect, padding,
                        truth | {'annotations': scored, 'categories': listed}, how_to_get)
-  return findings.checked(source, path, said)
+  return findings.checked(source, path, said + findings.without_keypoints(truth, listed))
 
 
 def pictures_only(truth, split, path, folder) -> Source:
@@ -119,8 +123,12 @@ def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
   paths = [os.path.join(root, name.format(split=split)) for name in annotations]
   path = next((p for p in paths if os.path.isfile(p)), None)
   if path is None:
-    missing = "' or '".join(paths)
-    raise FileNotFoundError(f"no annotation file '{missing}'. {how_to_get}")
+    folder, missing = os.path.dirname(paths[0]), "' or '".join(paths)
+    there = sorted(name for name in os.listdir(folder) if name.endswith('.json')) if (
+      os.path.isdir(folder)) else []
+    raise FileNotFoundError(
+      f"no annotation file '{missing}' (split '{split}')"
+      + f'; there are {", ".join(map(quoted, there[:9]))}' * bool(there) + f'. {how_to_get}')
   return path, _picture_folder(root, images, split, how_to_get)
 
 

@@ -93,6 +93,6 @@ def findings_of_boxes(boxes, sizes, numbers, flat, path):
   if flat:
     found.append(plausibility.Finding(
       'boxes-without-area', 'warning', f'{len(flat)} boxes without width or height are left out',
-      len(flat), tuple(flat[:3]), 'have the detector leave them away'))
+      len(flat), tuple(flat[:3]), 'have the detector leave them out'))
   plausibility.refuse(found, path, 'entry')
   return found

@@ -10,7 +10,7 @@ from dslope_jax.plausibility import Finding, findings
 from input_pipeline.sources import checks, masks
 from input_pipeline.sources.source import Source
 
-__all__ = ['Finding', 'checked', 'of_source']
+__all__ = ['Finding', 'checked', 'of_source', 'without_keypoints']
 _TOO_LARGE = 1.5  # times the box: no person covers more
 
 
@@ -39,6 +39,17 @@ def of_source(source: Source) -> list[Finding]:
   if not any(f.severity == 'error' for f in found):
     found += _of_joints(source)
   return found if truth is None else found + _of_fields(truth, table, source)
+
+
+def without_keypoints(truth, categories) -> list[Finding]:
+  """Of people, crowds apart, whose annotations have no list of keypoints."""
+  of = {category['id'] for category in categories}
+  ids = np.array([a.get('id') for a in truth['annotations'] if not a.get('keypoints')
+                  and not a.get('iscrowd') and checks.has_category(a, of)])
+  return findings(
+    'without-keypoints', 'warning', '{} annotation has no keypoints and is left out'
+    if len(ids) == 1 else '{} annotations have no keypoints and are left out', np.arange(len(ids)),
+    ids, 'annotate them, or write zeros for people who are not labelled')
 
 
 def _of_columns(source):
@@ -83,7 +94,7 @@ def _of_joints(source):
   ) + findings(
     'nothing-visible', 'warning', 'all labelled joints of all {} people are hidden (v = 1), so no '
     'body part can be cut out for occlusion', hidden, ids,
-    'write v = 2 for what is visible, or where it is not known')
+    'write v = 2, unless you know that the joint is hidden')
 
 
 def _of_fields(truth, table, source):
@@ -96,7 +107,7 @@ def _of_fields(truth, table, source):
 
 def _of_counts(people, source):
   stated = np.array([p.get('num_keypoints', -1) for p in people])
-  labelled, mend = source.visibility > 0, 'leave num_keypoints away, it is counted'
+  labelled, mend = source.visibility > 0, 'leave num_keypoints out, it is counted'
   differ = (stated >= 0) & (stated != labelled.sum(1))
   if source.skeleton is skeletons.CROWDPOSE:  # as published, without head and neck
     differ &= stated != labelled[:, :12].sum(1)
@@ -118,11 +129,11 @@ def _of_areas(people, table):
   return findings(
     'areas-are-shares', 'error' if 2 * small.sum() > told.sum() else 'warning',
     f'{{}} of {told.sum()} areas are at most 1, as shares of the picture are: every pose would be '
-    'wrong', small, table.ids, 'write square pixels, or leave the area away if it is unknown'
+    'wrong', small, table.ids, 'write square pixels, or leave the area out if it is unknown'
   ) + findings(
     'areas-beyond-boxes', 'warning', f'{{}} of {told.sum()} areas are more than {_TOO_LARGE} times '
     'their box, so poses count as right too easily', told & (areas > _TOO_LARGE * boxes),
-    table.ids, 'write square pixels of the person, or leave the area away if it is unknown')
+    table.ids, 'write square pixels of the person, or leave the area out if it is unknown')
 
 
 def _of_files(pictures):
@@ -138,7 +149,7 @@ def _of_outlines(annotations):
   ids = np.array([a.get('id') for a in annotations if masks.is_bare(a.get('segmentation'))])
   return findings(
     'outlines-of-points', 'warning', '{} outlines have fewer than three points; these people count '
-    'as without outline', np.arange(len(ids)), ids, 'leave the segmentation of such people away')
+    'as without outline', np.arange(len(ids)), ids, 'leave the segmentation of such people out')
 
 
 def _of_limbs(category, source):

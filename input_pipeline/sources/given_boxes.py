@@ -22,6 +22,7 @@ class GivenBoxes:
   files: paths of what will be asked for. A name in the json belongs to the path that ends with it,
     else to that with its last part; an image_id to the path whose name ends with that number.
 
+  category: id of people in the json, 1 where it has none.
   findings: what looks wrong with the boxes, `plausibility.Finding`s that are warnings. unnamed:
   files that the json does not name. by_last: {file: name in the json} where only the last part is
   the same.
@@ -72,11 +73,12 @@ class GivenBoxes:
     images = checks.index_pictures(data, self.path)
     categories = coco.check_lists({'categories': []} | data, self.path, ('categories',)
                                   )['categories']
-    people = {_whole(c.get('id')) for c in categories
-              if c.get('keypoints') or c.get('name') == 'person'}
+    people = [_whole(c.get('id')) for c in categories
+              if c.get('keypoints') or c.get('name') == 'person']
     if not people and len(categories) > 1:
       raise UserError(f"{self.path}: none of its {len(categories)} categories is called 'person' "
                       'or has keypoints; leave only the boxes of people')
+    self.category = next(iter(people or [_whole(c.get('id')) for c in categories]), 1) or 1
     for number, image in images.items():
       self._sizes[image['file_name']] = tuple(checks.stated_sizes([image])[0].tolist())
       self._name((image['file_name'], None), number)
@@ -98,6 +100,7 @@ class GivenBoxes:
   def _results(self, data):
     found = {_whole(entry.get('category_id')) for entry in data if isinstance(entry, dict)}
     person = found.pop() if len(found) == 1 else 1  # COCO's number
+    self.category = person or 1
     entries, keys = {}, []
     for i, entry in enumerate(data):
       if not isinstance(entry, dict):

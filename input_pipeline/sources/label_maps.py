@@ -130,7 +130,7 @@ def _read_names(path):
   if odd is not None or not names:
     what = 'no label' if odd is None else f'label {odd} called {names[odd]!r}'
     raise UserError(f'{path}: has {what}; the list may hold the label names of '
-                    f'{" and ".join(_SETS)}, mend it or leave the option names away')
+                    f'{" and ".join(_SETS)}, mend it or leave the option names out')
   return tuple(names)
 
 

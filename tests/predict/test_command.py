@@ -89,6 +89,16 @@ def test_boxes_by_file_and_its_own_results_as_boxes(command, run):
   assert again == poses
 
 
+def test_people_have_the_category_of_their_boxes(command, run, tmp_path):
+  file = next((run[1] / 'val').iterdir())
+  boxes = tmp_path / 'boxes.json'
+  boxes.write_text(json.dumps([{'file': file.name, 'image_id': 5, 'category_id': 7, 'score': 1.0,
+                                'bbox': [1, 1, 40, 80]}]))
+  (pose,), printed = command('--boxes', boxes, file)
+  assert (pose['image_id'], pose['category_id']) == (5, 7)
+  assert '1 picture, 1 person; 0 problems' in printed
+
+
 def test_nobody_is_legal(command, run, tmp_path):
   boxes = tmp_path / 'boxes.json'
   boxes.write_text('[]')
@@ -141,7 +151,7 @@ def test_what_is_broken_is_named_and_the_rest_done(command, run, tmp_path):
   (folder / 'text.mp4').write_text('no video')
   write_video(folder / 'tiny.mp4', frames=2, size=(2, 2))
   poses, printed = command('--boxes', 'whole', folder)
-  assert len(poses) == 3 and '1 pictures, 2 frames, 3 people; 2 problems' in printed
+  assert len(poses) == 3 and '1 picture, 2 frames, 3 people; 2 problems' in printed
   assert 'broken.jpg' in printed and 'text.mp4' in printed and 'none are given' not in printed
   made = cv2.VideoCapture(str(command.out / 'tiny.mp4'))
   assert made.read()[1].shape == (16, 16, 3)  # the smallest that is written
@@ -150,7 +160,9 @@ def test_what_is_broken_is_named_and_the_rest_done(command, run, tmp_path):
 @pytest.mark.parametrize('arguments, part', [
   (['no.jpg'], "called 'no.jpg'"), (['97'], 'camera 97 cannot be opened'),
   (['9' * 20], 'no picture, video, folder or camera'),
-  (['http://a/b.jpg'], 'is an address'), (['--boxes', 'no.json', '{data}'], "'no.json'"),
+  (['http://a/b.jpg'], 'is an address'),
+  (['--out', '{data}/annotations/person_keypoints_val.json', '{data}'], 'is a file, give a'),
+  (['--boxes', 'no.json', '{data}'], "'no.json'"),
   (['--boxes', 'whole', '--detector', 'a.onnx', '{data}'], 'not from both'),
   (['--size', '64x96', '{data}'], 'was trained with 32x64 crops'),
   (['--weights', 'no.pth', '{data}'], "'no.pth'"),

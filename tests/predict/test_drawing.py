@@ -22,6 +22,16 @@ def test_sure_joints_have_their_colour_and_limbs():
   assert out[200, 60].tolist() == [50] * 3 and IMAGE.max() == 50
 
 
+def test_sides_are_those_of_the_flip_pairs():
+  limbs, sigmas = ((0, 3), (1, 3)), (0.1,) * 4
+  short = Skeleton(('rim_R', 'rim_L', 'tip', 'top'), limbs, sigmas, flip_pairs=((0, 1),))
+  assert short.sides.tolist() == [-1, 1, 0, 0]
+  given = Skeleton(('a', 'b', 'c', 'd'), limbs, sigmas, flip_pairs=((3, 0),))
+  assert given.sides.tolist() == [-1, 0, 0, 1]
+  colours = [drawing._colour(short, *joints) for joints in ((1,), (0,), (2,), (0, 1), (1, 2))]
+  assert colours == [drawing._LEFT, drawing._RIGHT] + [drawing._MIDDLE] * 3
+
+
 def test_unsure_joints_are_pale():
   pale = drawn([1, 0.2, 0.5])
   for (x, y), colour, score in (((120, 120), drawing._RIGHT, 0.2), ((60, 60), drawing._LEFT, 1),

@@ -81,7 +81,9 @@ def test_other_categories_are_left_out(write):
   assert len(boxes('1.jpg')[0]) == 1 and boxes.others == 1
   assert GivenBoxes(write(TRUTH), ['a.jpg', 'train/b.jpg']).others == 1  # of a cage
   path = write([of(image_id=1, category_id=77)])  # the only category is that of people
-  assert len(GivenBoxes(path, ['1.jpg'])('1.jpg')[0]) == 1
+  boxes = GivenBoxes(path, ['1.jpg'])
+  assert len(boxes('1.jpg')[0]) == 1 and boxes.category == 77
+  assert GivenBoxes(write([]), ['1.jpg']).category == 1
   things = TRUTH | {'categories': [{'id': 3, 'name': 'cat'}, {'id': 5, 'name': 'dog'}]}
   fails(lambda: GivenBoxes(write(things), ['a.jpg']), "none of its 2 categories is called 'person'")
 
