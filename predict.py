@@ -16,6 +16,8 @@ if __name__ == '__main__':
   commands.begin()
 
 import argparse
+import contextlib
+import math
 import os
 import sys
 
@@ -26,12 +28,17 @@ from dslope_jax import plausibility, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
+<<<<<<< HEAD
 from dslope_jax.errors import UserError, counted
+=======
+from dslope_jax.errors import UserError, quoted
+>>>>>>> mend-predict-on-integ
 from dslope_jax.files import local_path
 from dslope_jax.pose_writer import Writer
 from dslope_jax.predictor import BUCKETS, Predictor
 from input_pipeline.sources import media
 from input_pipeline.sources.given_boxes import GivenBoxes
+from input_pipeline.sources.pictures import shown
 
 _PIXELS = 2**26  # of the pictures that are predicted together: 0.2 GB
 
@@ -45,7 +52,7 @@ def _parse(argv):
   parser.add_argument('--boxes', metavar='FILE', help="of people: COCO results or annotations; "
                       "'whole': every picture is one box")
   parser.add_argument('--detector', metavar='ONNX', help='finds people: YOLOX, RTMDet or RT-DETR')
-  parser.add_argument('--box_score', type=float, default=0.3, metavar='SCORE',
+  parser.add_argument('--box_score', type=_score, default=0.3, metavar='SCORE',
                       help='boxes with a lower score are left out (0.3)')
   parser.add_argument('--size', type=crop_size, metavar='WxH', help='of crops, for weight files')
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
@@ -56,36 +63,49 @@ def _parse(argv):
   return parser.parse_args(argv)
 
 
+def _score(text):
+  with contextlib.suppress(ValueError):
+    if math.isfinite(score := float(text)):
+      return score
+  raise argparse.ArgumentTypeError(f'{quoted(text)} is no score; give a number as 0.3')
+
+
 def _whole(medium, frame, image):
   return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
 
 
 def _reader(given, listed):
-  """(the `media.Reader` that the flags ask for, category of its people); says where boxes are from.
-  """
+  """(the `media.Reader` that the flags ask for, the boxes if a file has them or None); says where
+  they are from."""
   if given.detector and given.boxes:
     raise UserError('boxes come from --boxes or from --detector, not from both')
   if given.detector:
     detector = Detector(given.detector, given.box_score)
     say(f'boxes: {detector.about}')
-    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None)), 1
+    return media.Reader(listed, lambda medium, frame, image: (*detector(image), None)), None
   if given.boxes in (None, 'whole'):
     if not given.boxes:
       say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
           'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
-    return media.Reader(listed, _whole), 1
+    return media.Reader(listed, _whole), None
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
   for found in boxes.findings:
-    say(f"warning: '{given.boxes}': {plausibility.line(found, 'entry')}")
-  text = f"boxes: '{given.boxes}'"
+    say(f"warning: {shown(given.boxes)}: {plausibility.line(found, 'entry')}")
+  text = f'boxes: {shown(given.boxes)}'
   if boxes.low:
     text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
+  if boxes.others:
+    text += f'; {boxes.others} are of other categories than people and are left out'
+  if boxes.by_last:
+    file, name = next(iter(boxes.by_last.items()))
+    text += (f"; {counted(len(boxes.by_last), 'file')} found by the last part of the name alone, "
+             f'such as {shown(file)} for {shown(name)}')
   if boxes.unnamed:
     text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
-             f"'{boxes.unnamed[0]}', which have nobody then")
+             f'{shown(boxes.unnamed[0])}, which have nobody then')
   say(text)
-  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame or 0),
-                      lambda medium: boxes.size(medium.path)), boxes.category
+  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame),
+                      lambda medium: boxes.size(medium.path)), boxes
 
 
 def _batches(reader, stopped):
@@ -106,14 +126,15 @@ def _batches(reader, stopped):
 def predict(given):
   """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
   if os.path.exists(given.out) and not os.path.isdir(given.out):
-    raise UserError(f"--out '{given.out}' is a file, give a folder")
+    raise UserError(f"--out {shown(given.out)} is a file, give a folder")
   listed = media.find(given.inputs, but_not=given.out)
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
-  reader, category = _reader(given, listed)
+  reader, boxes = _reader(given, listed)
   counts = {'picture': 0, 'frame': 0, 'person': 0}
   with (StopSignal() as stopped,
-        Writer(given.out, predictor.facts.skeleton, given.csv, category) as writer,
+        Writer(given.out, predictor.facts.skeleton, given.csv, reader.media,
+               boxes.category if boxes else 1) as writer,
         tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
     for batch in _batches(reader, stopped):
       found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
@@ -124,10 +145,14 @@ def predict(given):
       bar.update(len(batch))
     if not counts['picture'] + counts['frame'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
+  reader.problems += writer.problems
+  if boxes and not stopped.raised and (left := boxes.left_over()):
+    say(f'warning: {left}')
   for problem in reader.problems:
     say(f'warning: {problem}')
   found = [counted(count, what) for what, count in counts.items() if count or what == 'person']
-  say(', '.join(found) + f"; {counted(len(reader.problems), 'problem')}; look at {given.out}")
+  problems = counted(len(reader.problems), 'problem')
+  say(f"{', '.join(found)}; {problems}; look at {shown(given.out)}")
   return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
 
 

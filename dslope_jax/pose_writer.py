@@ -2,76 +2,129 @@
 import contextlib
 import csv
 import dataclasses
+import errno
+import fcntl
+import glob
 import json
 import os
+import shutil
+import stat
+import tempfile
 
 import cv2
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
 from dslope_jax.metrics import keypoint_ap
 from dslope_jax.predictor import People
 from dslope_jax.tracking import Tracks
-from input_pipeline.sources.media import Seen
+from input_pipeline.sources.media import Medium, Seen, utf8_path
+from input_pipeline.sources.pictures import shown
 
 _PROBABILITIES = ('right', 'visible', 'present')
 _COLUMNS = ('file', 'frame', 'track_id', 'image_id', 'score')
+_UNFINISHED = '.unfinished-'  # begins the name of the folder of what is not whole yet
 
 
 class Writer(contextlib.AbstractContextManager):
   """Writes poses.json, on request poses.csv, overlays/NAME.jpg of pictures and NAME.mp4 of videos,
   where people get ids and their joints are smoothed.
 
-  Every file appears when it is whole; if an exception ends the block, those that are not are
-  removed. Memory does not grow with the number of pictures. category: id of all people.
+  media: all that will be added. problems: a line for every overlay or video that could not be
+  written; poses are kept. Every file appears when it is whole; if an exception ends the block,
+  those that are not are removed. Memory does not grow with the number of pictures. category: id of
+  all people.
+
+  Raises OSError or UserError, one line: before anything is written if that would replace one of
+  the media or if another run writes to the folder; later for poses that cannot be written, or are
+  not finite.
   """
 
-  def __init__(self, folder, skeleton, with_csv=False, category=1):
+  def __init__(self, folder, skeleton, with_csv=False, media=(), category=1):
     self.folder, self._skeleton, self._category = folder, skeleton, category
-    os.makedirs(os.path.join(folder, 'overlays'), exist_ok=True)
-    self._parts, self._video, self._tracks = {}, None, None
-    self._table, self._given = None, None
-    self._json, self._before = self._open('poses.json'), '\n'
-    self._json.write('[')
-    if with_csv:
-      self._table = csv.writer(self._open('poses.csv', newline=''))
+    self.problems = []
+    names = ['poses.json'] + ['poses.csv'] * with_csv
+    _check_outputs([os.path.join(folder, name) for name in names]
+                   + [self._path(medium) for medium in media], media)
+    with _told(overlays := os.path.join(folder, 'overlays')):
+      os.makedirs(overlays, exist_ok=True)
+    self._lock = _lock(folder)
+    with _told(folder):
+      self._parts = tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder)
+      self._files = {name: open(self._part(name), 'w', encoding='utf-8', newline='',  # noqa: SIM115
+                                errors='backslashreplace') for name in names}
+    self._video, self._tracks, self._given, self._before = None, None, None, '[\n'
+    self._json = self._files['poses.json']
+    self._table = csv.writer(self._files['poses.csv']) if with_csv else None
 
   def __exit__(self, kind, *_):
-    self._end_video(kind is None)
-    self._json.write('\n]\n')
-    if self._table and self._given is None:  # nobody was found
-      self._begin_table(())
-    for path, file in self._parts.items():
-      file.close()
+    try:
+      self._end_video(kind is None)
       if kind is None:
-        os.replace(path + '.part', path)
-      else:
-        os.remove(path + '.part')
+        self._finish()
+    finally:
+      for file in self._files.values():
+        with contextlib.suppress(OSError):  # told already
+          file.close()
+      self._parts.cleanup()
+      os.close(self._lock)
 
   def add(self, seen: Seen, people: People):
     """Writes the people of a picture or frame; frames of a video follow each other."""
+    _check_finite(seen, people)
     ids = None
     if seen.frame is not None:
       self._turn_to(seen)
       ids, smooth = self._tracks(people.boxes, people.keypoints, seen.frame / seen.rate)
       people = dataclasses.replace(people, keypoints=smooth)
     entries = _entries(seen, people, ids, self._category)
-    for entry in entries:
-      self._json.write(self._before + json.dumps(entry))
-      self._before = ',\n'
-    if self._table:
-      self._add_rows(entries)
+    with _told(os.path.join(self.folder, 'poses.json')):
+      for entry in entries:
+        self._json.write(self._before + json.dumps(entry, allow_nan=False))
+        self._before = ',\n'
+      if self._table:
+        self._add_rows(entries)
     picture = drawing.draw_people(
       seen.image, people.boxes, people.keypoints,
       people.scores if people.right is None else people.right, people.visible, self._skeleton, ids)
     if seen.frame is None:
-      path = os.path.join(self.folder, 'overlays', seen.medium.name + '.jpg')
-      _, content = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-      with open(path + '.part', 'wb') as file:
-        file.write(content)
-      os.replace(path + '.part', path)
+      with self._decorative(seen.medium) as path:
+        with open(self._part('overlay.jpg'), 'wb') as file:
+          file.write(_jpeg(picture))
+        os.replace(file.name, path)
     else:
       self._add_frame(picture)
+
+  def _finish(self):
+    """Puts the poses into their places."""
+    with _told(os.path.join(self.folder, 'poses.json')):
+      self._json.write('[]\n' if self._before == '[\n' else '\n]\n')
+      if self._table and self._given is None:  # nobody was found
+        self._begin_table(())
+      for file in self._files.values():
+        file.close()
+      for name in self._files:
+        os.replace(self._part(name), os.path.join(self.folder, name))
+
+  def _path(self, medium: Medium):
+    """Of the overlay or video."""
+    below = ('overlays', medium.name + '.jpg') if medium.kind == 'picture' else (
+      medium.name + '.mp4',)
+    return os.path.join(self.folder, *below)
+
+  def _part(self, name):
+    return os.path.join(self._parts.name, name)
+
+  @contextlib.contextmanager
+  def _decorative(self, medium):
+    """Within it, what cannot be written is a problem and does not end the run."""
+    path = self._path(medium)
+    try:
+      with _told(path):
+        yield path
+    except OSError as error:
+      self.problems.append(str(error))
 
   def _begin_table(self, given):
     """The head of the table; given: the probabilities that joints have."""
@@ -91,38 +144,120 @@ class Writer(contextlib.AbstractContextManager):
 
   def _turn_to(self, seen):
     """Begins the video that a frame is of, if it is another than before."""
-    if self._video and self._video[0] == seen.medium:
+    if self._video and self._video.medium == seen.medium:
       return
     self._end_video(True)
     height, width = seen.image.shape[:2]
     size = max(16, width + width % 2), max(16, height + height % 2)  # the codec needs even sides
-    path = os.path.join(self.folder, seen.medium.name)
-    writer = cv2.VideoWriter(path + '.part.mp4', cv2.VideoWriter_fourcc(*'mp4v'), seen.rate, size)
-    if not writer.isOpened():
-      raise OSError(f"cannot write video '{path}.mp4' of {size[0]}x{size[1]}")
-    self._video, self._tracks = (seen.medium, writer, size, path), Tracks()
+    with utf8_path(self._part('video.mp4')) as path:
+      writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'mp4v'), seen.rate, size)
+    self._video, self._tracks = _Video(seen.medium, writer, size), Tracks()
 
   def _add_frame(self, picture):
-    _, writer, size, _ = self._video
-    frame = np.zeros((size[1], size[0], 3), np.uint8)
-    shown = picture[:size[1], :size[0], ::-1]
-    frame[:shown.shape[0], :shown.shape[1]] = shown
-    writer.write(frame)
+    width, height = self._video.size
+    frame = np.zeros((height, width, 3), np.uint8)
+    part = picture[:height, :width, ::-1]
+    frame[:part.shape[0], :part.shape[1]] = part
+    self._video.writer.write(frame)
+    self._video.frames += 1
 
   def _end_video(self, whole):
-    if self._video:
-      _, writer, _, path = self._video
-      writer.release()
-      self._video = None
-      if whole:
-        os.replace(path + '.part.mp4', path + '.mp4')
-      else:
-        os.remove(path + '.part.mp4')
+    video, self._video = self._video, None
+    if not video:
+      return
+    video.writer.release()
+    if whole:
+      with self._decorative(video.medium) as path:
+        self._check_video(video)
+        os.replace(self._part('video.mp4'), path)
 
-  def _open(self, name, **options):
-    path = os.path.join(self.folder, name)
-    self._parts[path] = open(path + '.part', 'w', encoding='utf-8', **options)  # noqa: SIM115
-    return self._parts[path]
+  def _check_video(self, video):
+    """OpenCV does not tell that a disk is full, so that what it wrote is looked at."""
+    with utf8_path(self._part('video.mp4')) as path:
+      made = cv2.VideoCapture(path)
+      frames = round(made.get(cv2.CAP_PROP_FRAME_COUNT)) if made.isOpened() else 0
+      made.release()
+    if frames < video.frames:
+      width, height = video.size
+      raise OSError(0, f'{frames} of {video.frames} frames of {width}x{height} pixels are in it; '
+                    'is there room?')
+
+
+@dataclasses.dataclass
+class _Video:
+  """A video that is being written."""
+  medium: Medium
+  writer: cv2.VideoWriter
+  size: tuple[int, int]
+  frames: int = 0
+
+
+def _check_outputs(paths, media):
+  """UserError if a file to be written is one of the media, or a folder."""
+  inputs = set()
+  for medium in media:
+    with contextlib.suppress(OSError):  # a camera, or a file that will be named as missing
+      status = os.stat(medium.path)
+      inputs.add((status.st_dev, status.st_ino))
+  for path in paths:
+    try:
+      status = os.stat(path)
+    except OSError:  # there is nothing to lose
+      continue
+    if stat.S_ISDIR(status.st_mode):
+      raise UserError(f'{shown(path)} is a folder, but a file of that name is to be written; move '
+                      'it, or choose another --out')
+    if (status.st_dev, status.st_ino) in inputs:
+      raise UserError(f'{shown(path)} is one of the inputs, and would be replaced by what is '
+                      'written about it; choose another --out, or leave it out of the inputs')
+
+
+def _lock(folder):
+  """Locks the folder against a second run until what is returned is closed, and removes what a run
+  that was killed left there."""
+  lock = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    os.close(lock)
+    raise UserError(f'another run is writing to {shown(folder)}; stop it, or choose another '
+                    '--out') from None
+  except OSError:  # a file system without locks; every run has its own folder of parts
+    return lock
+  for left in glob.glob(os.path.join(glob.escape(folder), _UNFINISHED + '*')):
+    shutil.rmtree(left, ignore_errors=True)
+  return lock
+
+
+@contextlib.contextmanager
+def _told(path):
+  """Within it, errors of the disk name the file and the mend."""
+  try:
+    yield
+  except OSError as error:
+    mend = '; make room there, get the right to write there, or choose another --out'
+    if error.errno == errno.ENAMETOOLONG:
+      mend = '; give the input a shorter name'
+    raise OSError(f'cannot write {shown(path)} ({error.strerror or error})'
+                  + mend * bool(error.errno)) from None
+
+
+def _check_finite(seen, people):
+  values = (people.keypoints, people.scores, *(getattr(people, name) for name in _PROBABILITIES))
+  if not all(value is None or np.isfinite(value).all() for value in values):
+    raise UserError(f'the weights give values that are not finite for {shown(seen.medium.path)}; '
+                    'they are broken, or their training diverged: give others')
+
+
+def _jpeg(picture):
+  """The bytes of an RGB picture as JPEG; OSError if that cannot be."""
+  try:
+    ok, content = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+  except cv2.error:
+    ok = False
+  if not ok:
+    raise OSError(0, f'JPEG cannot hold {picture.shape[1]}x{picture.shape[0]} pixels')
+  return content
 
 
 def _entries(seen, people, ids, category):

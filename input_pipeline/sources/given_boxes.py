@@ -8,6 +8,7 @@ import numpy as np
 from dslope_jax.errors import UserError, quoted
 from input_pipeline.sources import checks, coco, detections, pictures
 
+_SMALLEST = 1e-3  # pixels of a side; less is no area
 _LOOKED_AT = 200  # pictures whose sizes are looked up, where the file does not state them
 
 
@@ -15,15 +16,16 @@ class GivenBoxes:
   """Boxes of a json file, for the pictures and videos that they are looked up for.
 
   path: COCO results, a list of dicts with bbox, perhaps score, and `file` or `file_name` or
-    image_id, perhaps `frame` (of a video, from 0); or COCO annotations, a dict with images and
-    annotations. Of several categories that of people counts.
+    image_id, and for videos `frame` (from 0); or COCO annotations, a dict with images and
+    annotations. Of several categories that of people counts; `others` says how many boxes are not.
   min_score: boxes with a lower score are left out; `low` says how many.
   files: paths of what will be asked for. A name in the json belongs to the path that ends with it,
     else to that with its last part; an image_id to the path whose name ends with that number.
 
   category: id of people in the json, 1 where it has none.
   findings: what looks wrong with the boxes, `plausibility.Finding`s that are warnings. unnamed:
-  files that the json does not name.
+  files that the json does not name. by_last: {file: name in the json} where only the last part is
+  the same.
 
   Raises OSError or UserError, one line: naming the entry that is wrong, the two files that one
   entry may mean, or that nothing fits.
@@ -32,6 +34,7 @@ class GivenBoxes:
   def __init__(self, path, files, min_score=0.0):
     self.path, data = path, coco.parse_json(path)
     self._sizes, self._ids = {}, {}  # {name or number: stated size}, {(it, frame): image_id}
+    self.others, self.by_last, self._asked = 0, {}, set()
     if isinstance(data, dict):
       entries, keys = self._annotations(coco.check_lists(data, path, ('images', 'annotations')))
     else:
@@ -42,13 +45,25 @@ class GivenBoxes:
     self.unnamed = [str(file) for file in files if str(file) not in self._key_of]
     self._check()
 
-  def __call__(self, file, frame=0):
+  def __call__(self, file, frame=None):
     """((P,4) boxes x, y, width, height, (P,) scores, image_id) of a picture, or of a frame of a
     video. What the json does not name has nobody, and a new number."""
     key = self._key_of.get(str(file), str(file)), frame
+    self._asked.add(key)
     rows = self._rows_of.get(key, [])
     number = self._ids[key] if key in self._ids else next(self._new_ids)
     return self._boxes[rows], self._scores[rows], number
+
+  def left_over(self) -> str:
+    """A line about the boxes that were not asked for so far, '' without any."""
+    rows = [row for key, of in self._rows_of.items() if key not in self._asked for row in of]
+    if not rows:
+      return ''
+    name, frame = self._keys[rows[0]]
+    where = 'without a frame' if frame is None else f'frame {frame}'
+    return (f'{pictures.shown(self.path)}: {len(rows)} of its {len(self._keys)} boxes are on no '
+            f'picture or frame that was read, such as entry {self._numbers[rows[0]]} '
+            f'({quoted(name)}, {where})')
 
   def size(self, file) -> tuple[int, int]:
     """(width, height) that the json states of a picture; (0, 0) without."""
@@ -66,16 +81,20 @@ class GivenBoxes:
     self.category = next(iter(people or [_whole(c.get('id')) for c in categories]), 1) or 1
     for number, image in images.items():
       self._sizes[image['file_name']] = tuple(checks.stated_sizes([image])[0].tolist())
-      self._ids[image['file_name'], 0] = number
+      self._name((image['file_name'], None), number)
     entries, keys = {}, []
     for i, entry in enumerate(data['annotations']):
       if _whole(entry.get('image_id')) not in images:
         raise UserError(f"{self.path}: annotation {i} is of a picture that 'images' does not list; "
                         'mend its image_id or remove it')
-      if not entry.get('iscrowd') and (
-          not people or _whole(entry.get('category_id')) in people):
+      if type(crowd := entry.get('iscrowd')) not in (int, bool, type(None)):
+        raise UserError(f'{self.path}: annotation {i} has the iscrowd {quoted(crowd)}; it is 0 or '
+                        '1, without quotes')
+      if people and _whole(entry.get('category_id')) not in people:
+        self.others += 1
+      elif not crowd:
         entries[i] = entry
-        keys.append((images[entry['image_id']]['file_name'], 0))
+        keys.append((images[entry['image_id']]['file_name'], None))
     return entries, keys
 
   def _results(self, data):
@@ -95,11 +114,21 @@ class GivenBoxes:
                         'image_id, or a path as file; a frame is a whole number, too')
       if _whole(entry.get('category_id')) == person:
         entries[i] = entry
-        keys.append((key, frame or 0))
+        keys.append((key, frame))
         self._sizes[key] = 0, 0
         if number is not None:
-          self._ids[keys[-1]] = number
+          self._name(keys[-1], number)
+    self.others = len(data) - len(entries)
+    if data and not entries:
+      raise UserError(f'{self.path}: its boxes are of {len(found)} categories, and none of these '
+                      'is 1, the person; leave only the boxes of people')
     return entries, keys
+
+  def _name(self, key, number):
+    """Notes the image_id of a picture or frame."""
+    if self._ids.setdefault(key, number) != number:
+      raise UserError(f'{self.path}: {quoted(key[0])} has two numbers of pictures, '
+                      f'{self._ids[key]} and {number}; leave one')
 
   def _read(self, entries, keys, min_score):
     """Keeps numbers, boxes, scores and keys of the entries that count, in arrays."""
@@ -110,8 +139,9 @@ class GivenBoxes:
     if wrong.any():
       raise UserError(f'{self.path}: entry {numbers[wrong][0]} has no bbox of four numbers x, y, '
                       'width, height, or a score that is no number; mend or remove it')
-    self._flat = numbers[boxes[:, 2:].min(1) <= 0].tolist()
-    keep = (boxes[:, 2:].min(1) > 0) & (scores >= min_score)
+    thin = boxes[:, 2:].min(1) < _SMALLEST
+    self._flat = numbers[thin].tolist()
+    keep = ~thin & (scores >= min_score)
     self.low = int((scores < min_score).sum())
     self._numbers, self._boxes = numbers[keep], boxes[keep].astype(np.float32)
     self._scores = scores[keep]
@@ -136,7 +166,9 @@ class GivenBoxes:
       if not named and isinstance(key, str):
         left.setdefault(_parts(key)[-1:], []).append(key)
     for last, keys in left.items():
-      self._take(out, keys, [file for file in by_end.get(last, ()) if file not in out])
+      found = [file for file in by_end.get(last, ()) if file not in out]
+      self._take(out, keys, found)
+      self.by_last |= dict(zip(found, keys, strict=False))
     return out
 
   def _take(self, out, keys, files):

@@ -1,7 +1,9 @@
 """Pictures, folders, videos and cameras as a user names them, picture by picture."""
+import contextlib
 import glob
 import math
 import os
+import tempfile
 from typing import NamedTuple
 
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # what is wrong with a video is told by us
@@ -14,6 +16,7 @@ from input_pipeline.sources import picture_headers, pictures
 _PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.jp2', '.avif',
              '.pbm', '.pgm', '.ppm')
 _VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
+_PLAYLISTS = (b'ffconcat', b'#extm3u', b'[playlist]', b'v=0', b'<?xml', b'<mpd', b'<smooth')
 _GAP = 30  # frames in a row that may be broken before a video counts as ended
 
 
@@ -70,8 +73,8 @@ class Reader:
     for number, image in video:
       yield self._seen(medium, image, number, video.rate)
     if video.broken:
-      self.problems.append(f"video '{medium.path}': {len(video.broken)} frames cannot be decoded, "
-                           f'the first is {video.broken[0]}')
+      self.problems.append(f'video {pictures.shown(medium.path)}: {len(video.broken)} frames '
+                           f'cannot be decoded, the first is {video.broken[0]}')
     if video.problem:
       self.problems.append(video.problem)
 
@@ -85,11 +88,12 @@ class Reader:
 def find(inputs, but_not='') -> list[Medium]:
   """What the inputs name: files, folders with all that is below them, patterns, camera numbers.
 
-  but_not: a folder that is not looked into. Raises UserError for an input that names nothing.
+  but_not: the folder that is written to: it is not looked into; where it is an input itself, its
+  overlays are left out, as they are of patterns. Raises UserError for an input that names nothing.
   """
   found = {}
   for text in inputs:
-    paths = _paths(text, os.path.realpath(but_not) if but_not else None)
+    paths = _paths(text, os.path.realpath(but_not) if but_not else os.devnull)
     found |= dict.fromkeys(paths) if paths else {text: 'camera'}
   taken, out = set(), []
   for path, kind in found.items():
@@ -104,24 +108,28 @@ def _paths(text, but_not):
               if not _sort(below, folder, but_not) for file in sorted(files))
     paths = [path for path in listed if path.lower().endswith(_PICTURES + _VIDEOS)]
     if not paths:
-      raise UserError(f"folder '{text}' holds no pictures or videos ({', '.join(_PICTURES[:3])} "
-                      f"... {', '.join(_VIDEOS[:3])} ...); give another, or the files themselves")
+      raise UserError(f'folder {pictures.shown(text)} holds no pictures or videos '
+                      f"({', '.join(_PICTURES[:3])} ... {', '.join(_VIDEOS[:3])} ...); give "
+                      'another, or the files themselves')
     return paths
   if os.path.lexists(text):
     return [text]
-  if text.isdecimal() and text.isascii():
+  if text.isdecimal() and text.isascii() and len(text) < 10:
     return []
   paths = sorted(path for path in glob.glob(text, recursive=True)
-                 if os.path.isfile(path) and path.lower().endswith(_PICTURES + _VIDEOS))
+                 if os.path.isfile(path) and path.lower().endswith(_PICTURES + _VIDEOS)
+                 and os.path.realpath(os.path.dirname(path)) != os.path.join(but_not, 'overlays'))
   if not paths:
-    raise UserError(f"no picture, video, folder or camera is called '{text}'; check the path")
+    raise UserError(f'no picture, video, folder or camera is called {pictures.shown(text)}; check '
+                    'the path')
   return paths
 
 
 def _sort(below, folder, but_not):
-  """Puts the folders that are walked next in order, without the one to leave out."""
+  """Puts the folders that are walked next in order, without those to leave out."""
+  own = but_not, os.path.join(but_not, 'overlays')
   below[:] = sorted(name for name in below if not name.startswith('.')
-                    and os.path.realpath(os.path.join(folder, name)) != but_not)
+                    and os.path.realpath(os.path.join(folder, name)) not in own)
 
 
 def _kind(path):
@@ -134,6 +142,8 @@ def _kind(path):
     picture_headers.read(pictures.read_file(path))
   except UserError:
     return 'video'
+  except OSError:  # told when it is read
+    pass
   return 'picture'
 
 
@@ -158,13 +168,15 @@ class Video:
   """
 
   def __init__(self, medium: Medium):
-    self._is_file, self._what = medium.kind == 'video', f"video '{medium.path}'"
-    if not self._is_file:
-      self._what = f'camera {medium.path}'
-    elif not os.path.isfile(medium.path):
-      raise OSError(f'{self._what} is no file, or a link to nothing')
-    source = os.path.abspath(medium.path) if self._is_file else int(medium.path)
-    self._capture = cv2.VideoCapture(source)
+    self._is_file = medium.kind == 'video'
+    self._what = (f'video {pictures.shown(medium.path)}' if self._is_file
+                  else f'camera {medium.path}')
+    if self._is_file:
+      _check_video(medium.path, self._what)
+      with utf8_path(medium.path) as path:
+        self._capture = cv2.VideoCapture(path)
+    else:
+      self._capture = cv2.VideoCapture(int(medium.path))
     get = lambda field: _number(self._capture.get(field))
     if not self._capture.isOpened():
       raise OSError(f'{self._what} cannot be opened; ' + (
@@ -193,6 +205,36 @@ class Video:
       self.problem = f'{self._what} has no frame that can be read'
     elif self.count - read > max(2, self.count // 50):  # headers may be wrong by a few
       self.problem = f'{self._what} ends after {read} of {self.count} frames'
+
+
+@contextlib.contextmanager
+def utf8_path(path):
+  """Within it, an absolute path of the same file that OpenCV can open: a name that is no UTF-8 ends
+  the process."""
+  path = os.path.abspath(path)
+  try:
+    path.encode()
+  except UnicodeEncodeError:
+    with tempfile.TemporaryDirectory() as folder:
+      ending = os.path.splitext(path)[1].encode('ascii', 'ignore').decode()
+      link = os.path.join(folder, 'video' + ending)
+      os.symlink(path, link)
+      yield link
+  else:
+    yield path
+
+
+def _check_video(path, what):
+  """OSError for what FFmpeg must not open: no file, or a list of other files to play."""
+  if not os.path.isfile(path):
+    raise OSError(f'{what} is no file, or a link to nothing')
+  try:
+    with open(path, 'rb') as file:
+      start = file.read(64)
+  except OSError as error:
+    raise OSError(f'{what} cannot be opened ({error.strerror})') from None
+  if start.removeprefix(b'\xef\xbb\xbf').lstrip().lower().startswith(_PLAYLISTS):
+    raise OSError(f'{what} is a text that lists files to play; give these files themselves')
 
 
 def _number(value):

@@ -8,6 +8,7 @@ import signal
 import tracemalloc
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -112,9 +113,10 @@ def test_a_video_with_ids(command, tmp_path):
   boxes = tmp_path / 'boxes.json'
   boxes.write_text(json.dumps([
     {'file': 'walk.mp4', 'frame': frame, 'image_id': 100 + frame, 'category_id': 1, 'score': 1.0,
-     'bbox': [x + frame, 4, 20, 40]} for frame, x in ((1, 2), (1, 35), (2, 35), (4, 2))]))
+     'bbox': [x + frame, 4, 20, 40]} for frame, x in ((1, 2), (1, 35), (2, 35), (4, 2), (6, 2))]))
   poses, printed = command('--boxes', boxes, video)
   assert '6 frames, 4 people; 0 problems' in printed
+  assert "1 of its 5 boxes are on no picture or frame that was read, such as entry 4" in printed
   assert [p['frame'] for p in poses] == [1, 1, 2, 4]
   assert [p['track_id'] for p in poses] == [1, 2, 2, 1]
   assert [p['image_id'] for p in poses] == [101, 101, 102, 104]
@@ -157,6 +159,7 @@ def test_what_is_broken_is_named_and_the_rest_done(command, run, tmp_path):
 
 @pytest.mark.parametrize('arguments, part', [
   (['no.jpg'], "called 'no.jpg'"), (['97'], 'camera 97 cannot be opened'),
+  (['9' * 20], 'no picture, video, folder or camera'),
   (['http://a/b.jpg'], 'is an address'),
   (['--out', '{data}/annotations/person_keypoints_val.json', '{data}'], 'is a file, give a'),
   (['--boxes', 'no.json', '{data}'], "'no.json'"),
@@ -171,7 +174,8 @@ def test_refused_in_one_line(command, run, tmp_path, monkeypatch, arguments, par
   assert not command.out.exists() or not list(command.out.glob('poses*'))
 
 
-@pytest.mark.parametrize('arguments', [['--lift', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], []])
+@pytest.mark.parametrize('arguments', [['--lift', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], [],
+                                       ['--box_score', 'nan', 'a.jpg']])
 def test_wrong_flags(command, arguments):
   command(*arguments, code=2)
 
@@ -179,11 +183,27 @@ def test_wrong_flags(command, arguments):
 def test_files_of_a_run_before_stay_until_they_are_replaced(command, run, monkeypatch):
   file = next((run[1] / 'val').iterdir())
   poses, _ = command(file)
-  monkeypatch.setattr(cv2, 'imencode', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
-  assert 'disk full' in command('--csv', file, code=1)
+  with np.errstate(all='ignore'):
+    broken = _predictor(str(run[0]), skeleton=None, size=None)
+    monkeypatch.setattr(broken, 'weights', jax.tree.map(lambda leaf: leaf * np.inf, broken.weights))
+    assert 'give values that are not finite' in command('--csv', file, code=1)
   assert json.loads((command.out / 'poses.json').read_text()) == poses
   assert sorted(p.name for p in command.out.iterdir()) == ['overlays', 'poses.json']
   assert pathlib.Path(file).exists()
+
+
+def test_inputs_are_not_replaced_and_own_overlays_not_read(command, run, tmp_path):
+  command.out.mkdir()
+  video = write_video(command.out / 'walk.mp4', frames=2, size=(16, 16))
+  before = video.read_bytes()
+  assert 'is one of the inputs' in command(video, code=1)
+  assert video.read_bytes() == before and [*command.out.iterdir()] == [video]
+  video.rename(command.out / 'walk.mkv')
+  write_picture(command.out / 'a.jpg')
+  for _ in range(2):
+    poses, _ = command('--boxes', 'whole', command.out / '**/*.jpg', command.out / '*.mkv')
+    assert [pathlib.Path(pose['file']).name for pose in poses] == ['a.jpg', 'walk.mkv', 'walk.mkv']
+  assert 'walk.mp4' in command('--boxes', 'whole', command.out, code=1)
 
 
 def test_stopped_by_a_signal(command, run, monkeypatch):

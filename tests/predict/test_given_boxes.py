@@ -62,9 +62,24 @@ def test_results_by_number_and_by_name(write):
   assert video('here/v.mp4', 2)[2] == 5
 
 
+def test_boxes_that_are_on_nothing_are_told(write):
+  boxes = GivenBoxes(write([
+    of(file='v.mp4'), of(file='v.mp4', frame=-1), of(file='v.mp4', frame=0), of(image_id=7),
+    of(image_id=7, frame=0), of(image_id=9)]), ['v.mp4', '7.jpg'])
+  assert [len(boxes(*of)[0]) for of in (('v.mp4', 0), ('v.mp4', 1), ('7.jpg',))] == [1, 0, 1]
+  left = boxes.left_over()
+  assert "4 of its 6 boxes" in left and "such as entry 0 ('v.mp4', without a frame)" in left
+  boxes = GivenBoxes(write([of(file='x/a.jpg')]), ['y/a.jpg'])
+  assert boxes.by_last == {'y/a.jpg': 'x/a.jpg'}
+  boxes('y/a.jpg')
+  assert boxes.left_over() == ''
+
+
 def test_other_categories_are_left_out(write):
   path = write([of(image_id=1), of(image_id=1, category_id=2)])
-  assert len(GivenBoxes(path, ['1.jpg'])('1.jpg')[0]) == 1
+  boxes = GivenBoxes(path, ['1.jpg'])
+  assert len(boxes('1.jpg')[0]) == 1 and boxes.others == 1
+  assert GivenBoxes(write(TRUTH), ['a.jpg', 'train/b.jpg']).others == 1  # of a cage
   path = write([of(image_id=1, category_id=77)])  # the only category is that of people
   boxes = GivenBoxes(path, ['1.jpg'])
   assert len(boxes('1.jpg')[0]) == 1 and boxes.category == 77
@@ -74,7 +89,7 @@ def test_other_categories_are_left_out(write):
 
 
 def test_boxes_without_area_are_told(write):
-  boxes = GivenBoxes(write([of(image_id=1), of((3, 3, 0, 9), image_id=1)]), ['1.jpg'])
+  boxes = GivenBoxes(write([of(image_id=1), of((3, 3, 1e-300, 9), image_id=1)]), ['1.jpg'])
   (found,) = boxes.findings
   assert found.kind == 'boxes-without-area' and found.ids == (1,)
   assert len(boxes('1.jpg')[0]) == 1
@@ -94,6 +109,9 @@ def test_corners_are_noticed_by_the_pictures_themselves(write, tmp_path):
   ([of(image_id=1, bbox=[1, 2, 3])], 'entry 0 has no bbox'),
   ([of(image_id=1, bbox=[1, 2, 3, float('nan')])], 'entry 0 has no bbox'),
   ([of(image_id=1, score='high')], 'entry 0 has no bbox'),
+  ([of(image_id=1, category_id=2), of(image_id=1, category_id='a')], 'none of these is 1'),
+  ([of(file='a.jpg', image_id=1), of(file='a.jpg', image_id=2)], 'two numbers of pictures'),
+  (TRUTH | {'annotations': [{'image_id': 7, 'iscrowd': '0'}]}, "annotation 0 has the iscrowd '0'"),
   ({'images': []}, "lacks the list(s) ['annotations']"), (3, 'holds a int'),
   (TRUTH | {'annotations': [{'image_id': [7]}]}, 'annotation 0 is of a picture'),
   (TRUTH | {'categories': 4}, "lacks the list(s) ['categories']")])

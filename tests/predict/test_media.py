@@ -49,9 +49,15 @@ def test_what_inputs_name(folder):
   assert media.find(['clip'])[0].kind == 'video'
 
 
+def test_what_was_written_is_no_input(folder):
+  write_picture(pathlib.Path('p/out/own.png'))
+  assert [m.path for m in media.find(['p/out'], but_not='p/out')] == ['p/out/own.png']
+  assert [m.path for m in media.find(['p/**/a.*'], but_not='p/out')] == ['p/a.jpg', 'p/sub/a.jpg']
+
+
 def test_what_names_nothing(folder):
   pathlib.Path('empty').mkdir()
-  for text in ('x.jpg', 'p/*.tiff', '-1', '٣'):
+  for text in ('x.jpg', 'p/*.tiff', '-1', '٣', '9' * 20):
     fails(lambda text=text: media.find([text]), 'no picture, video, folder or camera', text)
   fails(lambda: media.find(['empty']), "folder 'empty' holds no pictures")
 
@@ -104,6 +110,23 @@ def test_what_is_no_video(tmp_path):
   for name in ('none', 'empty', 'text'):
     fails(lambda name=name: frames_of(tmp_path / f'{name}.mp4'), f'{name}.mp4', 'cannot be opened',
           kind=OSError)
+  for text in ('ffconcat version 1.0\nfile whole.avi', '\ufeff\n#EXTM3U\nwhole.avi'):
+    (tmp_path / 'list\033[2J.mkv').write_text(text)
+    fails(lambda: frames_of(tmp_path / 'list\033[2J.mkv'), 'lists files', r"list\x1b[2J.mkv'",
+          kind=OSError)
   fails(lambda: frames_of(tmp_path), 'is no file', kind=OSError)
   fails(lambda: media.Video(media.Medium('97', 'camera', 'c')), 'camera 97 cannot be opened',
         kind=OSError)
+
+
+def test_a_video_whose_name_is_no_utf8(tmp_path):
+  path = tmp_path / 'v\udcff.mp4'
+  write_video(tmp_path / 'v.mp4').rename(path)
+  assert len(frames_of(path)[1]) == 5
+
+
+def test_what_is_no_file_is_a_problem_among_others(folder):
+  found = media.find(['/dev/null', 'p/a.jpg'])
+  reader = media.Reader(found, lambda *_: (np.zeros((0, 4)), np.zeros(0), None))
+  assert [picture.medium.path for picture in reader] == ['p/a.jpg']
+  assert len(reader.problems) == 1 and "'/dev/null' cannot be opened" in reader.problems[0]
