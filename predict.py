@@ -28,11 +28,7 @@ from dslope_jax import plausibility, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
-<<<<<<< HEAD
-from dslope_jax.errors import UserError, counted
-=======
-from dslope_jax.errors import UserError, quoted
->>>>>>> mend-predict-on-integ
+from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import local_path
 from dslope_jax.pose_writer import Writer
 from dslope_jax.predictor import BUCKETS, Predictor
