@@ -254,11 +254,11 @@ RANGES = {
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth')),
   '0 or more': (lambda x: x >= 0, (
-    'seed', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
+    'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*')),
   'above 0': (lambda x: x > 0, (
-    'optim.*.lr', 'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
+    'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
     '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'evals.*.oks_nms')),
