@@ -230,10 +230,10 @@ def verify(folder):
     raise FileNotFoundError(f"'{folder}' holds no MANIFEST.json: it is no benchmark, or its export "
                             'was interrupted; run the export again')
   mend = 'it is not as an export writes it: export the benchmark again'
-  files = {kind: own_files.read_json(_annotations(folder, kind), form, mend)
-           for kind, form in (('clean', _Clean), ('occluded', _Occluded))}
-  for kind, content in files.items():
-    for entry in tqdm.tqdm(content['images'], f'checking {kind} pictures'):
+  files = {}
+  for kind, form in (('clean', _Clean), ('occluded', _Occluded)):
+    files[kind] = own_files.read_json(_annotations(folder, kind), form, mend)
+    for entry in tqdm.tqdm(files[kind]['images'], f'checking {kind} pictures'):
       _verify_picture(os.path.join(folder, kind), entry)
   manifest = own_files.read_json(path, _Manifest, mend, _FORM)
   people = [a for a in files['occluded']['annotations'] if 'covered' in a]

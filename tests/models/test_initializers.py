@@ -35,7 +35,7 @@ def test_a_draw_depends_on_the_key_alone():
 
 def test_layers_of_one_shape_get_weights_of_their_own():
   """N(0, 0.001) each; norms start from one and zero."""
-  network = models.build('simple_baseline', num_keypoints=3, depth=10, width=8, filters=(8, 8, 8))
+  network = models.build('simple_baseline', num_keypoints=3, depth=18, width=8, filters=(8, 8, 8))
   weights = network.lazy_init(KEY, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
   params, stats = weights['params'], weights['batch_stats']
   one, two = (params[f'layer1_{i}']['conv1']['kernel'] for i in (0, 1))
