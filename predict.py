@@ -165,5 +165,6 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+  commands.imported()
   keep_compiled()
   main()

@@ -19,7 +19,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.files import check_file, first_line
 from dslope_jax.metrics import calibration
 from dslope_jax.models.cpu_forms import plain_forms
-from dslope_jax.systems.base import Forward
+from dslope_jax.systems.base import Forward, without_view
 from input_pipeline import sources
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -68,16 +68,12 @@ def _members(predictor, weights, images):
 
 
 def _maps(poses):
-  return {'heatmaps' if len(poses) == 1 else f'heatmaps_{_network(name).replace("/", "_")}':
+  return {'heatmaps' if len(poses) == 1 else f'heatmaps_{without_view(name).replace("/", "_")}':
           pose['heatmaps'] for name, pose in poses.items() if 'heatmaps' in pose}
 
 
-def _network(output):
-  return output.rsplit('/', 1)[0]
-
-
 def _fits(predictor, field):
-  return [predictor.fits.get(field, {}).get(_network(name)) for name in predictor.members]
+  return [predictor.fits.get(field, {}).get(without_view(name)) for name in predictor.members]
 
 
 def _probability(fit, scores):

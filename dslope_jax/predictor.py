@@ -13,12 +13,12 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation import confidences
 from dslope_jax.files import first_line
 from dslope_jax.metrics import mixture
-from dslope_jax.systems.base import Facts, Forward
+from dslope_jax.systems.base import Facts, Forward, without_view
 from dslope_jax.tasks.base import Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published, pytorch
-from dslope_jax.weights.files import split_network
+from dslope_jax.weights.files import is_weights, split_network
 from dslope_jax.weights.hub import local_weights
 from input_pipeline.sources import pictures
 
@@ -89,8 +89,7 @@ class Predictor:
     if isinstance(skeleton, str):
       skeleton = skeletons.by_name(skeleton)
     path, name = split_network(local_weights(os.fspath(weights)))
-    is_file = os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
-    is_run = published.is_published(path) or os.path.isdir(path) and not is_file
+    is_run = published.is_published(path) or os.path.isdir(path) and not is_weights(path)
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
@@ -110,7 +109,7 @@ class Predictor:
     if asked not in answers:
       raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
     self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
-    of = f' of {" and ".join(map(_network, self.members))}' if len(self.members) > 1 else ''
+    of = f' of {" and ".join(map(without_view, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
     # Outputs that are not asked for are not computed.
     self._run = jax.jit(lambda weights, batch: {
@@ -169,7 +168,7 @@ class Predictor:
   def combined(self, poses):
     """The fields of `People` of the answer, from the poses of its members."""
     mixes = [mix for mix in self.serving.system.mixes if len(self.members) > 1
-             and mix == tuple(map(_network, self.members))]
+             and mix == tuple(map(without_view, self.members))]
     view = self.members[0].rsplit('/', 1)[1]
     every = confidences.with_mixtures(poses, mixes, self.fits)
     chosen = every[f'{self.answer}/{view}']
@@ -182,17 +181,13 @@ class Predictor:
 
 def _answers(outputs, mixes, fits):
   """{name: the outputs that it needs}; a name is one of an output or of a mixture, without view."""
-  found = {_network(output): (output,) for output in outputs}
+  found = {without_view(output): (output,) for output in outputs}
   view = next(iter(outputs)).rsplit('/', 1)[1]
   for mix in mixes:
     rules = mixture.RULES if '+'.join(mix) in fits.get('gates', {}) else mixture.WITHOUT_FIT
     for rule in rules:
       found['/'.join([rule, *mix[0].split('/')[1:]])] = tuple(f'{name}/{view}' for name in mix)
   return found
-
-
-def _network(output):
-  return output.rsplit('/', 1)[0]
 
 
 def _of_run(folder, asked, skeleton, size):

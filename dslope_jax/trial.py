@@ -11,7 +11,7 @@ import numpy as np
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import confidences, drawing
 from dslope_jax.predictor import Predictor
-from dslope_jax.systems.base import Forward
+from dslope_jax.systems.base import Forward, without_view
 from dslope_jax.tasks import people
 from dslope_jax.weights.files import split_network
 from input_pipeline.geometry import box_to_center_scale
@@ -88,7 +88,7 @@ class Trial(contextlib.AbstractContextManager):
     is_run = os.path.exists(os.path.join(folder, 'facts.json'))
     own = is_run and (people.recorded_bank(folder) or os.path.join(folder, 'patches'))
     if own and os.path.exists(own):
-      return patch_bank.load_or_build(own, None, num_people=0, seed=0), f"'{own}'"
+      return patch_bank.PatchBank(own), f"'{own}'"
     made = os.path.join(self._closing.enter_context(tempfile.TemporaryDirectory()), 'patches')
     source = synthetic.load('patches', num_people=60)
     return (patch_bank.load_or_build(made, source, num_people=60, seed=0),
@@ -110,9 +110,9 @@ class Trial(contextlib.AbstractContextManager):
     outputs = jax.device_get(self._run(self._predictor.weights, inputs))
     poses = confidences.with_mixtures(serving.finish(outputs, samples), serving.system.mixes,
                                       self._predictor.fits)
-    named = {name.rpartition('/')[0]: pose for name, pose in poses.items()}
+    named = {without_view(name): pose for name, pose in poses.items()}
     networks = [name for mix in serving.system.mixes for name in mix]
-    networks += [name.rpartition('/')[0] for name in outputs]
+    networks += [without_view(name) for name in outputs]
     out = {name: {field: values[0] for field, values in named[name].items()}
            for name in dict.fromkeys([*networks, answer])}
     if answer not in networks and all('visible' in out[name] for name in networks):

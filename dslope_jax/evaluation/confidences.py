@@ -14,6 +14,7 @@ import numpy as np
 from dslope_jax import own_files
 from dslope_jax.evaluation.answers import Answers
 from dslope_jax.metrics import calibration, mixture, pose_errors
+from dslope_jax.systems.base import without_view
 
 
 class _Curve(TypedDict):
@@ -85,7 +86,7 @@ def calibrate(subjects, poses, covered, mixes=()):
   answers = {name: Answers(subjects, name, pose, covered) for name, pose in poses.items()}
   of_output = {}
   for name, of_view in answers.items():
-    of_output.setdefault(name.rsplit('/', 1)[0], []).append(of_view)
+    of_output.setdefault(without_view(name), []).append(of_view)
   if not subjects.counted.any():
     return None
   fits = {'right': {}, 'visible': {}, 'gates': {}, 'people': len(subjects.own)}
@@ -95,7 +96,7 @@ def calibrate(subjects, poses, covered, mixes=()):
       scores, truth = (np.concatenate(part) for part in zip(*known, strict=True))
       fits[field][output] = calibration.fit_isotonic(scores, truth)
   for mix in mixes:
-    views = [name.rsplit('/', 1)[1] for name in poses if name.rsplit('/', 1)[0] == mix[0]]
+    views = [name.rsplit('/', 1)[1] for name in poses if without_view(name) == mix[0]]
     pairs = [[answers.get(f'{output}/{view}') for output in mix] for view in views]
     gate = _fit_gate([pair for pair in pairs if None not in pair],
                      [fits['right'].get(output) for output in mix])
@@ -143,13 +144,13 @@ def with_mixtures(poses, mixes, fits=None):
   """
   fits, out = fits or {}, {}
   for name, pose in poses.items():
-    output = name.rsplit('/', 1)[0]
+    output = without_view(name)
     out[name] = pose | {field: calibration.apply(fits[field][output], pose['scores'])
                         for field in ('right', 'visible') if output in fits.get(field, {})}
   for mix in mixes:
     right = [fits.get('right', {}).get(output) for output in mix]
     readout, gate = mix[0].split('/')[1:], fits.get('gates', {}).get('+'.join(mix))
-    for view in [name.rsplit('/', 1)[1] for name in poses if name.rsplit('/', 1)[0] == mix[0]]:
+    for view in [name.rsplit('/', 1)[1] for name in poses if without_view(name) == mix[0]]:
       members = [poses.get(f'{output}/{view}') for output in mix]
       if None in members:
         continue

@@ -11,7 +11,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, report
 from dslope_jax.evaluation.base import EvalSet, read_stamped, save_samples, write_stamped
 from dslope_jax.metrics import result_files
-from dslope_jax.systems.base import Forward, System
+from dslope_jax.systems.base import Forward, System, without_view
 from dslope_jax.training import sharding
 from dslope_jax.weights import files as weight_files
 
@@ -112,7 +112,7 @@ class Engine:
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))
       for row, numbers in self.entry.score(outputs, None, full=False, fits=fits).results.items():
         metric, value = next(iter(numbers.items()))
-        curve = curves.setdefault(row.rsplit('/', 1)[0],
+        curve = curves.setdefault(without_view(row),
                                   {'metric': metric, 'severity': [], 'others': {}})
         level = re.fullmatch(r'severity(\d+)', variant)
         if level:

@@ -26,6 +26,11 @@ _STD = (0.229, 0.224, 0.225)
 HALVES = {'gnet': 'clean', 'enet': 'occluded'}  # the two networks of a pair, and what they see
 
 
+def without_view(output: str) -> str:
+  """NETWORK or NETWORK/READOUT of the name of an output, see `Outputs`."""
+  return output.rsplit('/', 1)[0]
+
+
 class Facts(NamedTuple):
   """What the training data tell a system; unused fields stay as they are.
 

@@ -10,13 +10,13 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import check_file
 from dslope_jax.training import checkpointing
 from dslope_jax.weights import pytorch
-from dslope_jax.weights.files import split_network
+from dslope_jax.weights.files import is_weights, split_network
 
 
 def check(spec: str):
   """Raises FileNotFoundError where `spec` names nothing; before anything slow is done."""
   path, _ = split_network(spec)
-  if not _is_weights(path):
+  if not is_weights(path):
     if os.path.lexists(path) and not os.path.isdir(path):
       check_file(path)  # a link to nothing, a pipe: told as what it is
     if not os.path.isdir(path):
@@ -56,7 +56,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   Raises FileNotFoundError or UserError, one line a problem.
   """
   path, stored_name = split_network(spec)
-  if not _is_weights(path):
+  if not is_weights(path):
     stored_name = stored_name or name
     wanted = {kind: {stored_name: {k: v for k, v in tree.items()
                                    if k != 'final_layer' or not fresh_head}}
@@ -81,10 +81,6 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   if converted.resized:
     text += f'; resized: {", ".join(converted.resized)}'
   return _merge(fresh, converted.variables), text
-
-
-def _is_weights(path):
-  return os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
 
 
 def _merge(fresh, given):

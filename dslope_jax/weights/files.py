@@ -26,6 +26,11 @@ def split_network(text: str) -> tuple[str, str]:
     text, '')
 
 
+def is_weights(path) -> bool:
+  """Whether a path is a file, or a folder with model.safetensors, and no run."""
+  return os.path.isfile(path) or os.path.isfile(os.path.join(path, 'model.safetensors'))
+
+
 def read(path, network: str = '') -> dict[str, np.ndarray]:
   """{key: array} of a .safetensors or PyTorch file, of whatever name; floats become float32.
 

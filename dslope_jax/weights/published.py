@@ -15,8 +15,7 @@ from dslope_jax import models, own_files
 from dslope_jax.errors import UserError
 from dslope_jax.systems.base import HALVES
 from dslope_jax.training import workdir as workdirs
-from dslope_jax.weights import pytorch
-from dslope_jax.weights.files import sha256
+from dslope_jax.weights import files, pytorch
 
 _TEXTS = ('config.json', 'facts.json', 'calibration.json')
 
@@ -44,15 +43,20 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
   for name, network in networks.items():
     model, _ = models.describe(network)
     own = {kind: jax.device_get(tree[name]) for kind, tree in weights.items()}
-    before = f'{name}.' if len(networks) > 1 else ''
+    before = _before(name, networks)
     tensors |= {before + key: value for key, value in pytorch.to_state_dict(model, own).items()}
   os.makedirs(folder, exist_ok=True)
   pytorch.save_tensors(folder, tensors)
-  about = {'step': step, 'sha256': sha256(os.path.join(folder, 'model.safetensors'))}
+  about = {'step': step, 'sha256': files.sha256(os.path.join(folder, 'model.safetensors'))}
   texts = {'facts.json': facts} | ({'calibration.json': calibration} if calibration else {})
   for name, value in (texts | {'config.json': _portable(config.to_dict()) | {
       'published': about}}).items():
     own_files.write_json(os.path.join(folder, name), value)
+
+
+def _before(name, networks):
+  """What is before the keys of a network."""
+  return f'{name}.' if len(networks) > 1 else ''
 
 
 def _portable(tree):
@@ -73,15 +77,20 @@ def read(folder, networks: dict, size):
 
   Raises OSError or UserError, one line, where it is broken.
   """
-  about = workdirs.read_config(folder)['published']
-  if about.get('sha256') != sha256(os.path.join(folder, 'model.safetensors')):
-    raise UserError(f"'{folder}/model.safetensors' is not the file that was published; get the "
+  about, path = workdirs.read_config(folder)['published'], os.path.join(folder, 'model.safetensors')
+  if about.get('sha256') != files.sha256(path):
+    raise UserError(f"'{path}' is not the file that was published; get the "
                     'folder again')
-  out = {'params': {}, 'batch_stats': {}}
+  out, tensors = {'params': {}, 'batch_stats': {}}, files.read(path)
   for name, network in networks.items():
     model, arguments = models.describe(network)
-    converted, _ = pytorch.load_file(folder, model, arguments, size,
-                                     name if len(networks) > 1 else '')
+    before = _before(name, networks)
+    own = {key.removeprefix(before): value for key, value in tensors.items()
+           if key.startswith(before)}
+    try:
+      converted = pytorch.convert_any(model, arguments, own, size)
+    except UserError as error:
+      raise UserError(f"'{path}': {error}") from None
     if converted.fresh:
       raise UserError(f"'{folder}': {name} has no head; get it again")
     for kind, of_kind in out.items():
