@@ -60,13 +60,14 @@ def _log_distribution(heatmaps, temperature):
   return jax.nn.log_softmax(heatmaps.reshape(b, h * w, k) / temperature, axis=1)
 
 
-def mutual_mse(own, partner, smooth_l1=False):
+def mutual_mse(own, partner, smooth_l1=False, first_stage=2):
   """Distances of features and heatmaps to those of the detached partner, by name.
 
   own, partner: network outputs, dicts with `heatmaps` and, where the network has stages,
-  `features` (a list for stages 2, 3, ... of lists of branch maps). Returns {'stage2': scalar, ...,
+  `features` (a list of stages, each a list of branch maps). Returns {'stage2': scalar, ...,
   'heatmap': scalar}; a stage's distance is the mean over its branches of the mean over elements.
   smooth_l1: Huber distance with the switch at 1 instead of the square (the distilling variant).
+  first_stage: number of the first of the stages.
   MoEPose / D-Slope, mutual training loop; the heatmap term ignores joint visibility.
   """
   def distance(a, b):
@@ -77,7 +78,7 @@ def mutual_mse(own, partner, smooth_l1=False):
 
   terms = {}
   stages = zip(own['features'], partner['features'], strict=True)
-  for stage, (mine, theirs) in enumerate(stages, start=2):
+  for stage, (mine, theirs) in enumerate(stages, start=first_stage):
     distances = [distance(a, b) for a, b in zip(mine, theirs, strict=True)]
     terms[f'stage{stage}'] = sum(distances) / len(distances)
   return terms | {'heatmap': distance(own['heatmaps'], partner['heatmaps'])}

@@ -155,6 +155,19 @@ def crop_matrix(center, scale, rotation, mirror, width, size, unbiased=False):
   return matrix @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float64)
 
 
+def box_in_crop(box, matrix, mirrored, size):
+  """(4,) float32: a box x, y, width, height of the picture in a crop, moved and scaled, not turned.
+
+  matrix: (2,3) map from the picture to the crop of size (W, H); mirrored: whether it mirrors.
+  """
+  linear, middle = matrix[:, :2], np.array(size) / 2
+  factor = np.linalg.norm(linear, axis=1)  # crop pixels of a picture pixel, in x and y
+  center = np.linalg.solve(linear, middle - matrix[:, 2])  # of the crop, in the picture
+  away = (box[:2] + box[2:] / 2 - center) * np.array([-1 if mirrored else 1, 1])
+  sides = factor * box[2:]
+  return np.concatenate([middle + factor * away - sides / 2, sides]).astype(np.float32)
+
+
 def warp(image, matrix, size):
   """(H,W,3) uint8 crop of size (W, H); bilinear, black outside the picture."""
   return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)

@@ -12,6 +12,7 @@ from input_pipeline.sources.source import Source
 # annotation id.
 BENCHMARK = 'c2'
 FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered')
+OTHERS = 20  # people of the same picture that a sample holds, at most
 _NEED_OCCLUSION = {'occluded_image', 'covered'}
 
 
@@ -24,7 +25,10 @@ class PairMaker:
   the first stage never ends. augmentation: None for evaluation.
   unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
   image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
-  covered (K,) bool. Nothing is pasted where no field shows it.
+  covered (K,) bool; others (OTHERS,K,3) float32, x, y, visibility of the other annotated people of
+  the picture in this crop, the nearest first, then zeros; box (4,) float32, the person's box x, y,
+  width, height in crop pixels, which a rotation of the crop does not turn. Nothing is pasted where
+  no field shows it.
   """
   source: Source
   size: tuple[int, int]
@@ -65,7 +69,8 @@ class PairMaker:
     black = np.zeros((h, w, 3), np.uint8)
     return self._chosen({
       'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
-      'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool)})
+      'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool),
+      'others': np.zeros((OTHERS, k, 3), np.float32), 'box': np.array([0, 0, w, h], np.float32)})
 
   def upright(self, row):
     """(2,3) map from the picture of a row to its crop for evaluation."""
@@ -92,11 +97,29 @@ class PairMaker:
       occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng,
                                  recipe or self.recipe)
       sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
+    if 'others' in self.fields:
+      sample['others'] = self.others(row, matrix)
+    if 'box' in self.fields:
+      sample['box'] = geometry.box_in_crop(s.box[row], matrix, mirror, self.size)
     if mirror:
       order = s.skeleton.flip_order
-      sample |= {name: sample[name][order] for name in ('keypoints', 'visibility', 'covered')
+      sample |= {name: sample[name][..., order] for name in ('visibility', 'covered')
+                 if name in sample}
+      sample |= {name: sample[name][..., order, :] for name in ('keypoints', 'others')
                  if name in sample}
     return self._chosen(sample)
+
+  def others(self, row, matrix):
+    """(OTHERS,K,3) of the people beside a row in the crop that `matrix` makes; see the class."""
+    s = self.source
+    rows = s.by_picture()[row]
+    middle = lambda rows: s.box[rows, :2] + s.box[rows, 2:] / 2
+    far = np.linalg.norm(middle(rows) - middle(row), axis=-1)
+    rows = rows[np.argsort(far, kind='stable')[:OTHERS]]
+    out = np.zeros((OTHERS, s.skeleton.num_keypoints, 3), np.float32)
+    out[:len(rows), :, :2] = geometry.transform(s.keypoints[rows], matrix)
+    out[:len(rows), :, 2] = s.visibility[rows]
+    return out
 
   def _chosen(self, sample):
     return {name: sample[name] for name in self.fields}

@@ -26,6 +26,11 @@ _STD = (0.229, 0.224, 0.225)
 HALVES = {'gnet': 'clean', 'enet': 'occluded'}  # the two networks of a pair, and what they see
 
 
+def join(network: str, readout: str) -> str:
+  """Name of an output without its view, see `Outputs`."""
+  return f'{network}/{readout}' if readout else network
+
+
 def without_view(output: str) -> str:
   """NETWORK or NETWORK/READOUT of the name of an output, see `Outputs`."""
   return output.rsplit('/', 1)[0]
@@ -54,7 +59,8 @@ class Learner(NamedTuple):
   fit: (outputs, batch) -> {term: scalar}; their sum is the loss.
   compare: (own outputs, detached ones of the partner, batch) -> {term: scalar}, for pairs.
   predict: (forward, inputs, **test) -> {readout: fields}; the only readout is called ''.
-  readouts: the names that `predict` gives.
+  readouts: the names that `predict` gives, the final answer last.
+  stride: crop pixels of a heatmap pixel, for pictures of targets.
   """
   networks: dict[str, nn.Module]
   views: dict[str, tuple[str, ...]]
@@ -65,6 +71,7 @@ class Learner(NamedTuple):
   compare: Callable
   predict: Callable
   readouts: tuple[str, ...] = ('',)
+  stride: int = 4
 
 
 class System(NamedTuple):
@@ -77,6 +84,7 @@ class System(NamedTuple):
   predict: (forward, batch, **test) -> Outputs. Flips, merges, decodes and refines itself; views
     whose fields the batch lacks are left out.
   mixes: pairs of outputs, without their view, that may answer together.
+  readouts, stride: those of the learners.
   """
   networks: dict[str, nn.Module]
   fields: dict[str, tuple[str, ...]]
@@ -84,6 +92,8 @@ class System(NamedTuple):
   loss: Callable
   predict: Callable
   mixes: tuple[tuple[str, str], ...] = ()
+  readouts: tuple[str, ...] = ('',)
+  stride: int = 4
 
 
 class Forward:
@@ -160,7 +170,8 @@ def single(learner: Learner, view: str) -> System:
 
   fields = {'loss': learner.views[view] + learner.truth, 'predict': _all_fields(learner)}
   shapes = lambda example: learner.shapes(_inputs(learner, example, view))
-  return System(learner.networks, fields, shapes, loss, predict)
+  return System(learner.networks, fields, shapes, loss, predict, (), learner.readouts,
+                learner.stride)
 
 
 def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet', 'enet'),
@@ -215,10 +226,10 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
   shown = [field for learner in learners.values() for field in _all_fields(learner)]
   networks = {names[half][name]: network for half, learner in learners.items()
               for name, network in learner.networks.items()}
-  mixes = tuple((_join('gnet', readout), _join('enet', readout))
-                for readout in learners['gnet'].readouts)
+  readouts = learners['gnet'].readouts
+  mixes = tuple((join('gnet', readout), join('enet', readout)) for readout in readouts)
   return System(networks, {'loss': _once(seen), 'predict': _once(shown)}, shapes, loss, predict,
-                mixes)
+                mixes, readouts, learners['gnet'].stride)
 
 
 def _inputs(learner, batch, view):
@@ -231,12 +242,8 @@ def _predict(learner, forward, batch, name, test):
     if all(field in batch for field in fields):
       for readout, values in learner.predict(forward, _inputs(learner, batch, view),
                                              **test).items():
-        out[f'{_join(name, readout)}/{view}'] = values
+        out[f'{join(name, readout)}/{view}'] = values
   return out
-
-
-def _join(name, readout):
-  return f'{name}/{readout}' if readout else name
 
 
 def _all_fields(learner):

@@ -1,4 +1,6 @@
 """D-Slope / MoEPose: GNet sees the crop, ENet its occluded partner; they teach each other."""
+import inspect
+
 from dslope_jax import models, systems
 from dslope_jax.errors import UserError
 from dslope_jax.systems import heatmap
@@ -40,6 +42,12 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
     _check_shared(each, mutual)
     for head, half in enumerate(options):
       options[half]['head'] = (head, len(options))
+  odd = {name for given in options.values() for name in given} - set(
+    inspect.signature(make).parameters)
+  if odd:
+    fields = {'head': 'shared', 'covered_weight': 'covered_weight'}
+    raise UserError(f"system.learner '{learner}' knows no "
+                    f"{', '.join('system.' + fields[name] for name in sorted(odd))}; leave it out")
   halves = {half: make(facts, model=own, mutual=mutual, **options[half], **kwargs)
             for half, own in each.items()}
   taught = ('enet',) if mutual['kind'] == 'distill' else ('gnet', 'enet')

@@ -61,26 +61,36 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
   def predict(forward, images, *, flip=True, shift=True, with_heatmaps=False):
     """flip: average with the mirrored picture, if it is known which joints a mirror exchanges.
     shift: of the mirrored maps by a pixel, where the codec asks for it. with_heatmaps: put out the
-    decoded maps, too. The embedding (B,C) is the mean over the last stage of a network that puts
-    out features."""
-    outputs_of = lambda images: own_head(forward('net', images, train=False))
-    images = normalise(images[0])
-    outputs = outputs_of(images)
-    maps = outputs['heatmaps']
+    decoded maps, too."""
+    images, mirrored = normalise(images[0]), None
+    outputs = own_head(forward('net', images, train=False))
     if flip and facts.skeleton.flip_pairs is not None:
-      maps = heatmaps.flip_merge(maps, outputs_of(images[:, :, ::-1])['heatmaps'],
-                                 facts.skeleton.flip_pairs, shift and not rule.unbiased)
-    keypoints, scores = rule.decode(maps, sigma)
-    keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
-    pooled = [x.mean((1, 2)).astype(jnp.float32) for x in outputs.get('features', [[]])[-1]]
-    embedding = {'embedding': jnp.concatenate(pooled, -1)} if pooled else {}
-    shown = {'heatmaps': maps} if with_heatmaps else {}
-    return {'': {'keypoints': keypoints, 'scores': scores} | embedding | shown}
+      mirrored = own_head(forward('net', images[:, :, ::-1], train=False))
+    return {'': pose_of(outputs, mirrored, facts, rule, sigma, shift, with_heatmaps)}
 
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
                  ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
                  image_shapes, run, fit,
                  lambda own, partner, batch: compare(mutual, own, partner, batch), predict)
+
+
+def pose_of(outputs, mirrored, facts, rule, sigma, shift=True, with_heatmaps=False):
+  """The fields of an output: keypoints (B,K,2) in crop pixels, scores (B,K) and, of a network that
+  puts out features, their mean over the last stage as embedding (B,C).
+
+  outputs, mirrored: of a network for images and for mirrored ones, or None. rule: the codec.
+  The rest is as for `learner`'s predict.
+  """
+  maps = outputs['heatmaps']
+  if mirrored is not None:
+    maps = heatmaps.flip_merge(maps, mirrored['heatmaps'], facts.skeleton.flip_pairs,
+                               shift and not rule.unbiased)
+  keypoints, scores = rule.decode(maps, sigma)
+  keypoints = heatmaps.to_crop(keypoints, maps.shape[2:0:-1], facts.size, rule.unbiased)
+  pooled = [x.mean((1, 2)).astype(jnp.float32) for x in outputs.get('features', [[]])[-1]]
+  embedding = {'embedding': jnp.concatenate(pooled, -1)} if pooled else {}
+  shown = {'heatmaps': maps} if with_heatmaps else {}
+  return {'keypoints': keypoints, 'scores': scores} | embedding | shown
 
 
 def image_shapes(inputs):
@@ -113,21 +123,22 @@ def compares_features(mutual) -> bool:
   return mutual['kind'] in ('mse', 'distill') or mutual['kind'] == 'kl' and mutual['features']
 
 
-def compare(mutual, own, partner, batch):
+def compare(mutual, own, partner, batch, first_stage=2):
   """The mutual terms of one network by name: {'kl': ...} or {'stage2': ..., 'heatmap': ...}.
 
   mutual: dict with kind, and for 'kl' temperature and features. own, partner: network outputs.
+  first_stage: number of the first of their stages.
   """
   if mutual['kind'] == 'none':
     return {}
   if mutual['kind'] in ('mse', 'distill'):
-    return losses.mutual_mse(own, partner, smooth_l1=mutual['kind'] == 'distill')
+    return losses.mutual_mse(own, partner, mutual['kind'] == 'distill', first_stage)
   labelled, of_all = ((b['visibility'] > 0).astype('float32')
                       for b in (batch, batch.get('whole', batch)))
   kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'],
                         of_all.mean())
   if not mutual['features']:
     return {'kl': kl}
-  stages = losses.mutual_mse(own, partner)
+  stages = losses.mutual_mse(own, partner, first_stage=first_stage)
   del stages['heatmap']  # the KL term stands in its place
   return {'kl': kl} | stages

@@ -56,24 +56,29 @@ def build(config, workdir, training=True) -> Task:
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
-              found, functools.partial(_show, config, maker))
+              found, functools.partial(_show, config, system.stride, maker))
 
 
 def serve(config, facts: Facts) -> Serving:
   """Prediction on pictures with boxes x, y, width, height."""
   unbiased, size = people.unbiased_crops(config), facts.size
+  system = systems.build(facts, **config.system.to_dict())
 
   def prepare(picture, boxes, camera=None):
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     center, scale = geometry.box_to_center_scale(boxes.T, size[0] / size[1],
                                                  people.padding_of(config, None))
-    crops = [geometry.warp(picture, geometry.crop_affine(c, s, 0, size, unbiased), size)
-             for c, s in zip(center, scale, strict=True)]
-    return {'image': np.array(crops, np.uint8).reshape(-1, size[1], size[0], 3), 'center': center,
-            'scale': scale}
+    maps = [geometry.crop_affine(c, s, 0, size, unbiased)
+            for c, s in zip(center, scale, strict=True)]
+    crops = [geometry.warp(picture, matrix, size) for matrix in maps]
+    samples = {'image': np.array(crops, np.uint8).reshape(-1, size[1], size[0], 3),
+               'center': center, 'scale': scale}
+    if 'box' in system.fields['predict']:
+      samples['box'] = np.array([geometry.box_in_crop(box, matrix, False, size) for box, matrix in
+                                 zip(boxes, maps, strict=True)], np.float32).reshape(-1, 4)
+    return samples
 
-  return Serving(systems.build(facts, **config.system.to_dict()), prepare,
-                 functools.partial(_finish, size, unbiased))
+  return Serving(system, prepare, functools.partial(_finish, size, unbiased))
 
 
 def file_evals(config) -> dict[str, EvalSet]:
@@ -105,7 +110,8 @@ def example(facts: Facts) -> dict:
   shape = jax.ShapeDtypeStruct
   return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),
           'keypoints': shape((1, k, 2), np.float32), 'visibility': shape((1, k), np.uint8),
-          'covered': shape((1, k), np.bool_)}
+          'covered': shape((1, k), np.bool_), 'box': shape((1, 4), np.float32),
+          'others': shape((1, pairs.OTHERS, k, 3), np.float32)}
 
 
 def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits):
@@ -119,7 +125,7 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
   pose_scores.check_fit(entry.metric, subjects)
   held_subjects = held_out and of_source(held_out)
   finish = functools.partial(_finish, facts.size, people.unbiased_crops(config))
-  batches = functools.partial(_eval_batches, config, entry, bank)
+  batches = functools.partial(_eval_batches, config, entry, bank, system.fields['predict'])
   stored_fits = None if held_out else stored_fits
 
   def score(outputs, held_out_outputs, full=True, fits=stored_fits):
@@ -139,8 +145,8 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
     variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
-    pictures=functools.partial(_pictures, config, source, _maker(config, source, bank,
-                                                                 entry.recipe, pairs.FIELDS)))
+    pictures=functools.partial(_pictures, config, system.stride, _maker(
+      config, source, bank, entry.recipe, pairs.FIELDS)))
 
 
 def _scored_people(config, name, entry):
@@ -194,9 +200,10 @@ def _maker(config, source, bank, recipe, fields):
                    unbiased=people.unbiased_crops(config), fields=fields)
 
 
-def _eval_batches(config, entry, bank, source, recipe=None):
-  """recipe: a variant, of which only the occluded pictures are made."""
-  fields = ('occluded_image', 'covered') if recipe else ('image', 'occluded_image', 'covered')
+def _eval_batches(config, entry, bank, fields, source, recipe=None):
+  """fields: that are predicted from. recipe: a variant, of which only the occluded pictures are
+  made."""
+  fields = (*(name for name in fields if name != 'image' or not recipe), 'covered')
   return eval_batches(
     config, entry, _maker(config, source, bank, recipe or entry.recipe, fields))
 
@@ -208,7 +215,7 @@ def _variants(skeleton):
   return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
 
 
-def _show(config, maker, count):
+def _show(config, stride, maker, count):
   """The crops that the loss sees, with their joints, and the target; see `Task.show`."""
   views = {view: field for view, field in _FIELDS.items() if field in maker.fields}
   fields = (*views.values(), 'keypoints', 'visibility', *['covered'] * ('occluded' in views))
@@ -226,7 +233,7 @@ def _show(config, maker, count):
       if view == 'occluded':
         pose = drawing.mark(pose, points, covered & labelled, cv2.MARKER_TILTED_CROSS)
       shown |= {view: crop, f'{view}, joints': pose}
-    shown['target'] = drawing.draw_heatmaps(crop, _target(config, maker.size, sample))
+    shown['target'] = drawing.draw_heatmaps(crop, _target(config, stride, maker.size, sample))
     names = ' '.join(source.skeleton.names[k] for k in np.flatnonzero(covered & labelled))
     row, reason = int(sample['row']), sample['unreadable'].item().decode('utf-8', 'ignore')
     cases.append({'pictures': shown, 'caption': reason or (
@@ -235,11 +242,11 @@ def _show(config, maker, count):
   return cases
 
 
-def _target(config, size, sample):
+def _target(config, stride, size, sample):
   """Heatmaps (h,w,K) of a sample."""
   target, _ = heatmaps.codec(config.system.codec).encode(
     sample['keypoints'][None], (sample['visibility'] > 0)[None].astype(np.float32), size,
-    sigma=config.system.sigma)
+    stride, sigma=config.system.sigma)
   return target[0]
 
 
@@ -250,15 +257,16 @@ def _finish(size, unbiased, outputs, samples):
           for row, fields in outputs.items() if row != 'batch'}
 
 
-def _pictures(config, source, maker, outputs, rows):
+def _pictures(config, stride, maker, outputs, rows):
   """Ground truth, target and every network's pose on the crop that it saw."""
-  skeleton, cases = source.skeleton, []
+  source, cases = maker.source, []
+  skeleton = source.skeleton
   for row in rows:
     sample = maker.evaluate(row)
     labelled = sample['visibility'] > 0
     shown = {'truth': drawing.draw_pose(sample['image'], sample['keypoints'], labelled, skeleton),
              'target': drawing.draw_heatmaps(sample['image'],
-                                             _target(config, maker.size, sample))}
+                                             _target(config, stride, maker.size, sample))}
     for name, pose in outputs.items():
       if name != 'batch':
         crop = sample[_FIELDS[name.rsplit('/', 1)[1]]]

@@ -102,6 +102,10 @@ class Source:
 
   def by_picture(self) -> list[np.ndarray]:
     """For each row the rows of the other people of its picture, ascending."""
+    return self._by_picture
+
+  @functools.cached_property
+  def _by_picture(self):
     order = np.argsort(self.image_id, kind='stable')
     starts = np.unique(self.image_id[order], return_index=True)[1][1:]
     others = [order[:0]] * len(self)

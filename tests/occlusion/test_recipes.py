@@ -1,6 +1,7 @@
 """The occluded partner: recipes, what is drawn where, and what `covered` means."""
 import functools
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from dslope_jax.skeletons import COCO
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import body_parts, pasting, recipes
-from input_pipeline.occlusion.pasting import BLACK, Placement
+from input_pipeline.occlusion.pasting import BLACK, Placement, paste
 from input_pipeline.occlusion.recipes import Person
 from input_pipeline.pairs import PairMaker
 from tests import tiny
@@ -207,6 +208,25 @@ def test_mask_joints_draws_boxes_of_10_to_19_pixels_around_two_joints():
   larger = next(p for i in range(9) for p in recipes.draw(
     who._replace(size=(288, 384)), None, np.random.default_rng(i), 'mask_joints_scaled'))
   assert (matrix @ np.vstack([larger.matrix, [0, 0, 1]]))[0, 0] in 3 * np.arange(10, 20)
+
+
+def test_masked_joints_are_the_published_rectangles():
+  """Inside of the crop and over its lower right corner; over the upper and the left border the
+  published code loses them. It counts pixels from their corner, this code from their centre."""
+  with np.load(pathlib.Path(__file__).parent.parent / 'golden/dag/maskjoint_s30.npz') as g:
+    masks = np.unpackbits(g['single_masks_packed'], -1).astype(bool)
+    cases = list(zip(g['joints_in'][:4] - 0.5, g['single_size'], masks, strict=True))
+    assert (g['sizes_drawn'].min(), g['sizes_drawn'].max()) == (10, 19)
+  crop = np.full((256, 192, 3), 255, np.uint8)
+  for case, (place, half, mask) in enumerate(cases):
+    placed = Placement(BLACK, np.column_stack([np.diag(2 * half), place - half]))
+    drawn = ~paste(crop, np.eye(2, 3), [placed], None)[0].any(-1)
+    ends = np.clip(np.ceil([place - half, place + half]), 0, (192, 256)).astype(int)
+    assert drawn.sum() == np.prod(ends[1] - ends[0])
+    if case in (0, 2):
+      np.testing.assert_array_equal(drawn, mask)
+    else:
+      assert not mask.any()
 
 
 def test_instance_paste_follows_its_rule(bank):

@@ -1,0 +1,33 @@
+"""DAG on an embedded world of rendered people: no files, at most 5 minutes on 2 CPU cores.
+
+Paper: Xu et al., A comprehensive framework for occluded human pose estimation (ICASSP 2024).
+Command: python train.py --config configs/quickstart_dag.py
+  arguments after a colon: those of coco_dag_hrnet.py
+It ends with the table of the pose as heatmaps give it and as the graph network refines it, on clean
+and on occluded pictures. The numbers say nothing about real pictures.
+Expected and time: see docs/results.md.
+"""
+from ml_collections import ConfigDict
+
+from configs import common, dag
+
+
+def get_config(argument=''):
+  words = argument.split(',')
+  config = dag.pair() if 'pair' in words else dag.dag()
+  dag.use_arguments(config, ','.join(word for word in words if word != 'pair'))
+  config.duration = '900 steps'
+  config.batch_size = 16
+  config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  config.system.sigma = 2.5
+  config.data.update(dict(name='synthetic', size=(64, 96)))
+  del config.data.root
+  config.data.loader = ConfigDict(dict(num_people=4000, size=(96, 128), seed=0, people=(1, 3)))
+  config.data.augmentation.update(dict(scale=0.15, rotation=10.0, half_body_prob=0.0))
+  config.data.bank.num_people = 300
+  for spec in config.optim.values():
+    spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps'))
+  config.evals.val.update(common.evaluation('test', 'pck') | dict(
+    recipe='severity5', data=dict(name='', root='', loader=dict(num_people=500))))
+  config.log_every, config.eval_every, config.save_every = '50 steps', '450 steps', '450 steps'
+  return config
