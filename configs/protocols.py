@@ -4,8 +4,8 @@ Command: python train.py --config configs/protocols.py:crowdpose --config.data.r
   python eval.py --config configs/protocols.py:ochuman --config.data.root=OCHUMAN \
     --predictions RESULTS.json
   arguments after the colon: coco, mpii, crowdpose, ochuman, ochuman_test, aic, jhmdb, 300w, cofw,
-  wflw, aflw; coco_test and mpii_test, whose poses are written to be submitted; then those of
-  ccoco_hrnet.py
+  wflw, aflw; coco_occluded, the hidden and overlapping people of COCO (see docs/protocols.md);
+  coco_test and mpii_test, whose poses are written to be submitted; then those of ccoco_hrnet.py
 OCHuman is for testing: its protocols have no training split; evaluate a run of ccoco_hrnet.py.
 Expected: see the papers of each set; boxes are the ground-truth ones unless a detector's are given.
 Time: not measured.
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from configs import common
 from dslope_jax.errors import UserError
 
+_OCCLUDED = dict(subset='occluded')
 _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
 
 _FILES = dict(annotations='', images='', padding=1.25, skip_invalid=False)  # '': the official ones
@@ -54,6 +55,7 @@ def _faces(faces_of, test, metric):
 _UNKNOWN = 'published', 'none'  # of test sets whose joints nobody knows
 _PROTOCOLS = {
   'coco': _Protocol('coco', _COCO, 'train2017', 'val2017', 'coco_ap', (192, 256)),
+  'coco_occluded': _Protocol('coco', _COCO, 'train2017', 'val2017', 'coco_ap', (192, 256)),
   'coco_test': _Protocol('coco', _COCO, 'train2017', 'test-dev2017', 'none', (192, 256),
                          recipes=_UNKNOWN),
   'mpii': _Protocol('mpii', _MPII, 'train', 'valid', 'pckh', (256, 256), _SMALLER),
@@ -81,6 +83,6 @@ def get_config(argument='coco'):
   config.data.augmentation.update(protocol.augmentation)
   config.evals.val.update(common.evaluation(protocol.test, protocol.metric)
                           | dict(recipe=protocol.recipes[1]))
-  if word == 'coco_test':
-    config.evals.val.data.loader = common.ConfigDict(_TEST_DEV)
+  config.evals.val.data.loader = common.ConfigDict(
+    dict(coco_test=_TEST_DEV, coco_occluded=_OCCLUDED).get(word, {}))
   return common.use_arguments(config, rest, dict(w32=dict(width=32), w48=dict(width=48)))

@@ -13,7 +13,7 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation import confidences
 from dslope_jax.files import first_line
 from dslope_jax.metrics import mixture
-from dslope_jax.systems.base import Facts, Forward, without_view
+from dslope_jax.systems.base import Facts, Forward, join, without_view
 from dslope_jax.tasks.base import Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
@@ -68,7 +68,8 @@ class Predictor:
 
   weights: 'WORKDIR' or 'WORKDIR:ANSWER' of a run: one of its networks, as in 'runs/mine:enet', or
     for a pair a mixture ('pick', the default: the surer network of each joint; 'average',
-    'confidence', 'gate' where it was fitted); the same of a published folder; a folder with
+    'confidence', 'gate' where it was fitted); of several readouts the final one, or 'net/heatmap'
+    as the table of an evaluation calls it; the same of a published folder; a folder with
     model.safetensors of one network; a file that `init_from` takes, 'FILE:enet' for one network of
     several; or 'hf://OWNER/NAME', any of these folders on the Hugging Face hub.
   skeleton: a `Skeleton`, or the name of one of `skeletons.KNOWN`; a run knows its own. Otherwise 17
@@ -105,7 +106,10 @@ class Predictor:
       raise UserError(f"the weights in '{path}' are not of the network that its config.json names "
                       f'({first_line(error)}); get the file back from a copy') from None
     answers = _answers(self._shapes, self.serving.system.mixes, self.fits)
-    asked = found.asked or ('pick' if 'pick' in answers else next(iter(answers)))
+    system = self.serving.system
+    final = {name: join(name, system.readouts[-1]) for name in ('pick', *system.networks)}
+    asked = found.asked or next(name for name in final.values() if name in answers)
+    asked = asked if asked in answers else final.get(asked, asked)
     if asked not in answers:
       raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
     self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]

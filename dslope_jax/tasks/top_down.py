@@ -53,10 +53,19 @@ def build(config, workdir, training=True) -> Task:
                     people.unbiased_crops(config), system.fields['loss'],
                     config.batch_size * optimizers.to_steps(config.duration,
                                                             len(source) / config.batch_size))
+  if 'others' in system.fields['loss']:
+    _tell_crowds(source)
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
               found, functools.partial(_show, config, system.stride, maker))
+
+
+def _tell_crowds(source):
+  crowded = sum(len(rows) > pairs.OTHERS for rows in source.by_picture())
+  if crowded:
+    print(f'{source.name} {source.split}: {crowded} people have more than {pairs.OTHERS} others on '
+          f'their picture; the nearest {pairs.OTHERS} are in the targets')
 
 
 def serve(config, facts: Facts) -> Serving:

@@ -12,7 +12,7 @@ from dslope_jax import skeletons
 from dslope_jax.errors import UserError, quoted
 from input_pipeline import workers
 from input_pipeline.geometry import box_to_center_scale
-from input_pipeline.sources import categories, checks, findings, masks
+from input_pipeline.sources import categories, checks, findings, masks, subsets
 from input_pipeline.sources.pictures import read_picture
 from input_pipeline.sources.source import Source
 
@@ -27,7 +27,7 @@ _OWN = 'Check config.data.root, and annotations and images of config.data.loader
 
 
 def load(split, *, root, annotations=_OF_COCO, images='',
-         aspect=0.75, padding=1.25, skip_invalid=False, category='') -> Source:
+         aspect=0.75, padding=1.25, skip_invalid=False, category='', subset='') -> Source:
   """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
   root: folder. annotations: json file below root, '{split}' in it is replaced. images: picture
@@ -35,7 +35,8 @@ def load(split, *, root, annotations=_OF_COCO, images='',
   and 'images' are tried, in this order. aspect: width / height of the crops. padding: the box is
   enlarged by this factor, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how
   many, instead of stopping. category: name or id of the one to read, where the file has people of
-  several whose keypoints differ; those with the same keypoints are read as one.
+  several whose keypoints differ; those with the same keypoints are read as one. subset:
+  'occluded' for those of `subsets.occluded` alone.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
@@ -45,8 +46,9 @@ def load(split, *, root, annotations=_OF_COCO, images='',
   if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
     return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
   check_lists(truth, path, COCO_LISTS)
-  return labelled_people(truth, split, path, folder, aspect, padding, skip_invalid,
-                         how_to_get=how_to_get, chosen=category)
+  people = labelled_people(truth, split, path, folder, aspect, padding, skip_invalid,
+                           how_to_get=how_to_get, chosen=category)
+  return subsets.chosen(people, subset)
 
 
 def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,

@@ -19,7 +19,7 @@ from dslope_jax.training.workdir import check_config
 from input_pipeline import geometry, sources, stream
 from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import benchmark
-from input_pipeline.pairs import PairMaker
+from input_pipeline.pairs import FIELDS, PairMaker
 from input_pipeline.prepared import area, reading, writing
 from input_pipeline.sources import detections
 from input_pipeline.sources.source import Source
@@ -91,8 +91,9 @@ def same_but_pictures(a, b, floor):
 @pytest.mark.parametrize('unbiased', [False, True])
 def test_pairs_are_those_of_the_originals(root, bank, recipe, unbiased):
   stored = reading.load('train', root=root)
-  makers = [PairMaker(s, SIZE, bank, recipe, 5, STRONG, unbiased)
+  makers = [PairMaker(s, SIZE, bank, recipe, 5, STRONG, unbiased, (*FIELDS, 'others', 'box'))
             for s in (world(), stored)]
+  assert any(makers[1].evaluate(row)['others'].any() for row in range(len(stored)))
   for row in range(len(stored)):
     for epoch in range(5):
       one, other = (m.train(epoch * len(stored) + row, row) for m in makers)
