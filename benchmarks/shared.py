@@ -71,8 +71,10 @@ def make_step(config):
 def batch_shapes(size, per_device):
   """Shapes of a global batch of crops of (W, H), as the data stream makes them."""
   import jax
-  n, (w, h) = per_device * jax.device_count(), size
-  shapes = dict(image=((h, w, 3), 'uint8'), occluded_image=((h, w, 3), 'uint8'),
-                keypoints=((KEYPOINTS, 2), 'float32'), visibility=((KEYPOINTS,), 'uint8'),
-                covered=((KEYPOINTS,), 'bool'))
-  return {k: jax.ShapeDtypeStruct((n, *shape), dtype) for k, (shape, dtype) in shapes.items()}
+
+  from dslope_jax import skeletons
+  from dslope_jax.systems.base import Facts
+  from dslope_jax.tasks import top_down
+  n = per_device * jax.device_count()
+  one = top_down.example(Facts(skeletons.COCO, size))
+  return {name: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype) for name, x in one.items()}
