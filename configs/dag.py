@@ -36,7 +36,7 @@ def _with_graph(config):
   system.update(ConfigDict(dict(
     name='dag' if system.name == 'heatmap' else system.name, coord_norm='crop', graph=True,
     reference=False, weights=dict(multi=1.0, presence=1e-5, pose=0.01),
-    gcn=dict(name='pose_gcn', channels=128, hops=2, guidance=True))))
+    gcn=dict(name='pose_gcn', width=128, hops=2, guidance=True))))
   system.model.update(ConfigDict(dict(
     name='dag', attention=True, spatial_attention=False, presence=True, double=True)))
   config.data.recipe = 'mask_joints+instance_paste'

@@ -49,6 +49,9 @@ def learner(facts: Facts, model, gcn, sigma=3.0, codec='hrnet', joint_weights=No
   stride = 2 if networks['net'].double else 4
   map_size = facts.size[1] // stride, facts.size[0] // stride
   if graph:
+    if not skeleton.graph:
+      raise UserError(f"DAG's graph needs limbs, and the keypoints of {skeleton.name} have none: "
+                      "give the category a 'skeleton', or set system.graph=False")
     networks['gcn'] = models.build(**gcn, num_keypoints=skeleton.num_keypoints,
                                    heatmap_size=map_size, edges=skeleton.graph, reference=reference)
   to_crop = lambda points: heatmaps.to_crop(points, map_size[::-1], facts.size, rule.unbiased)
