@@ -85,6 +85,11 @@ class Skeleton:
       sides[list(pair)] = (-1, 1) if any(form in mirrored for form, _, _ in one) else (1, -1)
     return sides
 
+  @property
+  def graph(self) -> tuple[tuple[int, int], ...]:
+    """Edges for graph networks: the published ones where there are some, else the limbs."""
+    return _GRAPHS.get(self.names, self.limbs)
+
   @functools.cached_property
   def lower_body(self) -> np.ndarray:
     """(K,) bool: hips and below; the rest is the upper body (half-body augmentation)."""
@@ -255,6 +260,15 @@ AFLW = _face(
 
 KNOWN = {skeleton.name: skeleton for skeleton in (
   COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)}
+
+
+# Edges of the graph network of DAG (Xu et al., 2024), from its code. Unlike the limbs, COCO's eyes
+# are not joined, and CrowdPose's hips are joined to the shoulders.
+_GRAPHS = {
+  COCO.names: ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (5, 11), (6, 8),
+               (6, 12), (7, 9), (8, 10), (11, 12), (11, 13), (12, 14), (13, 15), (14, 16)),
+  CROWDPOSE.names: ((0, 2), (2, 4), (1, 3), (3, 5), (0, 6), (1, 7), (6, 7), (6, 8), (8, 10),
+                    (7, 9), (9, 11), (0, 13), (1, 13), (12, 13))}
 
 
 def by_name(name: str) -> Skeleton:

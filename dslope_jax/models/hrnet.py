@@ -42,6 +42,31 @@ class ExchangeModule(nn.Module):
             for i in range(self.outputs)]
 
 
+def trunk(images, width: int, modules, blocks, stem_width: int, dtype=None, *, train: bool):
+  """Features of images (B,H,W,3): for stages 2, 3, 4 the list of 2, 3, 1 branch maps.
+
+  The arguments are those of `Model`. The layers are children of the module that calls it.
+  """
+  if images.shape[1] % 32 or images.shape[2] % 32:
+    raise UserError(f'HRNet needs image sides that are multiples of 32, not '
+                    f'{images.shape[1]}x{images.shape[2]} (height x width)')
+  x = images if dtype is None else images.astype(dtype)
+  for i in (1, 2):
+    x = Conv(stem_width, 3, 2, name=f'conv{i}')(x)
+    x = nn.relu(BatchNorm(name=f'bn{i}')(x, train=train))
+  for i in range(4):
+    x = Bottleneck(stem_width, name=f'layer1_{i}')(x, train=train)
+  branches, features = [x], []
+  for stage, (count, depth) in enumerate(zip(modules, blocks, strict=True), start=2):
+    branches = transition(stage - 1, branches, width, partial(conv_norm, train=train))
+    for m in range(count):
+      final = stage == 4 and m == count - 1
+      module = ExchangeModule(depth, 1 if final else stage, name=f'stage{stage}_{m}')
+      branches = module(branches, train=train)
+    features.append(branches)
+  return features
+
+
 class Model(nn.Module):
   """HRNet of any size; W32 and W48 are `width=32` and `width=48`.
 
@@ -65,21 +90,6 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, images, *, train: bool = False):
-    if images.shape[1] % 32 or images.shape[2] % 32:
-      raise UserError(f'HRNet needs image sides that are multiples of 32, not '
-                      f'{images.shape[1]}x{images.shape[2]} (height x width)')
-    x = images if self.dtype is None else images.astype(self.dtype)
-    for i in (1, 2):
-      x = Conv(self.stem_width, 3, 2, name=f'conv{i}')(x)
-      x = nn.relu(BatchNorm(name=f'bn{i}')(x, train=train))
-    for i in range(4):
-      x = Bottleneck(self.stem_width, name=f'layer1_{i}')(x, train=train)
-    branches, features = [x], []
-    for stage, (modules, blocks) in enumerate(zip(self.modules, self.blocks, strict=True), start=2):
-      branches = transition(stage - 1, branches, self.width, partial(conv_norm, train=train))
-      for m in range(modules):
-        final = stage == 4 and m == modules - 1
-        module = ExchangeModule(blocks, 1 if final else stage, name=f'stage{stage}_{m}')
-        branches = module(branches, train=train)
-      features.append(branches)
-    return {'heatmaps': final_layer(branches[0], self.num_keypoints), 'features': features}
+    features = trunk(images, self.width, self.modules, self.blocks, self.stem_width, self.dtype,
+                     train=train)
+    return {'heatmaps': final_layer(features[-1][0], self.num_keypoints), 'features': features}

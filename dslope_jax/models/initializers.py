@@ -25,6 +25,10 @@ def ones(key, shape, dtype):
   return np.ones(shape, dtype)
 
 
+def constant(value: float):
+  return lambda key, shape, dtype: np.full(shape, value, dtype)
+
+
 def _drawn(draw):
   """The initialiser of a draw (NumPy generator, shape) -> array."""
   def init(key, shape, dtype):

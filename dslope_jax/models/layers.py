@@ -1,5 +1,6 @@
 """Convolution and batch normalisation as the published PyTorch networks have them."""
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -61,6 +62,7 @@ class Conv(nn.Module):
   dtype: jnp.dtype | None = None
   groups: int = 1  # equal to the channels: a depth-wise convolution
   kernel_init: Callable = kernel_init
+  bias_init: Callable = initializers.zeros
 
   @nn.compact
   def __call__(self, x):
@@ -74,7 +76,7 @@ class Conv(nn.Module):
     else:
       x = convolve(x, kernel, self.stride, self.groups)
     if self.use_bias:
-      x = x + self.param('bias', initializers.zeros, (self.features,), wide).astype(dtype)
+      x = x + self.param('bias', self.bias_init, (self.features,), wide).astype(dtype)
     return x
 
 
@@ -91,6 +93,14 @@ class Deconv(nn.Module):
     shape, wide = (4, 4, x.shape[-1], self.features), jnp.promote_types(x.dtype, jnp.float32)
     kernel = self.param('transposed_kernel', self.kernel_init, shape, wide)
     return deconvolve(x, kernel.astype(x.dtype))
+
+
+def linear(x, features: int, name: str, use_bias: bool = True):
+  """(...,C) to (...,features), with the initial weights that PyTorch gives a `Linear`: the child
+  `name` of the module that calls it."""
+  init = initializers.uniform(x.shape[-1] ** -0.5)
+  return nn.Dense(features, use_bias, x.dtype, jnp.promote_types(x.dtype, jnp.float32),
+                  kernel_init=init, bias_init=init, name=name)(x)
 
 
 def final_layer(x, num_keypoints: int, size: int = 1):
@@ -120,12 +130,16 @@ class BatchNorm(nn.Module):
   Normalises with the biased variance of the batch, but stores the unbiased one (n / (n - 1)).
   Statistics are float32 or wider whatever the dtype of x. Under jit with a batch that is split
   over devices the statistics are those of the global batch.
+
+  Called with (B,...,C). train: normalise by the batch; running statistics are kept where they may
+  change. scale_init: initialiser of the scale.
   """
+  scale_init: Callable = initializers.ones
 
   @nn.compact
   def __call__(self, x, *, train: bool):
     like = (x.shape[-1],), jnp.promote_types(x.dtype, jnp.float32)
-    scale = self.param('scale', initializers.ones, *like)
+    scale = self.param('scale', self.scale_init, *like)
     bias = self.param('bias', initializers.zeros, *like)
     running_mean = self.variable('batch_stats', 'mean', np.zeros, *like)
     running_var = self.variable('batch_stats', 'var', np.ones, *like)
@@ -136,6 +150,8 @@ class BatchNorm(nn.Module):
       gain = jax.lax.rsqrt(running_var.value + 1e-5) * scale
       return ((wide - running_mean.value) * gain + bias).astype(x.dtype)
     out, mean, var = normalise(x, scale, bias)
+    if not self.is_mutable_collection('batch_stats'):
+      return out
     n = x.size // x.shape[-1]
     for running, new in ((running_mean, mean), (running_var, var * (n / max(n - 1, 1)))):
       old = running.value
@@ -144,20 +160,21 @@ class BatchNorm(nn.Module):
 
 
 def normalise(x, scale, bias):
-  """x (B,h,w,C) with each channel's mean and variance made bias (C,) and scale (C,) squared.
+  """x (B,...,C) with each channel's mean and variance made bias (C,) and scale (C,) squared.
 
   Returns it in the dtype of x, and the mean and biased variance (C,), through which no gradient
   passes.
   """
   wide = x.astype(scale.dtype)
-  mean = wide.mean((0, 1, 2))
+  axes = tuple(range(x.ndim - 1))
+  mean = wide.mean(axes)
   fixed = jax.lax.stop_gradient(mean)
   # The gradient takes two sums over the batch, one pass; on several devices each is a reduction to
   # be waited for. The usual formula takes four: the derivative of the variance by the mean, which
   # is zero, is one, and bias and mean sum up the same numbers separately.
   centred = wide - fixed
   # Two passes: E[x^2] - E[x]^2 would lose digits.
-  var = (centred * centred).mean((0, 1, 2))  # its gradient keeps no other array, as of square()
+  var = (centred * centred).mean(axes)  # its gradient keeps no other array, as of square()
   gain = jax.lax.rsqrt(var + 1e-5) * scale
   out = centred * gain + (bias + (fixed - mean) * gain)  # zero, but for the mean's gradient
   return out.astype(x.dtype), fixed, jax.lax.stop_gradient(var)
@@ -168,6 +185,22 @@ def upsample(x, factor: int):
   b, h, w, c = x.shape
   x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
   return x.reshape(b, h * factor, w * factor, c)
+
+
+def grid_sample(maps, points):
+  """Values (B,N,C) of maps (B,h,w,C) at points (B,N,2), bilinear, zero outside.
+
+  points: x, y; -1 and 1 are the outer edges of the first and last pixel (`grid_sample` of PyTorch
+  without align_corners). Computed in the dtype of the maps; no gather, so that its gradient needs
+  no scatter.
+  """
+  def shares(x, size):  # (B,N,size) of each pixel, by the distance from its centre
+    distance = ((x + 1) * size - 1)[..., None] / 2 - jnp.arange(size)
+    return jnp.maximum(0, 1 - jnp.abs(distance)).astype(maps.dtype)
+
+  multiply = partial(jnp.einsum, precision='highest')
+  rows = multiply('bnh,bhwc->bnwc', shares(points[..., 1], maps.shape[1]), maps)
+  return multiply('bnw,bnwc->bnc', shares(points[..., 0], maps.shape[2]), rows)
 
 
 def deconv_layers(x, filters, *, train: bool):
