@@ -91,7 +91,7 @@ def alone():
 
 
 def close(got, want, rtol=1e-6):
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-11), got, want)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-8), got, want)
 
 
 def test_a_step_is_the_composition_of_its_parts(alone):
