@@ -96,7 +96,7 @@ def _set_up(config, folder, allow_change):
     raise UserError(f"duration '{config.duration}' is less than one step of {config.batch_size} "
                     f'of {task.samples} samples')
   due = optimizers.due_steps({field: config[field] for field in _EVERY}, per_epoch, total)
-  depths = {name: models.layer_counter(net) for name, net in task.system.networks.items()}
+  depths = {name: models.trait(net, 'depth_of') for name, net in task.system.networks.items()}
   optimizer, schedules = optimizers.build(config.optim.to_dict(), task.system.networks, total,
                                           per_epoch, depths)
   engines = {name: Engine(task.system, entry, mesh) for name, entry in task.evals.items()}

@@ -80,7 +80,7 @@ def _bytes(tree):
 def parts(config, pairs):
   """System, optimizer, and the shapes of state and batch of a config."""
   system = shared.build_system(config)
-  depths = {name: models.layer_counter(net) for name, net in system.networks.items()}
+  depths = {name: models.trait(net, 'depth_of') for name, net in system.networks.items()}
   optimizer, _ = optimizers.build(config.optim.to_dict(), system.networks, 1000, 100, depths)
   size = tuple(config.data.size)
   image = jax.ShapeDtypeStruct((pairs, size[1], size[0], 3), 'uint8')

@@ -67,7 +67,9 @@ def _of_docstring(field, config):
   """What the docstring of the function or network says that takes the field as an argument."""
   parts = field.split('.')
   try:
-    if field.startswith('system.model.'):
+    if parts[:2] == ['system', 'gcn'] and len(parts) > 2:
+      takers = [models.module(config.system.gcn.name).Model]
+    elif field.startswith('system.model.'):
       network = parts[2] if 'name' not in config.system.model else ''
       takers = [models.module(models.of_network(config.system.model, network)['name']).Model]
     elif parts[0] == 'system':

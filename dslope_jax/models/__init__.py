@@ -5,6 +5,14 @@ import inspect
 
 from dslope_jax.errors import UserError
 
+# What a file says of its network by a constant of this name, and what holds where it says nothing.
+_TRAITS = {
+  'HEAD': ('final_layer', 'deconv_layers'),  # submodules that are no part of the backbone
+  'LAST': ('final_layer',),  # those that other keypoints cannot use; the first puts out heatmaps
+  'UNUSED': (),  # published keys that the network has no use for
+  'PREFIXED': False,  # published with backbone. and keypoint_head. before the names
+  'depth_of': None}  # function (path, number of blocks) -> layer number
+
 
 def module(name: str):
   """The file dslope_jax/models/<name>.py; UserError without such a file."""
@@ -38,6 +46,8 @@ def describe(network) -> tuple[str, dict]:
   return name, {field: getattr(network, field) for field in fields}
 
 
-def layer_counter(network):
-  """Function (path, number of blocks) -> layer number of a network; None without one."""
-  return getattr(importlib.import_module(type(network).__module__), 'depth_of', None)
+def trait(network, what: str):
+  """One of _TRAITS of a network, which is given by its name or as a Linen module."""
+  file = module(network) if isinstance(network, str) else importlib.import_module(
+    type(network).__module__)
+  return getattr(file, what, _TRAITS[what])

@@ -13,10 +13,11 @@ from dslope_jax.errors import UserError
 from dslope_jax.models import hrnet, initializers
 from dslope_jax.models.layers import BatchNorm, Conv, conv_norm, linear
 
-# Modules that HRNet does not have; a file of HRNet leaves them fresh.
+LAST = ('kpt_layer', 'parts_predictor', 'context_predictor')
+# All that HRNet does not have, and its files leave fresh.
 HEAD = ('channel_att', 'spatial_att', 'concat_predict', 'kpt_layer', 'parts_predictor',
         'context_head', 'context_predictor')
-UNUSED = ('final_layer.weight', 'final_layer.bias')  # published files have HRNet's last layer, too
+UNUSED = ('final_layer.weight', 'final_layer.bias')  # published, and not called
 
 
 class ChannelAttention(nn.Module):

@@ -16,7 +16,7 @@ from dslope_jax.models.graph import GraphBlock, GraphConv, GraphLayer, NonLocal,
 from dslope_jax.models.layers import Conv, grid_sample, linear
 from dslope_jax.skeletons import COCO, CROWDPOSE
 
-HEAD = ()  # all of it depends on the number of keypoints
+HEAD = LAST = ()  # no part is of use without the others
 
 
 class Model(nn.Module):

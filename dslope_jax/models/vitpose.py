@@ -180,7 +180,8 @@ _HUGGINGFACE = {
   'head.conv': 'final_layer'}
 
 
-PREFIXED = True  # published with backbone. and keypoint_head. before the names
+PREFIXED = True
+UNUSED = ('cls_token', 'mask_token')  # of the pretraining, which some files keep
 
 
 def from_huggingface(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

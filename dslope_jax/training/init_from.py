@@ -57,9 +57,9 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   """
   path, stored_name = split_network(spec)
   if not is_weights(path):
-    stored_name = stored_name or name
+    stored_name, last = stored_name or name, models.trait(network, 'LAST')
     wanted = {kind: {stored_name: {k: v for k, v in tree.items()
-                                   if k != 'final_layer' or not fresh_head}}
+                                   if not (fresh_head and k.startswith(last))}}
               for kind, tree in fresh.items()}
     stored, has_ema = checkpointing.stored_weights(path)
     if stored_name not in stored['params']:
@@ -68,7 +68,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
     weights, step = checkpointing.restore_weights(path, wanted, ema=has_ema)
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
     return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),
-            text + ('; stays fresh: final_layer' if fresh_head else ''))
+            text + (f'; stays fresh: {", ".join(last)}' if fresh_head and last else ''))
   model, arguments = models.describe(network)
   converted, certificate = pytorch.load_file(path, model, arguments, image_size, stored_name,
                                              fresh_head)

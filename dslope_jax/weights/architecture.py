@@ -15,6 +15,8 @@ _SIGNS = {
               'backbone.encoder.layer.0.attention.attention.query.weight'),
   'hrformer': (_BRANCH + 'attn.attn.q_proj.weight',),
   'lite_hrnet': ('stage0.0.layers.0.cross_resolution_weighting.conv1.conv.weight',),
+  'dag': ('kpt_layer.weight',),
+  'pose_gcn': ('gconv_input.0.gconv.W',),
   'hrnet': (_BRANCH + 'conv1.weight',),
   'simple_baseline': ('layer4.0.conv1.weight',)}
 
@@ -40,7 +42,7 @@ def identify(state_dict) -> tuple[str, dict]:
         raise UserError(f'the keys are those of a {name}, but {error} is missing') from None
       if any(key.startswith('backbone.encoder.') for key in own):
         arguments['epsilon'] = 1e-12  # of transformers, where the authors have 1e-6
-      head = shapes.get('final_layer.weight')
+      head = _last_layer(name, shapes.get)
       return name, arguments | ({'num_keypoints': head[0]} if head else {})
   raise UserError(f'the keys are of none of the networks {", ".join(_SIGNS)}; name the '
                   'architecture, or give its own weights')
@@ -56,8 +58,11 @@ def published(name: str, state_dict) -> dict:
 
 
 def crop_size(name: str, state_dict) -> tuple[int, int]:
-  """(W, H) of the crops that weights were trained on: what ViTPose's position embeddings say, else
-  what is usual for 16 keypoints (MPII) or any others (COCO). UserError where they do not tell."""
+  """(W, H) of the crops that weights were trained on. UserError where they do not tell.
+
+  They are told by ViTPose's position embeddings, and by the graph network's points for heatmaps of
+  half the sides; else they are what is usual for 16 keypoints (MPII) or any others (COCO).
+  """
   shape = lambda *ends: next((v.shape for k, v in state_dict.items() if k.endswith(ends)), None)
   positions = shape('pos_embed', 'position_embeddings')
   if name == 'vitpose' and positions:
@@ -66,8 +71,17 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
       raise UserError(f'{positions[1] - 1} position embeddings do not tell the size of the crops; '
                       'give it')
     return columns * vitpose.PATCH, rows * vitpose.PATCH
-  head = shape('final_layer.weight')
+  if name == 'pose_gcn' and shape('FC.0.0.weight'):  # its heatmaps have half the sides
+    rows, columns = grid_of(shape('FC.0.0.weight')[1])
+    return 2 * columns, 2 * rows
+  head = _last_layer(name, shape)
   return (256, 256) if head and head[0] == 16 else (192, 256)
+
+
+def _last_layer(name, shape_of):
+  """Shape of the weight that puts out heatmaps; None where the network or the file has none."""
+  last = models.trait(name, 'LAST')
+  return shape_of(f'{last[0]}.weight') if last else None
 
 
 def grid_of(count: int) -> tuple[int, int]:
@@ -94,6 +108,22 @@ def _hrnet(shapes):
   return {'width': shapes[_BRANCH + 'conv1.weight'][0], 'stem_width': shapes['conv1.weight'][0],
           'modules': _stages(shapes),
           'blocks': tuple(_count(shapes, f'stage{stage}.0.branches.0.#.') for stage in (2, 3, 4))}
+
+
+def _dag(shapes):
+  return _hrnet(shapes) | {
+    'attention': 'channel_att.atn.weight' in shapes,
+    'spatial_attention': 'spatial_att.gamma' in shapes,
+    'presence': 'context_predictor.0.weight' in shapes}
+
+
+def _pose_gcn(shapes):
+  sampler = shapes.get('FC.0.0.weight')
+  return {'num_keypoints': shapes['gconv_output.Lamda1'][0],
+          'width': shapes[_SIGNS['pose_gcn'][0]][2], 'guidance': sampler is not None,
+          'hops': _count(shapes, 'gconv_output.Lamda#') - 1,
+          'blocks': _count(shapes, 'gconv_layers.#.') + 1} | (
+    {'sampler_width': sampler[0], 'heatmap_size': grid_of(sampler[1])} if sampler else {})
 
 
 def _hrformer(shapes):
@@ -142,5 +172,5 @@ def _filters(shapes, count):
   return {'filters': tuple(shapes[key][1] for key in keys)} if keys[0] in shapes else {}
 
 
-_READERS = {'hrnet': _hrnet, 'hrformer': _hrformer, 'lite_hrnet': _lite_hrnet,
-            'simple_baseline': _simple_baseline, 'vitpose': _vitpose}
+_READERS = {'hrnet': _hrnet, 'dag': _dag, 'pose_gcn': _pose_gcn, 'hrformer': _hrformer,
+            'lite_hrnet': _lite_hrnet, 'simple_baseline': _simple_baseline, 'vitpose': _vitpose}

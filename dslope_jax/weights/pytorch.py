@@ -10,7 +10,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from dslope_jax import models, own_files
+from dslope_jax import models, own_files, systems
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import first_line
 from dslope_jax.training import checkpointing
@@ -20,9 +20,7 @@ from dslope_jax.weights import files as weight_files
 
 _NAMES = {'kernel': 'weight', 'transposed_kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
           'mean': 'running_mean', 'var': 'running_var'}
-_HEAD = ('final_layer', 'deconv_layers')  # modules that are no part of the backbone
 _NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index')  # counted or computed
-_UNUSED = ('cls_token', 'mask_token')  # of the pretraining, which some files keep
 
 
 class Converted(NamedTuple):
@@ -55,10 +53,12 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   """
   wanted = _wanted(name, kwargs, image_size)
   given = canonical(name, state_dict, wanted)
-  heads = {key for key, (path, _) in wanted.items() if path[1].startswith(_HEAD)}
-  partial = fresh_head or not heads & given.keys()
-  if not partial and 'num_keypoints' not in kwargs:
-    shape = given['final_layer.weight'].shape if 'final_layer.weight' in given else ()
+  heads = {key for key, (path, _) in wanted.items()
+           if path[1].startswith(models.trait(name, 'HEAD'))}
+  last = models.trait(name, 'LAST')
+  partial = bool(heads) and (fresh_head or not heads & given.keys())
+  if heads and not partial and 'num_keypoints' not in kwargs:
+    shape = getattr(given.get(f'{last[0]}.weight'), 'shape', ())
     kwargs = kwargs | {'num_keypoints': shape[0] if shape else 1}
     wanted = _wanted(name, kwargs, image_size)
   out, problems, fresh, resized = {}, [], [], []
@@ -75,12 +75,12 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
       out[path] = value
       if value.shape != shape:
         problems.append(f'misshapen {key}: {value.shape} for {shape} (after transposition)'
-                        + (_HINT if path[1] == 'final_layer' else ''))
+                        + (_HINT if path[1].startswith(last) else ''))
       elif value.dtype.kind != 'f':
         problems.append(f'{key} holds {value.dtype} in place of floats')
   extra = [key for key in given if key not in wanted]
   problems += [f'unexpected {quoted(key)[1:-1]} {given[key].shape}' for key in extra
-               if not partial and not key.endswith(_UNUSED)]
+               if not partial and not key.endswith(models.trait(name, 'UNUSED'))]
   if problems:
     more = f'; and {len(problems) - 8} more' if len(problems) > 8 else ''
     raise UserError(f'weights do not fit {name} {kwargs}; {len(problems)} keys: '
@@ -94,10 +94,11 @@ _HINT = ': another number of keypoints; fresh_head (--fresh_head) takes all but 
 
 def _wanted(name, kwargs, image_size):
   """{published key: (path in the variables, shape)} of a network."""
-  example = jax.ShapeDtypeStruct((1, image_size[1], image_size[0], 3), 'float32')
   module = models.build(name, **{'num_keypoints': 1} | kwargs)
   try:
-    tree = jax.eval_shape(module.lazy_init, jax.random.key(0), example)
+    example = module.example() if hasattr(module, 'example') else (
+      jax.ShapeDtypeStruct((1, image_size[1], image_size[0], 3), 'float32'),)
+    tree = jax.eval_shape(module.lazy_init, jax.random.key(0), *example)
   except (ArithmeticError, LookupError, TypeError, ValueError) as error:
     if isinstance(error, UserError):
       raise
@@ -137,12 +138,12 @@ def to_state_dict(name: str, variables: dict, prefixed: bool | None = None) -> d
   prefixed: with `backbone.` and `keypoint_head.`, as mmpose writes; None: as it was published.
   """
   if prefixed is None:
-    prefixed = getattr(models.module(name), 'PREFIXED', False)
+    prefixed = models.trait(name, 'PREFIXED')
   out = {}
   for path, value in flax.traverse_util.flatten_dict(variables).items():
     key = torch_key(path[1:])
     if prefixed:
-      key = ('keypoint_head.' if key.startswith(_HEAD) else 'backbone.') + key
+      key = ('keypoint_head.' if key.startswith(models.trait(name, 'HEAD')) else 'backbone.') + key
     out[key] = _to_torch(path[-1], np.asarray(value))
   return out
 
@@ -263,8 +264,7 @@ def export(workdir, network: str, step=None):
     raise UserError(f"'{workdir}' has the networks {sorted(shapes['params'])}, not '{network}'")
   wanted = {kind: {network: tree.get(network, {})} for kind, tree in shapes.items()}
   weights, _ = checkpointing.restore_weights(workdir, wanted, step, ema=has_ema)
-  arguments = models.of_network(workdirs.read_config(workdir)['system'].get('model', {}), network)
-  head = shapes['params'][network]['final_layer']['kernel'].shape[-1]
-  name = arguments.pop('name', '')
-  return name, arguments | {'num_keypoints': head}, {
+  system = systems.build(workdirs.read_facts(workdir),
+                         **workdirs.settings(workdir).system.to_dict())
+  return *models.describe(system.networks[network]), {
     kind: jax.device_get(tree[network]) for kind, tree in weights.items()}
