@@ -4,15 +4,17 @@ import zlib
 
 import numpy as np
 
+from dslope_jax.visibility import is_labelled
 from input_pipeline import geometry
-from input_pipeline.occlusion import recipes
+from input_pipeline.occlusion import pasting, recipes
 from input_pipeline.sources.source import Source
 
 # The occluded partner of a validation picture depends on this, the recipe, the bank and the
 # annotation id.
 BENCHMARK = 'c2'
-FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered')
-_NEED_OCCLUSION = {'occluded_image', 'covered'}
+FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered', 'outside')
+_OF_JOINTS = 'keypoints', 'visibility', 'covered', 'outside'
+_NEED_OCCLUSION = {'occluded_image', 'covered', 'outside', 'window'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class PairMaker:
   the first stage never ends. augmentation: None for evaluation.
   unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
   image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
-  covered (K,) bool. Nothing is pasted where no field shows it.
+  covered, outside (K,) bool, see `recipes.Occluded`; window (4,) float32 picture pixels, likewise.
+  Nothing is pasted where no field shows it.
   """
   source: Source
   size: tuple[int, int]
@@ -65,7 +68,8 @@ class PairMaker:
     black = np.zeros((h, w, 3), np.uint8)
     return self._chosen({
       'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
-      'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool)})
+      'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool),
+      'outside': np.zeros(k, bool), 'window': pasting.window(()).astype(np.float32)})
 
   def upright(self, row):
     """(2,3) map from the picture of a row to its crop for evaluation."""
@@ -75,6 +79,7 @@ class PairMaker:
   def person(self, row, matrix, visibility) -> recipes.Person:
     """The person of a row as recipes see it."""
     s = self.source
+    visibility = np.where(is_labelled(visibility), visibility, 0)
     return recipes.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
                           s.scale[row], s.skeleton, matrix, self.size)
 
@@ -91,11 +96,11 @@ class PairMaker:
         seen = np.where(inside, visibility, 0)
       occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng,
                                  recipe or self.recipe)
-      sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
+      sample |= {'occluded_image': occluded.image, 'covered': occluded.covered,
+                 'outside': occluded.outside, 'window': occluded.window.astype(np.float32)}
     if mirror:
       order = s.skeleton.flip_order
-      sample |= {name: sample[name][order] for name in ('keypoints', 'visibility', 'covered')
-                 if name in sample}
+      sample |= {name: sample[name][order] for name in _OF_JOINTS if name in sample}
     return self._chosen(sample)
 
   def _chosen(self, sample):
