@@ -103,7 +103,7 @@ def _strip(title, source, rows):
 
 
 def _cell(source, row):
-  labelled = source.visibility[row] > 0
+  labelled = source.labelled[row]
   try:
     image = source.read(row)
   except OSError:

@@ -216,7 +216,7 @@ def _outside_pictures(t, at):
     'joints-outside-pictures', _severity(most, told, 3), f'{{}} of {told.sum()} people have '
     'labelled joints far outside of their picture', told & far.any(1) | most, t.ids,
     'check the joints, and the width and height of the pictures; what is not in the picture has '
-    'v = 0')
+    'v = 0, or v = 3 if its place is known')
 
 
 def _outside_boxes(t, at):

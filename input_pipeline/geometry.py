@@ -7,6 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dslope_jax.visibility import is_labelled
+
 
 class Augmentation(NamedTuple):
   """Strengths of the training augmentation; the defaults are HRNet's for COCO.
@@ -117,7 +119,7 @@ def half_body(keypoints, visibility, lower_body, aspect, prefer_upper):
   keypoints (K,2), visibility (K,), lower_body (K,) bool. A half needs more than two joints to be
   chosen; the centre is the mean of the joints, the box side times 1.5 (HRNet).
   """
-  labelled = visibility > 0
+  labelled = is_labelled(visibility)
   upper, lower = keypoints[labelled & ~lower_body], keypoints[labelled & lower_body]
   take_lower = len(lower) > 2 and not (prefer_upper and len(upper) > 2)
   chosen = lower if take_lower else upper
@@ -135,7 +137,7 @@ def draw_crop(rng, augmentation, center, scale, keypoints, visibility, lower_bod
   unbiased: whether the crop is cut by `udp_affine`.
   """
   a = augmentation
-  if (visibility > 0).sum() > a.half_body_joints and rng.random() < a.half_body_prob:
+  if is_labelled(visibility).sum() > a.half_body_joints and rng.random() < a.half_body_prob:
     # Published: the half is drawn by a normal, not a uniform number, so upper has p = 0.69.
     half = half_body(keypoints, visibility, lower_body, size[0] / size[1], rng.normal() < 0.5)
     center, scale = half or (center, scale)

@@ -4,16 +4,18 @@ import zlib
 
 import numpy as np
 
+from dslope_jax.visibility import is_labelled
 from input_pipeline import geometry
-from input_pipeline.occlusion import recipes
+from input_pipeline.occlusion import pasting, recipes
 from input_pipeline.sources.source import Source
 
 # The occluded partner of a validation picture depends on this, the recipe, the bank and the
 # annotation id.
 BENCHMARK = 'c2'
-FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered')
+FIELDS = ('image', 'occluded_image', 'keypoints', 'visibility', 'covered', 'outside')
 OTHERS = 20  # people of the same picture that a sample holds, at most
-_NEED_OCCLUSION = {'occluded_image', 'covered'}
+_OF_JOINTS = 'visibility', 'covered', 'outside'
+_NEED_OCCLUSION = {'occluded_image', 'covered', 'outside', 'window'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +27,11 @@ class PairMaker:
   the first stage never ends. augmentation: None for evaluation.
   unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
   image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
-  covered (K,) bool; others (OTHERS,K,3) float32, x, y, visibility of the other annotated people of
-  the picture in this crop, the nearest first, then zeros; box (4,) float32, the person's box x, y,
-  width, height in crop pixels, which a rotation of the crop does not turn. Nothing is pasted where
-  no field shows it.
+  covered, outside (K,) bool, see `recipes.Occluded`; window (4,) float32 picture pixels, likewise;
+  others (OTHERS,K,3) float32, x, y, visibility of the other annotated people of the picture in this
+  crop, the nearest first, then zeros; box (4,) float32, the person's box x, y, width, height in
+  crop pixels, which a rotation of the crop does not turn. Nothing is pasted where no field shows
+  it.
   """
   source: Source
   size: tuple[int, int]
@@ -70,6 +73,7 @@ class PairMaker:
     return self._chosen({
       'image': black, 'occluded_image': black, 'keypoints': np.zeros((k, 2), np.float32),
       'visibility': np.zeros(k, np.uint8), 'covered': np.zeros(k, bool),
+      'outside': np.zeros(k, bool), 'window': pasting.window(()).astype(np.float32),
       'others': np.zeros((OTHERS, k, 3), np.float32), 'box': np.array([0, 0, w, h], np.float32)})
 
   def upright(self, row):
@@ -80,6 +84,7 @@ class PairMaker:
   def person(self, row, matrix, visibility) -> recipes.Person:
     """The person of a row as recipes see it."""
     s = self.source
+    visibility = np.where(is_labelled(visibility), visibility, 0)
     return recipes.Person(s.keypoints[row].astype(np.float64), visibility, s.box[row],
                           s.scale[row], s.skeleton, matrix, self.size)
 
@@ -96,15 +101,15 @@ class PairMaker:
         seen = np.where(inside, visibility, 0)
       occluded = recipes.occlude(crop, self.person(row, matrix, seen), self.bank, rng,
                                  recipe or self.recipe)
-      sample |= {'occluded_image': occluded.image, 'covered': occluded.covered}
+      sample |= {'occluded_image': occluded.image, 'covered': occluded.covered,
+                 'outside': occluded.outside, 'window': occluded.window.astype(np.float32)}
     if 'others' in self.fields:
       sample['others'] = self.others(row, matrix)
     if 'box' in self.fields:
       sample['box'] = geometry.box_in_crop(s.box[row], matrix, mirror, self.size)
     if mirror:
       order = s.skeleton.flip_order
-      sample |= {name: sample[name][..., order] for name in ('visibility', 'covered')
-                 if name in sample}
+      sample |= {name: sample[name][..., order] for name in _OF_JOINTS if name in sample}
       sample |= {name: sample[name][..., order, :] for name in ('keypoints', 'others')
                  if name in sample}
     return self._chosen(sample)

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from dslope_jax.errors import UserError
+from dslope_jax.visibility import OUTSIDE
 
 STATISTICS = ('AP', 'AP50', 'AP75', 'AP(M)', 'AP(L)', 'AR', 'AR50', 'AR75', 'AR(M)', 'AR(L)')
 
@@ -182,10 +183,14 @@ def _annotations(people, num_keypoints):
     if len(joints) != 3 * num_keypoints or len(box) != 4:
       raise UserError(f'annotation {person.get("id")} has {len(joints)} numbers as keypoints and '
                       f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
+    counted, codes = person.get('num_keypoints'), joints[2::3]
+    if OUTSIDE in codes:  # for COCO such joints are not labelled, whatever was counted
+      codes, counted = [0 if v == OUTSIDE else v for v in codes], None
+      joints = [n for xyv in zip(joints[::3], joints[1::3], codes, strict=True) for n in xyv]
     out.append({
       'id': number, 'image_id': person['image_id'], 'category_id': person['category_id'],
       'bbox': box, 'keypoints': joints, 'iscrowd': person.get('iscrowd', 0),
-      'num_keypoints': person.get('num_keypoints', sum(v > 0 for v in joints[2::3])),
+      'num_keypoints': sum(v > 0 for v in codes) if counted is None else counted,
       'area': person.get('area', _AREA_OF_BOX * box[2] * box[3])})
   return out
 

@@ -3,6 +3,7 @@ import numpy as np
 
 from dslope_jax.metrics import people as people_lib
 from dslope_jax.metrics import pose_errors
+from dslope_jax.visibility import is_labelled
 
 # Bounds of the three kinds of pictures in the CrowdPose paper; its evaluator cuts at 0.2 and 0.8.
 CROWD_EDGES = (0.1, 0.8)
@@ -56,7 +57,7 @@ def joint_groups(visibility, covered):
   either kind. Every labelled joint is in exactly one.
   """
   return {'visible': (visibility == 2) & ~covered, 'hidden': (visibility == 1) & ~covered,
-          'covered': (visibility > 0) & covered}
+          'covered': is_labelled(visibility) & covered}
 
 
 def splits(people, of_pairs=None, crowd_edges=CROWD_EDGES):

@@ -3,6 +3,7 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import JHMDB, MPII
+from dslope_jax.visibility import is_labelled
 
 _GROUPS = {
   'Head': ('head_top',),
@@ -115,12 +116,12 @@ def pck(predictions, ground_truth, visible, reference, threshold=0.2, names=None
 def torso_diagonal(keypoints, visibility, skeleton):
   """The longer of the two ways from a shoulder to the opposite hip.
 
-  keypoints: (N,K,2 or more) pixels; visibility: (N,K), above 0 where labelled; skeleton: the K
+  keypoints: (N,K,2 or more) pixels; visibility: (N,K); skeleton: the K
   joints. Returns (N,) float64 pixels: over the pairs of which both ends are labelled, 0 where
   there is none.
   """
   keypoints = np.asarray(keypoints, np.float64)[..., :2]
-  labelled = np.asarray(visibility) > 0
+  labelled = is_labelled(np.asarray(visibility))
   longest = np.zeros(len(keypoints))
   for pair in (('left_shoulder', 'right_hip'), ('right_shoulder', 'left_hip')):
     a, b = (skeleton.index(name) for name in pair)

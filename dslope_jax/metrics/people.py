@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from dslope_jax.errors import UserError
+from dslope_jax.visibility import OUTSIDE, is_labelled
 
 # CrowdPose has no person areas; its official evaluator takes this share of the box for them.
 _AREA_OF_BOX = 0.53
@@ -16,15 +17,16 @@ _AREA_OF_BOX = 0.53
 class People:
   """N annotated people with K joints; coordinates are pixels of the whole picture.
 
-  image_id: (N,). keypoints: (N,K,2). visibility: (N,K), 0 not labelled, 1 hidden, 2 visible, as
-  annotated in the clean picture. areas: (N,) square pixels. boxes: (N,4) x, y, width, height.
-  crowd: (N,) bool, a region that stands for a group. ignored: (N,) bool, neither found nor missed
-  in COCO's sense: crowds and people without a labelled joint, if None.
+  image_id: (N,). keypoints: (N,K,2). visibility: (N,K), 0 not labelled, 1 hidden, 2 visible, 3
+  outside of the picture, as annotated in the clean picture. areas: (N,) square pixels.
+  boxes: (N,4) x, y, width, height. crowd: (N,) bool, a region that stands for a group.
+  ignored: (N,) bool, neither found nor missed in COCO's sense: crowds and people without a labelled
+  joint, if None.
   covered: (N,K) bool, the joint lies under something pasted onto the picture; nowhere if None.
   image_size: (N,2) width, height of the picture, None if unknown. crowd_index: (N,) of the
   picture, computed by `crowd_index` if None. annotation_id: (N,), the row numbers if None.
 
-  Raises UserError where shapes disagree or a visibility is none of 0, 1, 2.
+  Raises UserError where shapes disagree or a visibility is none of 0, 1, 2, 3.
   """
   image_id: np.ndarray
   keypoints: np.ndarray
@@ -60,16 +62,16 @@ class People:
       value = getattr(self, field)
       if value is not None and value.shape != shape:
         raise UserError(f'visibility has shape {(n, k)}, but {field} {value.shape}')
-    if not np.isin(self.visibility, (0, 1, 2)).all():
-      raise UserError('a visibility is none of 0, 1, 2')
+    if not np.isin(self.visibility, (0, 1, 2, 3)).all():
+      raise UserError('a visibility is none of 0, 1, 2, 3')
 
   def __len__(self):
     return len(self.areas)
 
   @property
   def labelled(self):
-    """(N,K) bool: the joint has a position."""
-    return self.visibility > 0
+    """(N,K) bool: the joint has a place in the picture."""
+    return is_labelled(self.visibility)
 
   @property
   def counted(self):
@@ -108,7 +110,9 @@ def from_coco(ground_truth, num_keypoints):
   areas = np.array([p.get('area', np.nan) for p in people], np.float64)
   labels = np.array([p.get('num_keypoints', -1) for p in people], np.int64)
   crowd = column('iscrowd', 0).astype(bool)
-  labels = np.where(labels < 0, (joints[..., 2] > 0).sum(1), labels)
+  # Programs differ in whether their count has joints outside of the picture.
+  anew = (labels < 0) | (joints[..., 2] == OUTSIDE).any(1)
+  labels = np.where(anew, is_labelled(joints[..., 2]).sum(1), labels)
   pictures = {entry['id']: entry for entry in ground_truth['images']}
   of_people = [pictures[p['image_id']] for p in people]
   index = [p.get('crowdIndex') for p in of_people]

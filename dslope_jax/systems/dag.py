@@ -13,6 +13,7 @@ from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
 from dslope_jax.systems import heatmap
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
+from dslope_jax.visibility import is_labelled
 
 _WEIGHTS = {'multi': 1.0, 'presence': 1e-5, 'pose': 0.01}  # published
 
@@ -138,7 +139,7 @@ def multi_targets(target, weight, others, draw):
   weights. The others count half (published).
   """
   visibility = others[..., 2]
-  seen = (visibility > 0).any(-1)  # (B,P)
+  seen = is_labelled(visibility).any(-1)  # (B,P)
   # A loop as long as the fullest picture asks for: most have two or three people, not P.
   count = jnp.where(seen, jnp.arange(1, seen.shape[1] + 1), 0).max()
 
@@ -151,7 +152,7 @@ def multi_targets(target, weight, others, draw):
 
 def presence_labels(visibility):
   """(B,K) whether a joint is inside of the picture, and whether that is known."""
-  return (visibility == 1) | (visibility == 2), visibility > 0
+  return is_labelled(visibility), visibility > 0
 
 
 def loss_terms(outputs, own, everybody, presence, truth, weights=_WEIGHTS):

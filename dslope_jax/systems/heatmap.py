@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
+from dslope_jax.visibility import is_labelled
 
 _LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse, 'ce': losses.heatmap_ce}
 _MUTUAL = ('kl', 'mse', 'distill', 'none')
@@ -104,7 +105,7 @@ def draw_targets(batch, size, heatmap_width, sigma, joint_weights=None, codec='h
   size: (W, H) of the crops. Joints with v = 1 and v = 2 weigh alike (HRNet); a joint hidden by a
   patch keeps its weight.
   """
-  labelled = (batch['visibility'] > 0).astype('float32')
+  labelled = is_labelled(batch['visibility']).astype('float32')
   target, weight = heatmaps.codec(codec).encode(batch['keypoints'], labelled, size,
                                                 size[0] // heatmap_width, sigma)
   if joint_weights is not None:
@@ -133,7 +134,7 @@ def compare(mutual, own, partner, batch, first_stage=2):
     return {}
   if mutual['kind'] in ('mse', 'distill'):
     return losses.mutual_mse(own, partner, mutual['kind'] == 'distill', first_stage)
-  labelled, of_all = ((b['visibility'] > 0).astype('float32')
+  labelled, of_all = (is_labelled(b['visibility']).astype('float32')
                       for b in (batch, batch.get('whole', batch)))
   kl = losses.mutual_kl(own['heatmaps'], partner['heatmaps'], labelled, mutual['temperature'],
                         of_all.mean())

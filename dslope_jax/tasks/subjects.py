@@ -13,7 +13,7 @@ def of_source(source: Source, detections: bool = False) -> Subjects:
   truth, ids = source.as_coco(), source.annotation_id
   people = people_lib.from_coco(truth, source.skeleton.num_keypoints)
   # A box that met nobody has no labelled joint, whatever its id.
-  shown = np.isin(ids, people.annotation_id) & (source.visibility > 0).any(1)
+  shown = np.isin(ids, people.annotation_id) & source.labelled.any(1)
   own = np.full(len(ids), -1)
   own[shown] = people.rows(ids[shown])
   keypoints = people.keypoints.copy()

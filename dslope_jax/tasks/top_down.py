@@ -18,6 +18,7 @@ from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
+from dslope_jax.visibility import is_labelled
 from input_pipeline import geometry, pairs, stream
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
@@ -232,7 +233,8 @@ def _show(config, stride, maker, count):
   zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
   cases = []
   for sample in stream.first_samples(maker, count):
-    points, labelled = zoom * sample['keypoints'] + (zoom - 1) / 2, sample['visibility'] > 0
+    points = zoom * sample['keypoints'] + (zoom - 1) / 2
+    labelled = is_labelled(sample['visibility'])
     covered = sample.get('covered', np.zeros_like(labelled))
     shown = {}
     for view, field in views.items():
@@ -254,7 +256,7 @@ def _show(config, stride, maker, count):
 def _target(config, stride, size, sample):
   """Heatmaps (h,w,K) of a sample."""
   target, _ = heatmaps.codec(config.system.codec).encode(
-    sample['keypoints'][None], (sample['visibility'] > 0)[None].astype(np.float32), size,
+    sample['keypoints'][None], is_labelled(sample['visibility'])[None].astype(np.float32), size,
     stride, sigma=config.system.sigma)
   return target[0]
 
@@ -272,7 +274,7 @@ def _pictures(config, stride, maker, outputs, rows):
   skeleton = source.skeleton
   for row in rows:
     sample = maker.evaluate(row)
-    labelled = sample['visibility'] > 0
+    labelled = is_labelled(sample['visibility'])
     shown = {'truth': drawing.draw_pose(sample['image'], sample['keypoints'], labelled, skeleton),
              'target': drawing.draw_heatmaps(sample['image'],
                                              _target(config, stride, maker.size, sample))}

@@ -20,7 +20,7 @@ def check(source):
   """All findings of poses of a set of people."""
   if not len(source):
     return []
-  labelled = source.visibility > 0
+  labelled = source.labelled
   points = np.where(labelled[..., None], source.keypoints, np.nan).astype(np.float64)
   found = _sizes(source, points) + _copies(source, points) + _places(source, points)
   if len(source) >= _FEW:

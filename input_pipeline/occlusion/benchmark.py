@@ -26,6 +26,7 @@ import tqdm
 
 from dslope_jax import own_files
 from dslope_jax.errors import UserError
+from dslope_jax.visibility import OUTSIDE, is_labelled
 from input_pipeline import pairs, stream
 from input_pipeline.occlusion import recipes
 from input_pipeline.occlusion.pasting import paste
@@ -69,21 +70,23 @@ def export(source: Source, bank, recipe: str, size, out, *, picture_format='jpg'
 
 
 def partner(maker, row):
-  """The fixed occluded partner of a row: placements and (K,) covered, no picture needed."""
+  """The fixed occluded partner of a row: placements, and (K,) covered and
+  outside; no picture needed."""
   s = maker.source
   person = maker.person(row, maker.upright(row), s.visibility[row])
   placements = recipes.draw(person, maker.bank, pairs.benchmark_rng(s, row),
                               maker.recipe)
-  return placements, recipes.covered_joints(person, placements, maker.bank)
+  return placements, *recipes.hidden_joints(person, placements, maker.bank)
 
 
 def _write_pair(maker, out, picture_format, firsts, row):
   """Writes the pictures of one person; returns what the annotations say of them."""
   s = maker.source
-  placements, covered = partner(maker, row)
+  placements, covered, outside = partner(maker, row)
   image = s.read(row)
   occluded, _ = paste(image, _PICTURE, placements, maker.bank)
-  record = {'row': row, 'covered': covered.astype(int).tolist(), 'size': image.shape[1::-1],
+  record = {'row': row, 'covered': covered.astype(int).tolist(), 'outside': outside,
+            'size': image.shape[1::-1],
             'placements': [[int(p.patch), *(round(float(v), 4) for v in p.matrix.ravel()),
                             round(float(p.match), 4)] for p in placements]}
   names = {'occluded': int(s.annotation_id[row])}
@@ -128,8 +131,8 @@ def _occluded_json(source, records):
     number, image = int(source.annotation_id[r['row']]), int(source.image_id[r['row']])
     entry = _picture_entry(number, r, 'occluded')
     images.append(entry | {'clean_image_id': image})
-    annotations.append(people[number] | {'image_id': number, 'covered': r['covered'],
-                                      'placements': r['placements']})
+    annotations.append(_truncated(people[number], r['outside']) | {
+      'image_id': number, 'covered': r['covered'], 'placements': r['placements']})
     for other in others[image]:
       if other['id'] != number and other.get('bbox'):
         annotations.append(
@@ -140,9 +143,19 @@ def _occluded_json(source, records):
   return {'images': images, 'annotations': annotations, 'categories': clean['categories']}
 
 
+def _truncated(annotation, outside):
+  """The annotation of a person of whom some joints (K,) bool are beyond a new border."""
+  if not outside.any():
+    return annotation
+  joints = np.reshape(annotation['keypoints'], (-1, 3))
+  joints[outside, 2] = OUTSIDE
+  return annotation | {'keypoints': joints.ravel().tolist(),
+                       'num_keypoints': int(is_labelled(joints[:, 2]).sum())}
+
+
 def _manifest(source, bank, recipe, size, records, picture_format):
   flags = np.array([r['covered'] for r in records], bool)
-  labelled = source.visibility[[r['row'] for r in records]] > 0
+  labelled = source.labelled[[r['row'] for r in records]]
   share = flags.sum(1) / np.maximum(labelled.sum(1), 1)
   by_joint = flags.sum(0) / np.maximum(labelled.sum(0), 1)
   manifest = {

@@ -44,7 +44,8 @@ def cut_person(source: Source, row: int, image, rejected: dict) -> Iterator[Patc
   70 % of its labelled joints visible or fewer than 6 of them labelled).
   """
   mask, exact_parts = source.mask(row), source.parts(row)
-  keypoints, visibility = source.keypoints[row], source.visibility[row]
+  keypoints = source.keypoints[row]
+  visibility = np.where(source.labelled[row], source.visibility[row], 0)
   height = 0.0
   if visibility.any():
     height = body_parts.stature(keypoints, visibility, source.skeleton,

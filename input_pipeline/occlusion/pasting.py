@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 
 BLACK = -1  # the number of a patch that is no cut-out: a black square from (0, 0) to (1, 1)
+BORDER = -2  # the same, but the picture ends here: its top edge, y = 0, lies on the new border
+_SQUARES = BLACK, BORDER
 _GAIN = 0.5, 2.0  # limits of the colour match
 
 
 class Placement(NamedTuple):
-  """A patch of the bank, or BLACK, and the (2,3) map from its pixels to the picture's.
+  """A patch of the bank, BLACK or BORDER, and the (2,3) map from its pixels to the picture's.
 
   match: how far its colours are pulled to those it covers, 0 to 1.
   """
@@ -34,7 +36,7 @@ def opacity(placement, points, bank) -> np.ndarray:
   """(N,) opacity, 0 to 1, of one placement over (N,2) points of the picture; bilinear."""
   back = invert(placement.matrix)
   x, y = back[:, :2] @ points.T + back[:, 2:]
-  if placement.patch == BLACK:
+  if placement.patch in _SQUARES:
     return ((x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)).astype(np.float64)
   alpha = bank.patch(placement.patch)[..., 3]
   h, w = alpha.shape
@@ -58,6 +60,25 @@ def hidden_points(placements, points, bank) -> np.ndarray:
   return light <= 0.5
 
 
+def window(placements):
+  """(4,) x1, y1, x2, y2: what borders leave of the picture, +-inf on sides that keep theirs."""
+  ends = np.array([-np.inf, -np.inf, np.inf, np.inf])
+  for placement in placements:
+    if placement.patch == BORDER:
+      axis = int(np.abs(placement.matrix[:, 1]).argmax())
+      place = placement.matrix[axis, 2]
+      if placement.matrix[axis, 1] > 0:
+        ends[axis + 2] = min(ends[axis + 2], place)
+      else:
+        ends[axis] = max(ends[axis], place)
+  return ends
+
+
+def beyond(ends, points):
+  """(N,) bool: points (N,2) outside of a `window`."""
+  return ((points < ends[:2]) | (points > ends[2:])).any(-1)
+
+
 def paste(crop, matrix, placements, bank):
   """Draws placements, in their order, onto a copy of a crop.
 
@@ -68,7 +89,7 @@ def paste(crop, matrix, placements, bank):
   light = np.full(crop.shape[:2], 255, np.uint8)
   for placement in placements:
     to_crop = matrix @ np.vstack([placement.matrix, [0, 0, 1]])
-    if placement.patch == BLACK:
+    if placement.patch in _SQUARES:
       low, high = np.zeros(2), np.ones(2)
     else:
       patch, to_crop = _reduced(bank.patch(placement.patch), to_crop)
@@ -82,7 +103,7 @@ def paste(crop, matrix, placements, bank):
       continue
     region, shade = out[y1:y2, x1:x2], light[y1:y2, x1:x2]
     local = to_crop - [[0, 0, x1], [0, 0, y1]]
-    if placement.patch == BLACK:
+    if placement.patch in _SQUARES:
       inside = _inside_square(local, shade.shape)
       region[inside] = 0
       shade[inside] = 0

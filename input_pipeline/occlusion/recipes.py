@@ -14,7 +14,16 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
-from input_pipeline.occlusion.pasting import BLACK, Placement, hidden_points, invert, paste
+from input_pipeline.occlusion.pasting import (
+  BLACK,
+  BORDER,
+  Placement,
+  beyond,
+  hidden_points,
+  invert,
+  paste,
+  window,
+)
 from input_pipeline.occlusion.severity import hide_joint, severity
 
 
@@ -35,11 +44,14 @@ class Person(NamedTuple):
 
 
 class Occluded(NamedTuple):
-  """image (H,W,3) uint8; mask (H,W) bool, pixels under at least half opacity; covered (K,) bool,
-  labelled joints whose place is; placements: what was drawn."""
+  """image (H,W,3) uint8; mask (H,W) bool, pixels under at least half opacity; covered, outside
+  (K,) bool, labelled joints under patches, and beyond a new border of the picture; window (4,)
+  x1, y1, x2, y2, what borders leave of the picture; placements: what was drawn."""
   image: np.ndarray
   mask: np.ndarray
   covered: np.ndarray
+  outside: np.ndarray
+  window: np.ndarray
   placements: list
 
 
@@ -47,7 +59,8 @@ def occlude(crop, person: Person, bank, rng, recipe_name: str) -> Occluded:
   """The occluded partner of a crop (H,W,3) uint8, by a recipe or a mixture of them."""
   placements = draw(person, bank, rng, recipe_name)
   image, mask = paste(crop, person.to_crop, placements, bank)
-  return Occluded(image, mask, covered_joints(person, placements, bank), placements)
+  return Occluded(image, mask, *hidden_joints(person, placements, bank), window(placements),
+                  placements)
 
 
 def draw(person: Person, bank, rng, recipe_name: str) -> list[Placement]:
@@ -57,14 +70,18 @@ def draw(person: Person, bank, rng, recipe_name: str) -> list[Placement]:
   placements = []
   for function in chain:
     placements += function(person, bank, rng)
-  return placements
+  return sorted(placements, key=lambda p: p.patch == BORDER)  # nothing is drawn beyond a border
 
 
-def covered_joints(person: Person, placements, bank):
-  """(K,) bool: labelled joints that lie under at least half opacity."""
+def hidden_joints(person: Person, placements, bank):
+  """Two (K,) bool without overlap: labelled joints that lie under at least half opacity of patches,
+  and those beyond a border."""
   if not placements:
-    return np.zeros(len(person.keypoints), bool)
-  return (person.visibility > 0) & hidden_points(placements, person.keypoints, bank)
+    return np.zeros((2, len(person.keypoints)), bool)
+  labelled = person.visibility > 0
+  outside = labelled & beyond(window(placements), person.keypoints)
+  patches = [p for p in placements if p.patch != BORDER]
+  return labelled & ~outside & hidden_points(patches, person.keypoints, bank), outside
 
 
 @functools.cache
@@ -114,7 +131,7 @@ def at(name: str, progress: float) -> str:
 def needs_bank(name: str) -> bool:
   """Whether a recipe draws patches of a bank. Raises UserError for an unknown recipe."""
   functions = {f for chain in recipe(name)[1] for f in chain}
-  return not functions <= {RECIPES[n] for n in ('none', 'mask_joints', 'mask_joints_scaled')}
+  return not functions <= _WITHOUT_BANK
 
 
 def check_bank(name: str, bank):
@@ -253,10 +270,38 @@ def instance_paste(person: Person, bank, rng) -> Iterator[Placement]:
     yield placement
 
 
+_SIDES = 0.45, 0.2, 0.2, 0.15  # odds of a border below, left, right and above
+_LEFT_INSIDE = 0.4  # share of the labelled joints that a border leaves in the picture, at least
+
+
+def crop_out(person: Person, bank, rng) -> Iterator[Placement]:
+  """Ends the picture at a straight line through the person, as where somebody stands at its border:
+  black beyond, and the joints there are outside of the picture, not covered.
+
+  The line is upright or level in the picture and cuts off between one joint and 0.6 of the labelled
+  ones, any number alike; people of one joint stay whole. With CropCOCO (Purkrabek and Matas,
+  ProbPose, CVPR 2025) as a model.
+  """
+  side = int(np.searchsorted(np.cumsum(_SIDES), rng.random() * sum(_SIDES), 'right'))
+  axis, sign = ((1, 1), (0, -1), (0, 1), (1, -1))[side]
+  places = np.sort(sign * person.keypoints[person.visibility > 0, axis])
+  most = int((1 - _LEFT_INSIDE) * len(places))
+  if not most:
+    return
+  first = len(places) - int(rng.integers(1, most + 1))  # of the joints that are cut off
+  line = sign * (places[first - 1] + rng.uniform(0.1, 0.9) * (places[first] - places[first - 1]))
+  far = 1e5  # pixels
+  square = np.zeros((2, 3))  # columns: along the line, away from the picture, its first corner
+  square[1 - axis, 0], square[axis, 1] = 2 * far, sign * 2 * far
+  square[axis, 2], square[1 - axis, 2] = line, -far
+  yield Placement(BORDER, square)
+
+
 RECIPES = {'none': none, 'published': published,
            **{f'severity{level}': functools.partial(severity, level) for level in range(1, 6)},
            'mask_joints': mask_joints,
            'mask_joints_scaled': functools.partial(mask_joints, scaled=True),
-           'instance_paste': instance_paste}
+           'instance_paste': instance_paste, 'crop_out': crop_out}
+_WITHOUT_BANK = {none, mask_joints, RECIPES['mask_joints_scaled'], crop_out}
 # The parts that a recipe cannot do without; the severities take what there is.
 _NEEDS = {published: ('head', 'lower_arm', 'lower_leg', 'upper_leg'), instance_paste: ('person',)}

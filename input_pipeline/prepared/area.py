@@ -4,6 +4,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dslope_jax.visibility import is_labelled
 from input_pipeline import geometry
 
 _MARGIN = 2  # pixels: bilinear sampling reaches one further, and float32 points round
@@ -39,7 +40,7 @@ def possible_boxes(augmentation, center, scale, keypoints, visibility, lower_bod
   """(center, scale) of every box that `top_down.draw_crop` can start from: the person's, and
   those of the halves of the body."""
   a, boxes = augmentation, [(center, scale)]
-  if a.half_body_prob > 0 and (visibility > 0).sum() > a.half_body_joints:
+  if a.half_body_prob > 0 and is_labelled(visibility).sum() > a.half_body_joints:
     halves = [geometry.half_body(keypoints, visibility, lower_body, size[0] / size[1], upper)
               for upper in (True, False)]
     boxes += [half for half in halves if half]

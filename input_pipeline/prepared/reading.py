@@ -32,7 +32,7 @@ COLUMNS = {
   'box': Column('f', ('N', 4)), 'center': Column('f', ('N', 2)),
   'scale': Column('f', ('N', 2), values=lambda scale: scale > 0),
   'keypoints': Column('f', ('N', 'K', 2)),
-  'visibility': Column('u', ('N', 'K'), values=lambda v: v <= 2), 'box_score': Column('f'),
+  'visibility': Column('u', ('N', 'K'), values=lambda v: v <= 3), 'box_score': Column('f'),
   'frames': Column('iu', ('N', 4), values=lambda frames: frames >= [0, 0, 1, 1]),
   'area': Column('f', needed=False), 'head_size': Column('f', needed=False),
   'reference': Column('f', needed=False), 'keypoints_3d': Column('f', ('N', 'K', 3), needed=False),

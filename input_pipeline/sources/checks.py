@@ -10,9 +10,11 @@ import numpy as np
 from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import leads_out
 from dslope_jax.plausibility import Finding, ImplausibleError
+from dslope_jax.visibility import is_labelled
 from input_pipeline.geometry import clip_box
 
 _LIMIT = 1e9  # of coordinates, pixels
+_CODES = 0, 1, 2, 3  # of visibility
 
 
 class People(NamedTuple):
@@ -39,14 +41,14 @@ def labelled_people(truth, categories, skeleton, path, skip_invalid):
     annotations = [a | {'category_id': categories[0]['id']} for a in annotations]
   rows, joints, faults = _joints(annotations, skeleton.num_keypoints)
   crowd = np.array([bool(annotations[row].get('iscrowd')) for row in rows.tolist()], bool)
-  labelled = (joints[..., 2] > 0).any(1) & ~crowd
+  labelled = is_labelled(joints[..., 2]).any(1) & ~crowd
   rows, joints = rows[labelled], joints[labelled]
   people, scored = examples(
     annotations, pictures, rows, joints,
     _wrong_fields(annotations, rows, skeleton.num_keypoints) | faults, path, skip_invalid)
   if not people.annotations:
     raise UserError(f'{path}: no annotation of category {categories[0]["id"]} has a labelled '
-                    'keypoint and a picture in this file; check category_id and image_id')
+                    'keypoint (v = 1 or 2) and a picture in this file; check category_id and image_id')
   blank = {'keypoints': [0] * (3 * skeleton.num_keypoints)}
   return people, [a if a.get('keypoints') else a | blank for a in scored]
 
@@ -167,8 +169,7 @@ def _joints(annotations, count):
   rows = [row for row, values in enumerate(given) if values and values != blank]
   table = numbers([given[row] for row in rows], 3 * count)
   joints = table.reshape(len(rows), count, 3)
-  codes = joints[..., 2]
-  valid = _is_finite(table) & ((codes == 0) | (codes == 1) | (codes == 2)).all(1)
+  valid = _is_finite(table) & np.isin(joints[..., 2], _CODES).all(1)
   faults = {rows[i]: _wrong_keypoints(given[rows[i]], 3 * count)
             for i in np.flatnonzero(~valid).tolist()}
   return np.array(rows, np.int64), joints, faults
@@ -181,14 +182,11 @@ def _wrong_keypoints(values, length):
   if len(values) != length:
     return 'keypoints', (f'has {len(values)} keypoint numbers, {length // 3} joints need {length} '
                          '(x, y, v each)')
-  code = next((v for v in values[2::3] if v not in (0, 1, 2)), None)
+  code = next((v for v in values[2::3] if v not in _CODES), None)
   if code is None:
     return 'keypoints', 'a keypoint is not a finite number'
-  if code == 3:
-    return 'visibility', ('visibility 3, as some programs mark what is outside of the picture; '
-                          'write 0 (not labelled) for it')
-  return 'visibility', (f'visibility {quoted(code)} is not 0 (not labelled), 1 (hidden) or 2 '
-                        '(visible)')
+  return 'visibility', (f'visibility {quoted(code)} is not 0 (not labelled), 1 (hidden), 2 '
+                        '(visible) or 3 (outside of the picture)')
 
 
 def numbers(lists, length):

@@ -56,7 +56,7 @@ def _of_columns(source):
   """Boxes of such sets are made from the joints, or not tight; they say nothing."""
   return plausibility.Table(
     source.annotation_id, np.zeros((len(source), 2), int), np.full((len(source), 4), np.nan),
-    source.keypoints, source.visibility > 0)
+    source.keypoints, source.labelled)
 
 
 def _of_truth(truth, source):
@@ -66,7 +66,7 @@ def _of_truth(truth, source):
   sizes = {picture['id']: picture for picture in truth['images']}
   return plausibility.Table(
     source.annotation_id, checks.stated_sizes([sizes[p['image_id']] for p in people]),
-    checks.numbers([p['bbox'] for p in people], 4), source.keypoints, source.visibility > 0)
+    checks.numbers([p['bbox'] for p in people], 4), source.keypoints, source.labelled)
 
 
 def _of_names(skeleton):
@@ -80,7 +80,7 @@ def _of_names(skeleton):
 
 
 def _of_joints(source):
-  labelled, ids = source.visibility > 0, source.annotation_id
+  labelled, ids = source.labelled, source.annotation_id
   poses = np.where(labelled[..., None], source.keypoints, 0)
   again = np.setdiff1d(np.flatnonzero(labelled.sum(1) > 2),
                        plausibility.first_of_equals(source.image_id, poses))
@@ -107,8 +107,9 @@ def _of_fields(truth, table, source):
 
 def _of_counts(people, source):
   stated = np.array([p.get('num_keypoints', -1) for p in people])
-  labelled, mend = source.visibility > 0, 'leave num_keypoints out, it is counted'
-  differ = (stated >= 0) & (stated != labelled.sum(1))
+  labelled, mend = source.labelled, 'leave num_keypoints out, it is counted'
+  # Programs differ in whether they count what is outside of the picture.
+  differ = (stated >= 0) & (stated != labelled.sum(1)) & (stated != (source.visibility > 0).sum(1))
   if source.skeleton is skeletons.CROWDPOSE:  # as published, without head and neck
     differ &= stated != labelled[:, :12].sum(1)
   if differ.any() and not stated.any():

@@ -10,6 +10,7 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
+from dslope_jax.visibility import is_labelled
 from input_pipeline import workers
 
 _AREA_OF_BOX = 0.53  # CrowdPose's official evaluator: where no area is known, this share of the box
@@ -37,7 +38,8 @@ class Source:
   file: (N,) str, what `read` opens and what messages name.
   box: (N,4) float32 x, y, width, height.
   center: (N,2) float32; scale: (N,2) float32, padded box side / 200 (HRNet's convention).
-  keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible.
+  keypoints: (N,K,2) float32; visibility: (N,K) uint8, 0 not labelled, 1 hidden, 2 visible, 3
+    outside of the picture, see docs/visibility.md.
   box_score: (N,) float32; 1 for ground-truth boxes.
   read: row -> (H,W,3) uint8 RGB, the picture, or the part of it that `frames` says; raises OSError
     if it cannot be read.
@@ -115,6 +117,11 @@ class Source:
     return others
 
   @property
+  def labelled(self) -> np.ndarray:
+    """(N,K) bool: the keypoint has a place in the picture."""
+    return is_labelled(self.visibility)
+
+  @property
   def category_id(self) -> int:
     """What COCO results and detections of these people are marked with."""
     return self.ground_truth['categories'][0]['id'] if self.ground_truth else 1
@@ -171,7 +178,7 @@ class Source:
        'num_keypoints': count, 'keypoints': keypoints}
       for number, image, box, area, count, keypoints in zip(
         self.annotation_id.tolist(), self.image_id.tolist(), boxes.tolist(), areas.tolist(),
-        (self.visibility > 0).sum(1).tolist(), flat.round(3).tolist(), strict=True)]
+        self.labelled.sum(1).tolist(), flat.round(3).tolist(), strict=True)]
     names = dict(zip(self.image_id.tolist(), self.file.tolist(), strict=True))
     above = os.path.join(self.folder, '')
     return {'images': [{'id': i, 'file_name': f.removeprefix(above)} for i, f in names.items()],

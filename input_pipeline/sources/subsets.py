@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 
 from dslope_jax.errors import UserError
+from dslope_jax.visibility import HIDDEN, is_labelled
 from input_pipeline import geometry
 from input_pipeline.sources.source import Source
 
@@ -39,8 +40,8 @@ def occluded(source: Source) -> np.ndarray:
   for person in source.ground_truth['annotations']:
     if not person.get('iscrowd', 0):
       boxes.setdefault(person['image_id'], {})[person['id']] = person['bbox']
-  labelled = ((source.visibility == 1) | (source.visibility == 2)).sum(1)
-  rows, hidden = [], (source.visibility == 1).sum(1) >= _HIDDEN * labelled
+  labelled = is_labelled(source.visibility).sum(1)
+  rows, hidden = [], (source.visibility == HIDDEN).sum(1) >= _HIDDEN * labelled
   for row in np.flatnonzero(labelled >= _LABELLED).tolist():
     others = dict(boxes.get(int(source.image_id[row]), {}))
     own = others.pop(int(source.annotation_id[row]))

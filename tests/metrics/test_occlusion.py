@@ -197,7 +197,7 @@ def test_people_from_coco():
 
 @pytest.mark.parametrize('message, change', [
   ('but areas', {'areas': np.ones(2)}), ('but covered', {'covered': np.zeros((6, 3), bool)}),
-  ('none of 0, 1, 2', {'visibility': np.full((6, 4), 3)})])
+  ('none of 0, 1, 2, 3', {'visibility': np.full((6, 4), 4)})])
 def test_errors(message, change):
   people, found, _ = six()
   with pytest.raises(ValueError, match=message):

@@ -1,4 +1,5 @@
 """The occluded partner: recipes, what is drawn where, and what `covered` means."""
+import dataclasses
 import functools
 import math
 import pathlib
@@ -131,7 +132,7 @@ def test_a_higher_severity_hides_what_a_lower_one_hides_and_more(bank):
       rng = np.random.default_rng([1, row])
       placed = recipes.draw(who, bank, rng, f'severity{level}')
       assert [p.patch for p in placed[:len(before)]] == [p.patch for p in before]
-      now = recipes.covered_joints(who, placed, bank)
+      now = recipes.hidden_joints(who, placed, bank)[0]
       assert (now >= covered).all()
       before, covered = placed, now
       shares[row, level] = now.sum() / (who.visibility > 0).sum()
@@ -148,7 +149,7 @@ def test_severity_uses_every_kind_of_occluder_and_can_hide_any_joint(bank):
       for p in placed:
         wide = p.patch == BLACK and np.linalg.det(p.matrix[:, :2]) > 1e5
         kinds.add('border' if wide else 'box' if p.patch == BLACK else str(bank.part[p.patch]))
-      hidden |= recipes.covered_joints(who, placed, bank)
+      hidden |= recipes.hidden_joints(who, placed, bank)[0]
     labelled |= who.visibility > 0
   assert {'border', 'box', 'person', 'head', 'torso', 'texture', 'lower_leg', 'upper_arm'} <= kinds
   assert (hidden == labelled).all()
@@ -325,7 +326,7 @@ def test_covered_flags_equal_a_slow_oracle(seed):
   placements = random_placements(rng)
   keypoints, visibility = rng.uniform(-5, 50, (12, 2)), rng.integers(0, 3, 12)
   who = person(visibility, keypoints=keypoints)
-  flags = recipes.covered_joints(who, placements, bank)
+  flags = recipes.hidden_joints(who, placements, bank)[0]
   for (x, y), v, flag in zip(keypoints.tolist(), visibility, flags, strict=True):
     light = math.prod(1 - slow_opacity(p, x, y, bank) for p in placements)
     assert abs(light - 0.5) < 1e-9 or flag == (v > 0 and light < 0.5)
@@ -446,3 +447,69 @@ def test_pictures_that_are_scored_have_no_curriculum(tmp_path):
   config.evals.val.recipe = 'none>severity5'
   with pytest.raises(ValueError, match='none>severity5'):
     tasks.build(config, str(tmp_path))
+
+
+# ---- the border of the picture
+
+def test_crop_out_ends_the_picture_at_a_line(bank):
+  """Black beyond, the picture before; joints beyond are outside, none is covered; at least 0.4 of
+  the labelled ones stay, and any number up to that can go."""
+  shares, sides = [], set()
+  for i, who in enumerate(people()):
+    crop = np.full((96, 64, 3), 200, np.uint8)
+    made = recipes.occlude(crop, who, None, np.random.default_rng(i), 'crop_out')
+    labelled = who.visibility > 0
+    outside = ((who.keypoints < made.window[:2]) | (who.keypoints > made.window[2:])).any(1)
+    np.testing.assert_array_equal(made.outside, labelled & outside)
+    assert not made.covered.any() and made.outside.any() and np.isfinite(made.window).sum() == 1
+    shares.append(made.outside.sum() / labelled.sum())
+    sides.add(int(np.flatnonzero(np.isfinite(made.window))[0]))
+    places = geometry.transform(np.argwhere(made.mask)[:, ::-1].astype(float),
+                                np.linalg.inv([*who.to_crop, [0, 0, 1]])[:2])
+    assert pasting.beyond(made.window, places).all()
+    assert (made.image[made.mask] == 0).all() and (made.image[~made.mask] == 200).all()
+  assert max(shares) <= 0.6 and min(shares) < 0.15 and sides == {0, 1, 2, 3}
+  one = person(np.eye(17, dtype=np.uint8)[0])
+  assert recipes.draw(one, None, np.random.default_rng(0), 'crop_out') == []
+
+
+def test_crop_out_by_hand():
+  """Joints 10 pixels apart, cut below: the line lies between two of them."""
+  points = np.stack([np.full(17, 50.), 10. * np.arange(17)], 1)
+  for seed in range(20):
+    made = recipes.occlude(np.full((256, 192, 3), 9, np.uint8), person(keypoints=points), None,
+                           np.random.default_rng(seed), 'crop_out')
+    line = made.window[3]
+    if np.isfinite(line):
+      break
+  count = int(made.outside.sum())
+  assert 1 <= count <= 10 and made.outside.tolist() == [False] * (17 - count) + [True] * count
+  assert 10 * (16 - count) < line < 10 * (17 - count)
+  assert not made.image[int(line) + 1:].any() and made.image[:int(line) + 1].all()
+
+
+def test_nothing_is_drawn_beyond_a_border(bank):
+  """Patches come first, and a joint is never covered and outside at once."""
+  for i, who in enumerate(people(20)):
+    made = recipes.occlude(np.full((96, 64, 3), 200, np.uint8), who, bank,
+                           np.random.default_rng(i), 'crop_out+severity3')
+    kinds = [p.patch == pasting.BORDER for p in made.placements]
+    assert kinds == sorted(kinds) and sum(kinds) == 1
+    assert not (made.covered & made.outside).any()
+    assert pasting.beyond(made.window, who.keypoints[made.outside]).all()
+
+
+def test_flags_of_the_border_follow_mirrors():
+  maker = PairMaker(world(), (64, 96), None, 'crop_out', 0, geometry.Augmentation())
+  black = {False: [], True: []}  # whether joints outside, and those inside, lie on black
+  for i in range(40):
+    sample = maker.train(i, i % 24)
+    assert not (sample['outside'] & (sample['visibility'] == 0)).any()
+    inside = ((sample['keypoints'] >= 0) & (sample['keypoints'] < (64, 96))).all(1)
+    for joint in np.flatnonzero(inside & (sample['visibility'] > 0)):
+      x, y = np.minimum(np.round(sample['keypoints'][joint]), (63, 95)).astype(int)
+      black[bool(sample['outside'][joint])].append(not sample['occluded_image'][y, x].any())
+  # A joint next to the line can lie on a pixel of the other side.
+  assert np.mean(black[True]) > 0.85 and np.mean(black[False]) < 0.1
+  sample = dataclasses.replace(maker, fields=('outside', 'window', 'visibility')).evaluate(3)
+  assert sample['outside'].any() and sample['window'].dtype == np.float32

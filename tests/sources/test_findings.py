@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dslope_jax import plausibility
 from dslope_jax.errors import UserError
+from dslope_jax.metrics import people as people_lib
 from dslope_jax.metrics.result_files import read_results
 from dslope_jax.tasks import people
 from dslope_jax.training import workdir
@@ -158,7 +159,7 @@ FAULTS = {  # name: (edit, kind, severity, how many)
   'joints within the box': (lambda truth: [
     a.update(_joints(lambda x, y, v: (x - a['bbox'][0], y - a['bbox'][1], v))(a))  # noqa: B023
     for a in truth['annotations']], 'joints-outside-boxes', 'error', None),
-  'v = 3': (_all(_joints(lambda x, y, v: (x, y, np.where(v > 0, 3, 0)))), 'visibility', 'error',
+  'v = 4': (_all(_joints(lambda x, y, v: (x, y, np.where(v > 0, 4, 0)))), 'visibility', 'error',
             24),
   'v = -1': (_some(_joints(lambda x, y, v: (x, y, -1))), 'visibility', 'error', 4),
   'v of a network': (_all(_joints(lambda x, y, v: (x, y, 0.4 * v))), 'visibility', 'error', 24),
@@ -290,7 +291,7 @@ def test_crowdposes_own_count_of_joints_is_right():
   """Its files leave head and neck out of num_keypoints."""
   truth = {'num_keypoints': 12}
   source = type('S', (), {'skeleton': findings.skeletons.CROWDPOSE, 'annotation_id': np.array([5]),
-                          'visibility': np.full((1, 14), 2)})
+                          'visibility': np.full((1, 14), 2), 'labelled': np.ones((1, 14), bool)})
   assert findings._of_counts([truth], source) == []
   assert findings._of_counts([{'num_keypoints': 11}], source)[0].ids == (5,)
 
@@ -449,3 +450,24 @@ def test_real_sets(name, split, options, kinds):
   with without_pictures():
     source = sources.load(name, split, **options | {'root': os.path.join(_DATA, options['root'])})
   assert {f.kind for f in source.findings} == kinds
+
+
+def test_what_is_outside_of_the_picture_is_not_labelled(tmp_path):
+  """v = 3 is accepted at any place, changes no other joint, and counts for nothing else."""
+  def leave(truth):
+    for number, person in enumerate(truth['annotations']):
+      joints = np.reshape(person['keypoints'], (-1, 3))
+      joints[5] = -4000, 9000, 3
+      counted = (joints[:, 2] > 0).sum() if number % 2 else (joints[:, 2] % 3 > 0).sum()
+      person.update(keypoints=joints.ravel().tolist(), num_keypoints=int(counted))
+
+  source = load(tmp_path, leave)
+  assert not source.findings
+  assert (source.visibility[:, 5] == 3).all() and not source.labelled[:, 5].any()
+  rest = np.arange(17) != 5
+  np.testing.assert_array_equal(source.visibility[:, rest], world().visibility[:, rest])
+  np.testing.assert_array_equal(source.labelled[:, rest], world().visibility[:, rest] > 0)
+  people = people_lib.from_coco(source.as_coco(), 17)
+  np.testing.assert_array_equal(people.labelled, source.labelled)
+  nobody = _all(_joints(lambda x, y, v: (x, y, np.where(v > 0, 3, 0))))
+  fails(lambda: load(tmp_path, nobody), 'a.json', 'labelled keypoint (v = 1 or 2)')

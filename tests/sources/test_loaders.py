@@ -154,7 +154,7 @@ def test_small_boxes_are_people(tmp_path):
   for name in ('published', 'instance_paste', 'severity5', 'mask_joints', 'joint=nose'):
     for seed in range(9):
       placements = recipes.draw(person, bank, np.random.default_rng(seed), name)
-      recipes.covered_joints(person, placements, bank)
+      recipes.hidden_joints(person, placements, bank)[0]
 
 
 @pytest.mark.parametrize('area', [0, -3.0, float('nan'), 'large'])
