@@ -3,19 +3,73 @@
 Paper: Xu et al., A comprehensive framework for occluded human pose estimation (ICASSP 2024).
 Command: python train.py --config configs/coco_dag_hrnet.py --config.data.root=COCO
   arguments after a colon: w48, 384x288 (height x width), clean / occluded; without one part of it:
-  no_masks, no_paste, no_attention, no_graph, no_guidance, no_presence, double_only (HRNet with
-  maps of twice the size and nothing else); with more: spatial_attention (as drawn in the paper,
-  not in its code), hops3, hops4, gcn_decay (the graph network's learning rate falls, too); pair:
-  D-Slope over DAG, with a kind of mutual term as in coco_dag_hrnet.py:pair,kl
+  no_masks, no_paste, no_attention, no_graph, no_guidance, no_presence, double_only (a plain HRNet
+  on clean crops, but for maps of twice the size); with more: spatial_attention (as drawn in the
+  paper, not in its code), hops3, hops4, gcn_decay (the graph network's learning rate falls, too);
+  pair: D-Slope over DAG, with a kind of mutual term as in coco_dag_hrnet.py:pair,kl
 Files: as for ccoco_hrnet.py.
 Expected: not known; the paper's tables could not be had. HRNet alone: 74.4 AP (published).
 Time: not measured.
 """
-from configs import common, dag
+from ml_collections import ConfigDict
+
+from configs import common
+
+_WORDS = ('no_masks', 'no_paste', 'no_attention', 'no_graph', 'no_guidance', 'no_presence',
+          'double_only', 'spatial_attention', 'hops3', 'hops4', 'gcn_decay', 'pair')
 
 
 def get_config(argument=''):
+  return dag(argument, common.on_coco, dict(w32=dict(width=32), w48=dict(width=48)))
+
+
+def dag(argument, on=lambda config: config, models=None):
+  """DAG with the words of an argument, on a data set such as `common.on_coco`.
+
+  The optimizers and loss weights are those of its published code. models: as for
+  `common.use_arguments`.
+  """
   words = argument.split(',')
-  config = common.on_coco(dag.pair() if 'pair' in words else dag.dag())
-  return dag.use_arguments(config, ','.join(word for word in words if word != 'pair'),
-                           dict(w32=dict(width=32), w48=dict(width=48)))
+  config = on(common.dslope('kl') if 'pair' in words else common.top_down())
+  _add_graph(config)
+  common.use_arguments(config, ','.join(w for w in words if w not in _WORDS), models, _WORDS)
+  config.system.sigma += 1  # the published rule for maps of twice the size
+  if 'double_only' in words:
+    words += ['no_masks', 'no_paste', 'no_attention', 'no_presence', 'no_graph']
+  config.data.recipe = '+'.join(name for name, word in (
+    ('mask_joints', 'no_masks'), ('instance_paste', 'no_paste')) if word not in words) or 'none'
+  system, graphs = config.system, [name for name in config.optim if name.endswith('gcn')]
+  system.model.attention = 'no_attention' not in words
+  system.model.spatial_attention = 'spatial_attention' in words
+  system.model.presence = 'no_presence' not in words
+  system.graph = 'no_graph' not in words
+  system.gcn.guidance = 'no_guidance' not in words
+  system.gcn.hops = 3 if 'hops3' in words else 4 if 'hops4' in words else 2
+  for name in graphs:
+    config.optim[name].frozen = config.optim.get(name.removesuffix('_gcn'), {}).get('frozen', False)
+    if 'gcn_decay' not in words:
+      config.optim[name].schedule = 'constant'
+    if 'no_graph' in words:
+      del config.optim[name], config.init_from[name]
+  return config
+
+
+def _add_graph(config):
+  """All fields of DAG to a config of one heatmap network, or of a pair."""
+  system, halves = config.system, list(config.optim)
+  for field in ('loss', 'covered_weight', 'shared'):
+    if field in system:
+      del system[field]
+  if system.name == 'heatmap':
+    system.name, system.view = 'dag', 'occluded'
+  else:
+    system.learner = 'dag'
+  system.update(ConfigDict(dict(
+    coord_norm='crop', graph=True, reference=False,
+    weights=dict(multi=1.0, presence=1e-5, pose=0.01),
+    gcn=dict(name='pose_gcn', width=128, hops=2, guidance=True))))
+  system.model.update(ConfigDict(dict(
+    name='dag', attention=True, spatial_attention=False, presence=True, double=True)))
+  for half in halves:
+    name = 'gcn' if half == 'net' else f'{half}_gcn'
+    config.optim[name], config.init_from[name] = ConfigDict(common.adam()), ''

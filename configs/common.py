@@ -128,12 +128,12 @@ def on_lspet(config):
   return config
 
 
-def use_arguments(config, argument, models=None):
+def use_arguments(config, argument, models=None, more=()):
   """Applies the comma-separated words after the config file's name: one of `models`,
   {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
   sigma that was published for it; for pairs a kind of mutual term and 'shared' (see
-  `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'. Raises
-  UserError."""
+  `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'. more: words that
+  the caller knows. Raises UserError."""
   models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
@@ -146,12 +146,14 @@ def use_arguments(config, argument, models=None):
       config.system.mutual = dslope(word).system.mutual
       if 'gnet' in config.optim:
         config.optim.gnet.frozen = word == 'distill'
-    elif 'mutual' in config.system and word == 'shared':
+    elif 'shared' in config.system and word == 'shared':
       share_trunk(config)
     elif 'view' in config.system and word in views:
       config.system.view = word
     else:
-      known = [*models, *sizes, *((*kinds, 'shared') if 'mutual' in config.system else views)]
+      own = views if 'view' in config.system else kinds
+      shared = ['shared'] * ('shared' in config.system)
+      known = [*models, *sizes, *own, *shared, *more]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return config
 
@@ -252,11 +254,13 @@ FIELDS = {
 RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
-    'system.model*.width', 'system.model*.stem_width', 'system.model*.depth')),
+    'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
+    'system.gcn.hops')),
   '0 or more': (lambda x: x >= 0, (
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
-    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*')),
+    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*',
+    'system.weights.*')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
     '*loader.padding')),

@@ -2,20 +2,19 @@
 
 Paper: Xu et al., A comprehensive framework for occluded human pose estimation (ICASSP 2024).
 Command: python train.py --config configs/quickstart_dag.py
-  arguments after a colon: those of coco_dag_hrnet.py
+  arguments after a colon: those of coco_dag_hrnet.py, but for sizes of crops and networks
 It ends with the table of the pose as heatmaps give it and as the graph network refines it, on clean
 and on occluded pictures. The numbers say nothing about real pictures.
 Expected and time: see docs/results.md.
 """
 from ml_collections import ConfigDict
 
-from configs import common, dag
+from configs import common
+from configs.coco_dag_hrnet import dag
 
 
 def get_config(argument=''):
-  words = argument.split(',')
-  config = dag.pair() if 'pair' in words else dag.dag()
-  dag.use_arguments(config, ','.join(word for word in words if word != 'pair'))
+  config = dag(argument)
   config.duration = '900 steps'
   config.batch_size = 16
   config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
