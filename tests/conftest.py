@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 
 import jax
+import pytest
 from absl import flags
 
 # grain reads absl flags in its workers' start; in a test nobody has parsed them.
@@ -18,3 +19,16 @@ jax.config.update('jax_compilation_cache_dir', str(cache))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='module')
+def small_dag():
+  """DAG's pose network stands for one that compiles in a second; its graph network stays."""
+  from dslope_jax import models
+  from tests.tiny import SmallDag
+  build = models.build
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(models, 'build', lambda name, **options: (
+      SmallDag(options['num_keypoints'], options['dtype']) if name == 'dag'
+      else build(name, **options)))
+    yield

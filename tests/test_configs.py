@@ -11,8 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 import train
-from configs import ccoco_hrnet, cmpii_hrnet, common
-from dslope_jax import tasks
+from configs import ccoco_hrnet, cmpii_hrnet, common, crowdpose_dag_hrnet
+from dslope_jax import skeletons, tasks
+from dslope_jax.predictor import Predictor
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_train_step
 from tests import data_sets, tiny
@@ -20,8 +21,9 @@ from tests import data_sets, tiny
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
                if p.stem not in ('__init__', 'common'))
+_SMALL_HRNET = dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1))
 SMALLEST = {
-  'hrnet': dict(width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1)),
+  'hrnet': _SMALL_HRNET, 'dag': _SMALL_HRNET,
   'simple_baseline': dict(depth=10, width=8, filters=(8, 8, 8)),
   'vitpose': dict(width=16, depth=1, heads=2, filters=(8, 8)),
   'hrformer': dict(width=8, heads=1, modules=(1, 1, 1), blocks=1, bottlenecks=1),
@@ -158,6 +160,27 @@ def test_mpii(tmp_path):
   _, results = train.train(shrink(config, root), str(tmp_path / 'run'))
   for row in results['val'].values():
     assert {'Head', 'Ankle', 'PCKh@0.5', 'Mean@0.1', 'PCKh@0.10'} <= set(row)
+
+
+def test_dag_on_crowdpose(tmp_path):
+  """14 joints; three people on a picture, whose targets hold each other; the box as the frame."""
+  def crowded(truth):
+    for entry in truth['annotations']:
+      entry['image_id'] = 1
+
+  root = tmp_path / 'crowdpose'
+  for split in ('trainval', 'test'):
+    data_sets.write_keypoints(root, f'json/crowdpose_{split}.json', skeletons.CROWDPOSE,
+                              edit=crowded)
+  config = crowdpose_dag_hrnet.get_config('no_paste')
+  config.system.gcn.width, config.system.coord_norm = 8, 'box'
+  config.evals.val.recipe = 'severity3'
+  _, results = train.train(shrink(config, str(root), steps=1), str(tmp_path / 'run'))
+  assert set(results['val']) == {f'net/{readout}/{view}' for readout in ('heatmap', 'refined')
+                                 for view in ('clean', 'occluded')}
+  assert {'AP(E)', 'AP(H)'} <= set(results['val']['net/refined/clean'])
+  people, = Predictor(tmp_path / 'run')([cv2.imread(str(root / 'images/0001.jpg'))])
+  assert people.keypoints.shape == (1, 14, 2)
 
 
 def test_plain_network_on_occluded_pictures(tmp_path):

@@ -1,7 +1,9 @@
 """The smallest run there is: a world of few people and a network of few channels."""
+import flax.linen as nn
 from ml_collections import ConfigDict
 
 from configs import common
+from dslope_jax.models import layers
 from dslope_jax.skeletons import Skeleton
 from dslope_jax.systems.base import Facts
 
@@ -44,3 +46,21 @@ def facts(num_keypoints, size=(32, 32)):
   """What data of so many keypoints without names or sides tell a system."""
   names = tuple(f'point {i}' for i in range(num_keypoints))
   return Facts(Skeleton(names, limbs=(), sigmas=(0.1,) * num_keypoints, flip_pairs=()), size)
+
+
+class SmallDag(nn.Module):
+  """Outputs of the form of models/dag.py from three convolutions: it compiles in a second."""
+  num_keypoints: int
+  dtype: str
+  double = attention = True
+
+  @nn.compact
+  def __call__(self, images, *, train=False):
+    norm = lambda x, name: nn.relu(layers.BatchNorm(name=name)(x, train=train))
+    x = norm(layers.Conv(6, 3, 2, name='conv1')(images.astype(self.dtype)), 'bn1')
+    stages = [x, norm(layers.Conv(6, 3, name='conv2')(x), 'bn2')]
+    heads = [layers.Conv(self.num_keypoints, 3, name=name)(stages[1]).astype(
+      'float64' if self.dtype == 'float64' else 'float32')
+      for name in ('heatmaps', 'parts', 'presence')]
+    return {'heatmaps': heads[0], 'parts': heads[1], 'presence_logits': heads[2].mean((1, 2)),
+            'features': [[], [stages[0], stages[0]], [stages[1]]]}

@@ -1,16 +1,14 @@
 """Whole steps of DAG in float64: alone, by its parts, and as the halves of a pair."""
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from dslope_jax import heatmaps, models, systems
+from dslope_jax import heatmaps, systems
 from dslope_jax.errors import UserError
-from dslope_jax.models import layers
 from dslope_jax.skeletons import COCO
 from dslope_jax.systems import dag, heatmap
 from dslope_jax.systems.base import Facts, normalise
@@ -25,30 +23,7 @@ NO_MUTUAL = dict(kind='kl', weights={'gnet': 0.0, 'enet': 0.0}, temperature=0.1,
 HALVES = {'gnet': 'image', 'enet': 'occluded_image'}
 
 
-class Net(nn.Module):
-  """Outputs of the form of models/dag.py from three convolutions: it compiles in a second."""
-  num_keypoints: int
-  dtype: str
-  double = attention = True
-
-  @nn.compact
-  def __call__(self, images, *, train=False):
-    norm = lambda x, name: nn.relu(layers.BatchNorm(name=name)(x, train=train))
-    x = norm(layers.Conv(6, 3, 2, name='conv1')(images.astype(self.dtype)), 'bn1')
-    stages = [x, norm(layers.Conv(6, 3, name='conv2')(x), 'bn2')]
-    heads = [layers.Conv(self.num_keypoints, 3, name=name)(stages[1])
-             for name in ('heatmaps', 'parts', 'presence')]
-    return {'heatmaps': heads[0], 'parts': heads[1], 'presence_logits': heads[2].mean((1, 2)),
-            'features': [[], [stages[0], stages[0]], [stages[1]]]}
-
-
-@pytest.fixture(autouse=True, scope='module')
-def small_network():
-  build = models.build
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(models, 'build', lambda name, **kwargs: (
-      Net(**kwargs) if name == 'dag' else build(name, **kwargs)))
-    yield
+pytestmark = pytest.mark.usefixtures('small_dag')
 
 
 @functools.cache
@@ -81,7 +56,7 @@ def stepped(system, weights):
 
 
 @pytest.fixture(scope='module')
-def alone():
+def alone(small_dag):
   """(weights before, terms, params, batch_stats after) of a step of DAG on clean crops."""
   with jax.enable_x64(True):
     system = systems.build(FACTS, 'dag', view='clean', model=MODEL, gcn=GRAPH)

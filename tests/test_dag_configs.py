@@ -1,0 +1,99 @@
+"""DAG from its configs to tables: a pair on COCO, protocols, predictions."""
+import json
+
+import numpy as np
+import pytest
+
+import eval as evaluation
+import train
+from configs import coco_dag_hrnet, protocols, quickstart_dag
+from dslope_jax.errors import UserError
+from dslope_jax.predictor import Predictor
+from tests import data_sets
+from tests.sources.test_protocols import _ochuman
+from tests.test_configs import shrink
+
+VIEWS = 'clean', 'occluded'
+
+
+@pytest.fixture(scope='module')
+def coco(tmp_path_factory, small_dag):
+  """(folder of the set, run, last state, results) of a pair."""
+  folder = tmp_path_factory.mktemp('dag')
+  root = data_sets.write_coco(folder / 'data')
+  config = coco_dag_hrnet.get_config('pair,kl')
+  config.data.train_split, config.evals.val.split = 'train', 'val'
+  return root, folder / 'run', *train.train(shrink(config, root), str(folder / 'run'))
+
+
+def test_a_pair_of_dag_on_coco(coco):
+  _, folder, state, results = coco
+  assert int(state.step) == 2
+  assert set(state.params) == {'gnet', 'gnet_gcn', 'enet', 'enet_gcn'}
+  networks = [f'{who}/{readout}/{view}' for who in ('gnet', 'enet')
+              for readout in ('heatmap', 'refined') for view in VIEWS]
+  mixtures = [f'{rule}/{readout}/{view}' for rule in ('average', 'confidence', 'pick')
+              for readout in ('heatmap', 'refined') for view in VIEWS]
+  assert set(results['val']) == {*networks, *mixtures}
+  terms = json.loads((folder / 'metrics.jsonl').read_text().splitlines()[0])
+  for half in ('gnet', 'enet'):
+    for term in ('heatmap', 'multi', 'presence', 'pose', 'mutual_kl'):
+      assert np.isfinite(terms[f'{half}/{term}']), term
+
+
+def test_predictions_are_the_refined_ones_of_the_surer_network(coco):
+  _, folder, _, _ = coco
+  predictor = Predictor(folder)
+  assert predictor.answer == 'pick/refined'
+  people, = predictor([np.full((80, 60, 3), 90, np.uint8)], [[(5, 5, 40, 60), (0, 0, 20, 20)]])
+  assert people.keypoints.shape == (2, 17, 2)
+  assert ((people.present > 0) & (people.present < 1)).all()
+  assert Predictor(f'{folder}:enet').answer == 'enet/refined'
+  assert Predictor(f'{folder}:gnet/heatmap').answer == 'gnet/heatmap'
+
+
+def test_protocols_score_a_run_of_dag(coco, tmp_path):
+  """OCHuman, and the occluded part of a set in which the first person is hidden."""
+  root, folder, _, _ = coco
+  config = protocols.get_config('ochuman')
+  config.data.root, config.data.num_workers = _ochuman(tmp_path / 'ochuman'), 0
+  config.evals.val.batch_size = 4
+
+  def hide(truth):
+    first = truth['annotations'][0]
+    first['keypoints'][2::3] = [1] * 17
+
+  part = protocols.get_config('coco_occluded')
+  part.data.root, part.data.num_workers = data_sets.write_coco(tmp_path / 'set', edit=hide), 0
+  part.evals.val.split, part.evals.val.batch_size = 'val', 4
+  for one, people in ((config, 2), (part, 1)):
+    results = evaluation.evaluate(one, str(folder))['val']
+    assert 0 <= results['enet/refined/occluded']['AP'] <= 100
+    newest = max(folder.glob('eval_2/*/results.json'), key=lambda path: path.stat().st_mtime)
+    stamp = json.loads(newest.read_text())['stamp']
+    assert stamp['people'] == people
+  assert 'subset=occluded' in stamp['loader']
+
+
+def test_words_leave_out_one_part_each():
+  get = quickstart_dag.get_config
+  assert get().data.recipe == 'mask_joints+instance_paste'
+  assert get('no_masks').data.recipe == 'instance_paste'
+  assert get('no_paste').data.recipe == 'mask_joints'
+  for word, fields in (
+      ('no_attention', {'attention': False}), ('no_presence', {'presence': False}),
+      ('spatial_attention', {'spatial_attention': True}), ('clean', {})):
+    changed = dict(get().system.model) | fields
+    assert dict(get(word).system.model) == changed, word
+  assert get('hops4').system.gcn.hops == 4 and not get('no_guidance').system.gcn.guidance
+  bare = get('double_only')
+  assert bare.data.recipe == 'none' and set(bare.optim) == {'net'} and not bare.system.graph
+  assert not bare.system.model.attention and not bare.system.model.presence
+  large = coco_dag_hrnet.get_config('w48,384x288')
+  assert (large.system.sigma, large.system.model.width) == (4.0, 48)
+  assert coco_dag_hrnet.get_config().optim.gcn.schedule == 'constant'
+  assert coco_dag_hrnet.get_config('gcn_decay').optim.gcn.schedule == 'multistep'
+  taught = coco_dag_hrnet.get_config('pair,distill').optim
+  assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
+  with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
+    coco_dag_hrnet.get_config('no_such_word')
