@@ -134,7 +134,9 @@ def test_what_does_not_fit(released, tmp_path):
   own = TINY['pose_gcn'] | dict(num_keypoints=17)
   fails(lambda: pytorch.load_file(file, 'pose_gcn', own | dict(heatmap_size=(32, 24)), (64, 64)),
         file, 'misshapen FC.0.0.weight')
-  fails(lambda: pytorch.load_file(file, 'pose_gcn', {}, (64, 64)), file, 'edges')
+  fails(lambda: pytorch.load_file(file, 'pose_gcn', {}, (64, 64)), file,
+        'give num_keypoints')
+  fails(lambda: pytorch.load_file(file, '', dict(num_keypoints=5), None), file, 'needs edges')
   del tensors['gconv_output.bias']
   fails(lambda: start(write(tmp_path / 'cut.pth', tensors), 'pose_gcn'), 'gconv_output/bias')
   fails(lambda: Predictor(file), file, 'takes no pictures')
