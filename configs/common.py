@@ -182,7 +182,7 @@ FIELDS = {
   'keep': 'newest checkpoints that are kept, a number',
 
   'system.name': 'what is trained: a file of dslope_jax/systems/',
-  'system.model.name': 'architecture: a file of dslope_jax/models/',
+  'system.*.name': 'architecture: a file of dslope_jax/models/',
   'system.mutual.weights.gnet': "factor of the mutual term in GNet's loss; published 1e-5 for "
                                 "'mse'",
   'system.mutual.weights.enet': "factor of the mutual term in ENet's loss; published 1e-3 for "

@@ -217,6 +217,9 @@ def _of_file(path, network, skeleton, size):
   if converted.fresh:
     raise UserError(f"'{path}' has no head that puts out keypoints; give weights that were trained "
                     'on poses')
+  if certificate['model'] == 'pose_gcn':
+    raise UserError(f"'{path}' holds a graph network, which takes no pictures but the poses of "
+                    'another network; predict with a run of both')
   arguments, size = converted.arguments, tuple(certificate['image_size'])
   count = arguments['num_keypoints']
   skeleton = skeleton or {17: skeletons.COCO, 16: skeletons.MPII}.get(count)

@@ -28,7 +28,7 @@ def _parse():
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('file', nargs='?', help='weight file to import; FILE:enet of a pair')
   parser.add_argument('--model', default='', help='hrnet, simple_baseline, hrformer, vitpose, '
-                      "lite_hrnet; default what the file's keys tell")
+                      "lite_hrnet, dag, pose_gcn; default what the file's keys tell")
   parser.add_argument('--set', nargs='*', default=[], metavar='ARGUMENT=VALUE',
                       help='arguments of the network, as in system.model of a config')
   parser.add_argument('--image_size', type=int, nargs=2, metavar=('W', 'H'),
@@ -62,10 +62,15 @@ def main():
     save(given.out, certificate['model'], certificate['arguments'], converted.variables,
          given.mmpose or None, certificate)
     print(f"{certificate['model']}: {len(converted.used)} keys taken; dropped: "
-          f"{len(converted.dropped)}; stays fresh: {', '.join(converted.fresh) or 'nothing'}; see "
-          f'{given.out}/certificate.json')
+          f"{_some(converted.dropped)}; stays fresh: {', '.join(converted.fresh) or 'nothing'}; "
+          f'see {given.out}/certificate.json')
   except (OSError, UserError) as error:
     sys.exit(f'error: {error}')
+
+
+def _some(keys):
+  more = f' and {len(keys) - 3} more' if len(keys) > 3 else ''
+  return ', '.join(keys[:3]) + more or 'nothing'
 
 
 def _setting(text):

@@ -51,6 +51,8 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   set of keypoints; so it is where the file has none. Float arrays keep their dtype.
   Raises UserError that names the missing, unexpected and misshapen keys.
   """
+  if not models.trait(name, 'HEAD') and 'num_keypoints' not in kwargs:
+    raise UserError(f'give num_keypoints of the {name}, or leave its name out: the file tells both')
   wanted = _wanted(name, kwargs, image_size)
   given = canonical(name, state_dict, wanted)
   heads = {key for key, (path, _) in wanted.items()
