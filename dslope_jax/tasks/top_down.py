@@ -26,6 +26,7 @@ from input_pipeline.sources import checks, detections
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
+_OF_PARTNER = 'covered', 'window'  # what scoring must know of an occluded picture
 _SHOWN = 256  # pixels of height that a crop on a sheet of samples has at least
 
 
@@ -106,7 +107,7 @@ def example(facts: Facts) -> dict:
   shape = jax.ShapeDtypeStruct
   return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),
           'keypoints': shape((1, k, 2), np.float32), 'visibility': shape((1, k), np.uint8),
-          'covered': shape((1, k), np.bool_)}
+          'covered': shape((1, k), np.bool_), 'outside': shape((1, k), np.bool_)}
 
 
 def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits):
@@ -125,9 +126,9 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
 
   def score(outputs, held_out_outputs, full=True, fits=stored_fits):
     calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
-                                        held_out_outputs['batch']['covered'])
+                                        *_of_partner(held_out_outputs))
     return pose_scores.score(
-      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
+      subjects, finish(outputs, vars_of(source)), *_of_partner(outputs), metric=entry.metric,
       oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
@@ -137,7 +138,7 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
       config, entry, bank, facts.skeleton.flip_pairs is not None) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
-    test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
+    test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
     variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
     pictures=functools.partial(_pictures, config, source, _maker(config, source, bank,
@@ -197,9 +198,13 @@ def _maker(config, source, bank, recipe, fields):
 
 def _eval_batches(config, entry, bank, source, recipe=None):
   """recipe: a variant, of which only the occluded pictures are made."""
-  fields = ('occluded_image', 'covered') if recipe else ('image', 'occluded_image', 'covered')
+  fields = ('image',) * (recipe is None) + ('occluded_image', *_OF_PARTNER)
   return eval_batches(
     config, entry, _maker(config, source, bank, recipe or entry.recipe, fields))
+
+
+def _of_partner(outputs):
+  return [outputs['batch'][field] for field in _OF_PARTNER]
 
 
 def _variants(skeleton):
