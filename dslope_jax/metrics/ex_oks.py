@@ -70,7 +70,9 @@ def ex_ap(ground_truth, results, people, sigmas, seen=None):
   and is else taken to be sure of all its joints. people: the same annotations as `People`; what it
   says is covered counts as hidden. seen: as for `windows`.
   Returns a dict of floats 0..1 under `STATISTICS`: AP of 'visible', 'hidden' and 'outside' (v = 3)
-  joints compares these joints alone, and asks for nobody without them; nan where nobody has any.
+  joints compares these joints alone, and asks for nobody without them; nan where nobody has any. A
+  pose then stands for the person whom all its joints fit best: what is outside of one person's
+  window is outside of most others', too.
   """
   truth, poses = keypoint_ap.indexed(ground_truth, results, len(sigmas))
   for pose, result in zip(poses.dataset['annotations'], results, strict=True):
@@ -86,8 +88,8 @@ def ex_ap(ground_truth, results, people, sigmas, seen=None):
     for row, person in enumerate(truth.dataset['annotations']):
       person |= {'num_keypoints': int(counted[row].sum()), 'window': ends[row],
                  'places': people.keypoints[row], 'area': people.areas[row],
-                 'codes': np.where(counted[row], visibility[row], 0)}
-    table = keypoint_ap.evaluate(truth, poses, sigmas, _Evaluation)
+                 'codes': visibility[row], 'counted': np.where(counted[row], visibility[row], 0)}
+    table = keypoint_ap.evaluate(truth, poses, sigmas, _OfPart if name else _Evaluation)
     found |= {f'Ex{key}{name}': table[key] for key in (('AP',) if name else (
       'AP', 'AP50', 'AP75', 'AR'))}
   return found
@@ -95,6 +97,7 @@ def ex_ap(ground_truth, results, people, sigmas, seen=None):
 
 class _Evaluation(COCOeval):
   """COCO's evaluation of keypoints with Ex-OKS in place of OKS."""
+  part = False  # whether some joints only are compared
 
   def computeOks(self, image, category):  # noqa: N802 - the name of pycocotools
     found = super().computeOks(image, category)  # for people who are not asked for, too
@@ -105,12 +108,17 @@ class _Evaluation(COCOeval):
       return found
     places = np.array([pose['keypoints'] for pose in poses]).reshape(len(poses), -1, 3)[..., :2]
     present = np.array([pose['present'] for pose in poses])
-    for column, person in enumerate(people):
-      if person['codes'].any():
-        found[:, column] = ex_oks(person['places'], person['codes'], places, present,
-                                  person['window'], person['area'],
-                                  self.params.kpt_oks_sigmas)
-    return found
+    whole = found.copy()
+    for codes, out in (('codes', whole), ('counted', found)):
+      for column, person in enumerate(people):
+        if person[codes].any():
+          out[:, column] = ex_oks(person['places'], person[codes], places, present,
+                                  person['window'], person['area'], self.params.kpt_oks_sigmas)
+    return np.where(whole == whole.max(1, keepdims=True), found, 0) if self.part else found
+
+
+class _OfPart(_Evaluation):
+  part = True
 
 
 def _within(window, points):
