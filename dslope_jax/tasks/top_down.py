@@ -40,6 +40,7 @@ def build(config, workdir, training=True) -> Task:
     facts = workdirs.read_facts(workdir)
     held_out, stored_fits = _held_out_of_run(config, workdir)
   system = systems.build(facts, **config.system.to_dict())  # before the bank, which takes long
+  _check_optim(config, system)
   bank = people.load_bank(config, workdir, source)
   scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
   if training:
@@ -59,6 +60,15 @@ def build(config, workdir, training=True) -> Task:
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
               found, functools.partial(_show, config, maker))
+
+
+def _check_optim(config, system):
+  """Raises UserError for a network of system.states that nothing says how to train."""
+  lacking = set(system.networks) - set(config.optim)
+  if config.system.get('states') and lacking:
+    raise UserError(f"system.states adds {', '.join(sorted(lacking))}, which optim does not name; "
+                    "give the word 'states' after the config's name, as in "
+                    'configs/ccoco_hrnet.py:states, instead of --config.system.states')
 
 
 def serve(config, facts: Facts) -> Serving:
