@@ -26,7 +26,8 @@ def get_config(argument=''):
                                         dtype='bfloat16'))
   common.use_arguments(config, argument, {size: dict(size=size) for size in _LAYER_DECAY}
                        | dict(simple=dict(decoder='simple')))
-  for spec in config.optim.values():
-    spec.update(dict(lr=5e-4, weight_decay=0.1, clip=1.0, warmup='500 steps',
-                     layer_decay=_LAYER_DECAY[config.system.model.size]))
+  for name, spec in config.optim.items():
+    spec.update(dict(lr=5e-4, weight_decay=0.1, clip=1.0, warmup='500 steps'))
+    if not name.endswith('states'):  # which has no layers to count
+      spec.layer_decay = _LAYER_DECAY[config.system.model.size]
   return config

@@ -6,7 +6,7 @@ Command: python train.py --config configs/coco_dag_hrnet.py --config.data.root=C
   no_masks, no_paste, no_attention, no_graph, no_guidance, no_presence, double_only (a plain HRNet
   on clean crops, but for maps of twice the size); with more: spatial_attention (as drawn in the
   paper, not in its code), hops3, hops4, gcn_decay (the graph network's learning rate falls, too);
-  pair: D-Slope over DAG, with a kind of mutual term as in coco_dag_hrnet.py:pair,kl
+  pair: D-Slope over DAG, with a kind of mutual term as in coco_dag_hrnet.py:pair,kl; states
 Files: as for ccoco_hrnet.py.
 Expected: not known; the paper's tables could not be had. HRNet alone: 74.4 AP (published).
 Time: not measured.
@@ -31,8 +31,10 @@ def dag(argument, on=lambda config: config, models=None):
   """
   words = argument.split(',')
   config = on(common.dslope('kl') if 'pair' in words else common.top_down())
-  _add_graph(config)
+  for field in ('loss', 'covered_weight', 'shared'):
+    config.system.pop(field, None)
   common.use_arguments(config, ','.join(w for w in words if w not in _WORDS), models, _WORDS)
+  _add_graph(config)
   config.system.sigma += 1  # the published rule for maps of twice the size
   if 'double_only' in words:
     words += ['no_masks', 'no_paste', 'no_attention', 'no_presence', 'no_graph']
@@ -56,10 +58,7 @@ def dag(argument, on=lambda config: config, models=None):
 
 def _add_graph(config):
   """All fields of DAG to a config of one heatmap network, or of a pair."""
-  system, halves = config.system, list(config.optim)
-  for field in ('loss', 'covered_weight', 'shared'):
-    if field in system:
-      del system[field]
+  system = config.system
   if system.name == 'heatmap':
     system.name, system.view = 'dag', 'occluded'
   else:
@@ -70,6 +69,6 @@ def _add_graph(config):
     gcn=dict(name='pose_gcn', width=128, hops=2, guidance=True))))
   system.model.update(ConfigDict(dict(
     name='dag', attention=True, spatial_attention=False, presence=True, double=True)))
-  for half in halves:
+  for half in [name for name in ('net', 'gnet', 'enet') if name in config.optim]:
     name = 'gcn' if half == 'net' else f'{half}_gcn'
     config.optim[name], config.init_from[name] = ConfigDict(common.adam()), ''

@@ -32,7 +32,7 @@ def top_down(networks=('net',)):
   config.task = 'top_down'
   config.system = ConfigDict(dict(
     name='heatmap', view='clean', codec='hrnet', sigma=2.0, loss='mse',
-    covered_weight=1.0,
+    covered_weight=1.0, states=False,
     model=dict(
       name='hrnet', width=32, modules=(1, 4, 3), blocks=(4, 4, 4), stem_width=64,
       dtype='float32')))
@@ -93,6 +93,17 @@ def share_trunk(config):
   return config
 
 
+def tell_states(config):
+  """Networks that tell which joints are in sight and in the picture, each with the optimizer of the
+  one that it reads."""
+  config.system.states = True
+  for name, spec in config.optim.items():
+    own = 'states' if name == 'net' else f'{name}_states'
+    config.optim[own] = ConfigDict(spec.to_dict() | {'frozen': False, 'layer_decay': 1.0})
+    config.init_from[own] = ''
+  return config
+
+
 def on_coco(config):
   """The same on COCO 2017, in bfloat16."""
   config.system.model.dtype = 'bfloat16'
@@ -132,12 +143,15 @@ def use_arguments(config, argument, models=None, more=()):
   """Applies the comma-separated words after the config file's name: one of `models`,
   {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
   sigma that was published for it; for pairs a kind of mutual term and 'shared' (see
-  `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'. more: words that
-  the caller knows. Raises UserError."""
+  `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'; 'states' (see
+  `tell_states`). more: words that the caller knows. Raises UserError."""
   models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
-  for word in filter(None, argument.split(',')):
+  words = [word for word in argument.split(',') if word]
+  for word in words:
+    if word == 'states':
+      continue  # comes last, when the networks are settled
     if word in models:
       config.system.model.update(models[word])
     elif word in sizes:
@@ -153,9 +167,9 @@ def use_arguments(config, argument, models=None, more=()):
     else:
       own = views if 'view' in config.system else kinds
       shared = ['shared'] * ('shared' in config.system)
-      known = [*models, *sizes, *own, *shared, *more]
+      known = [*models, *sizes, *own, *shared, 'states', *more]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
-  return config
+  return tell_states(config) if 'states' in words else config
 
 
 # What each field means, for --explain; a star stands for any network, or any entry of `evals`.
@@ -187,6 +201,9 @@ FIELDS = {
                                 "'mse'",
   'system.mutual.weights.enet': "factor of the mutual term in ENet's loss; published 1e-3 for "
                                 "'mse', 1e-5 for 'distill'",
+
+  'system.states': 'a further network tells which joints are in sight and in the picture; set it '
+                   "by the word 'states' after the config's name, which adds its optim section",
 
   'optim.*.lr': 'learning rate of Adam after the warm-up',
   'optim.*.schedule': "learning rate over time: 'multistep', 'constant', 'exponential', 'cosine' "

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 
-def get_config():
+def get_config(argument=''):
   config = common.dslope('kl')
   config.system.mutual.weights.update(dict(gnet=0.0, enet=0.02))
   config.duration = '900 steps'
@@ -31,4 +31,4 @@ def get_config():
   config.evals.val.update(common.evaluation('test', 'pck') | dict(
     recipe='severity5', data=dict(name='', root='', loader=dict(num_people=500))))
   config.log_every, config.eval_every, config.save_every = '50 steps', '450 steps', '450 steps'
-  return config
+  return common.use_arguments(config, argument)

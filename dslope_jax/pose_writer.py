@@ -19,10 +19,10 @@ from dslope_jax.evaluation import drawing
 from dslope_jax.metrics import keypoint_ap
 from dslope_jax.predictor import People
 from dslope_jax.tracking import Tracks
+from dslope_jax.visibility import PROBABILITIES
 from input_pipeline.sources.media import Medium, Seen, utf8_path
 from input_pipeline.sources.pictures import shown
 
-_PROBABILITIES = ('right', 'visible', 'present')
 _COLUMNS = ('file', 'frame', 'track_id', 'image_id', 'score')
 _UNFINISHED = '.unfinished-'  # begins the name of the folder of what is not whole yet
 
@@ -135,7 +135,7 @@ class Writer(contextlib.AbstractContextManager):
 
   def _add_rows(self, entries):
     if entries and self._given is None:
-      self._begin_table([field for field in _PROBABILITIES if field in entries[0]])
+      self._begin_table([field for field in PROBABILITIES if entries[0][field] is not None])
     for entry in entries:
       joints = np.column_stack([np.reshape(entry['keypoints'], (-1, 3)),
                                 *(entry[field] for field in self._given)])
@@ -243,7 +243,7 @@ def _told(path):
 
 
 def _check_finite(seen, people):
-  values = (people.keypoints, people.scores, *(getattr(people, name) for name in _PROBABILITIES))
+  values = (people.keypoints, people.scores, *(getattr(people, name) for name in PROBABILITIES))
   if not all(value is None or np.isfinite(value).all() for value in values):
     raise UserError(f'the weights give values that are not finite for {shown(seen.medium.path)}; '
                     'they are broken, or their training diverged: give others')
@@ -270,6 +270,6 @@ def _entries(seen, people, ids, category):
     entry |= {'bbox': rounded(people.boxes[p], 3).tolist(),
               'file': seen.medium.path, 'frame': seen.frame,
               'track_id': None if ids is None else int(ids[p])}
-    entry |= {field: rounded(values[p]).tolist() for field in _PROBABILITIES
-              if (values := getattr(people, field)) is not None}
+    entry |= {field: None if (values := getattr(people, field)) is None else
+              rounded(values[p]).tolist() for field in PROBABILITIES}
   return entries

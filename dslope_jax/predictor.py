@@ -17,6 +17,7 @@ from dslope_jax.systems.base import Facts, Forward, join, without_view
 from dslope_jax.tasks.base import Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
+from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.files import is_weights, split_network
 from dslope_jax.weights.hub import local_weights
@@ -174,13 +175,8 @@ class Predictor:
     mixes = [mix for mix in self.serving.system.mixes if len(self.members) > 1
              and mix == tuple(map(without_view, self.members))]
     view = self.members[0].rsplit('/', 1)[1]
-    every = confidences.with_mixtures(poses, mixes, self.fits)
-    chosen = every[f'{self.answer}/{view}']
-    out = {field: chosen.get(field) for field in ('keypoints', 'scores', 'right')}
-    for field in ('visible', 'present'):  # of a mixture: what its members say on average
-      given = [every[member].get(field) for member in self.members]
-      out[field] = None if any(values is None for values in given) else np.mean(given, 0)
-    return out
+    chosen = confidences.with_mixtures(poses, mixes, self.fits)[f'{self.answer}/{view}']
+    return {field: chosen.get(field) for field in ('keypoints', 'scores', *PROBABILITIES)}
 
 
 def _answers(outputs, mixes, fits):

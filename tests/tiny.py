@@ -52,7 +52,7 @@ class SmallDag(nn.Module):
   """Outputs of the form of models/dag.py from three convolutions: it compiles in a second."""
   num_keypoints: int
   dtype: str
-  double = attention = True
+  double = attention = presence = True
 
   @nn.compact
   def __call__(self, images, *, train=False):

@@ -1,12 +1,13 @@
 """Calibrated confidences of outputs, mixtures by them, and how far they can be trusted.
 
-A calibration is {'right', 'visible': {output: fit}, 'gates': {'gnet+enet': fit}, 'people': number
-of those that it was fitted to}, ready for json. An output is a name without its view.
+A calibration is {'right', 'visible', 'present': {output: fit}, 'gates': {'gnet+enet': fit},
+'people': number of those that it was fitted to}, ready for json. An output is a name without its
+view.
 """
 import functools
 import glob
 import os
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from dslope_jax import own_files
 from dslope_jax.evaluation.answers import Answers
 from dslope_jax.metrics import calibration, mixture, pose_errors
 from dslope_jax.systems.base import without_view
+from dslope_jax.visibility import PROBABILITIES, VISIBLE
 
 
 class _Curve(TypedDict):
@@ -41,6 +43,7 @@ class _Gate(TypedDict):
 class _Calibration(TypedDict):
   right: dict[str, _Curve]
   visible: dict[str, _Curve]
+  present: NotRequired[dict[str, _Curve]]
   gates: dict[str, _Gate]
   people: int
 
@@ -52,7 +55,7 @@ def read(path) -> dict:
   with own_files.told(path, mend):
     found = msgspec.convert(found, _Calibration)  # whole numbers to floats, of whatever size
     gates = found['gates'].values()
-    for curve in (*found['right'].values(), *found['visible'].values(),
+    for curve in (*(c for field in PROBABILITIES for c in found.get(field, {}).values()),
                   *(curve for gate in gates for curve in gate['fits'] or () if curve)):
       if not len(curve['x']) == len(curve['y']) > 0 or curve['x'] != sorted(curve['x']):
         raise ValueError('the x and y of a curve do not belong together')
@@ -77,24 +80,27 @@ def stored(workdir, step: int | None = None):
   return (files[-1], read(files[-1])) if files else None
 
 
-def calibrate(subjects, poses, covered, mixes=()):
+def calibrate(subjects, poses, covered, window=None, mixes=()):
   """Fits on people that no network was trained on; None where nobody has a labelled joint.
 
-  right: a joint's own OKS reaching one half; visible: labelled visible and not covered. All views
-  together, since the view is not known at test time.
+  right: a joint's own OKS reaching one half; visible: labelled visible and not covered; present: in
+  the picture, where some joints (v = 3) are not. All views together, since the view is not known at
+  test time. What a network tells itself is not fitted.
   """
-  answers = {name: Answers(subjects, name, pose, covered) for name, pose in poses.items()}
+  answers = {name: Answers(subjects, name, pose, covered, window=window)
+             for name, pose in poses.items()}
   of_output = {}
   for name, of_view in answers.items():
     of_output.setdefault(without_view(name), []).append(of_view)
   if not subjects.counted.any():
     return None
-  fits = {'right': {}, 'visible': {}, 'gates': {}, 'people': len(subjects.own)}
+  fits = {field: {} for field in (*PROBABILITIES, 'gates')} | {'people': len(subjects.own)}
   for output, views in of_output.items():
-    for field in ('right', 'visible'):
+    for field in PROBABILITIES:
       known = [_known(view, field) for view in views]
       scores, truth = (np.concatenate(part) for part in zip(*known, strict=True))
-      fits[field][output] = calibration.fit_isotonic(scores, truth)
+      if field not in views[0].pose and not (field == 'present' and truth.all()):
+        fits[field][output] = calibration.fit_isotonic(scores, truth)
   for mix in mixes:
     views = [name.rsplit('/', 1)[1] for name in poses if without_view(name) == mix[0]]
     pairs = [[answers.get(f'{output}/{view}') for output in mix] for view in views]
@@ -106,13 +112,17 @@ def calibrate(subjects, poses, covered, mixes=()):
 
 
 def _known(answers, field, scores='scores'):
-  """(L,) confidences and (L,) bool outcomes of the labelled joints of people who have a pose."""
-  labelled = answers.labelled & (answers.rows >= 0)[:, None]
+  """(L,) confidences and (L,) bool outcomes of people who have a pose: of the labelled
+  joints, for 'present' also of those outside of the picture."""
+  people = answers.people if answers.view == 'occluded' else answers.subjects.people
+  labelled, counted = people.labelled, answers.subjects.counted & (answers.rows >= 0)
   if field == 'right':
     truth = answers.right
+  elif field == 'visible':
+    truth = (people.visibility == VISIBLE) & ~people.covered
   else:
-    people = answers.people if answers.view == 'occluded' else answers.subjects.people
-    truth = (people.visibility == 2) & ~people.covered
+    truth, labelled = labelled, people.visibility > 0
+  labelled = labelled & counted[:, None]
   return answers.of_people(scores)[labelled], truth[labelled]
 
 
@@ -139,19 +149,20 @@ def with_mixtures(poses, mixes, fits=None):
   """The poses, and after them those of outputs together, 'RULE/[READOUT/]VIEW': plain average,
   weighted by confidence, the more confident one of each joint and, where it was fitted, a gate.
 
-  With fits all have 'right' and 'visible' (N,K), each joint's probability of being right and of
-  being in sight; mixtures only 'right', which is what their confidence is then.
+  With fits they have those of `PROBABILITIES` (N,K) that networks do not tell themselves. 'right'
+  of a mixture is its confidence, the other two are what its members say on average.
   """
   fits, out = fits or {}, {}
   for name, pose in poses.items():
     output = without_view(name)
     out[name] = pose | {field: calibration.apply(fits[field][output], pose['scores'])
-                        for field in ('right', 'visible') if output in fits.get(field, {})}
+                        for field in PROBABILITIES
+                        if field not in pose and output in fits.get(field, {})}
   for mix in mixes:
     right = [fits.get('right', {}).get(output) for output in mix]
     readout, gate = mix[0].split('/')[1:], fits.get('gates', {}).get('+'.join(mix))
     for view in [name.rsplit('/', 1)[1] for name in poses if without_view(name) == mix[0]]:
-      members = [poses.get(f'{output}/{view}') for output in mix]
+      members = [out.get(f'{output}/{view}') for output in mix]
       if None in members:
         continue
       both = [np.stack([pose[field] for pose in members]) for field in ('keypoints', 'scores')]
@@ -160,16 +171,19 @@ def with_mixtures(poses, mixes, fits=None):
       for rule in mixture.RULES if gate else mixture.WITHOUT_FIT:
         fit = (gate, context) if rule == 'gate' else (right,)
         keypoints, scores = mixture.RULES[rule](*both, *fit)
-        pose = {'keypoints': keypoints, 'scores': scores}
+        pose = {'keypoints': keypoints, 'scores': scores} | {
+          field: np.mean([pose[field] for pose in members], 0) for field in ('visible', 'present')
+          if all(field in pose for pose in members)}
         out['/'.join([rule, *readout, view])] = pose | ({'right': scores} if all(right) else {})
   return out
 
 
 def reliability(answers):
-  """How far the probabilities of an output can be trusted, over the labelled joints: {'right',
-  'visible': {'ece', 'brier' (percent), 'rows' of `calibration.reliability` (0..1)}}."""
+  """How far the probabilities of an output can be trusted, as {'right', 'visible',
+  'present': {'ece', 'brier' (percent), 'rows' of `calibration.reliability` (0..1)}}, those of
+  `PROBABILITIES` that it has."""
   out = {}
-  for field in ('right', 'visible'):
+  for field in PROBABILITIES:
     if field in answers.pose:
       p, truth = _known(answers, field, field)
       if len(p):
@@ -180,6 +194,8 @@ def reliability(answers):
 
 
 def numbers(trust):
-  """What a row of the table says of a `reliability`, in percent."""
-  right = trust.get('right')
-  return {'ECE': right['ece'], 'Brier': right['brier']} if right else {}
+  """What a row of the table says of a `reliability`, in percent: 'ECE' is of 'right',
+  'ECE(visible)' of another one."""
+  of = lambda field: '' if field == 'right' else f'({field})'
+  return {f'{name}{of(field)}': found[name.lower()] for field, found in trust.items()
+          for name in ('ECE', 'Brier')}

@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from dslope_jax.errors import UserError
-from dslope_jax.metrics import crowdpose_ap, keypoint_ap, nme, pck
+from dslope_jax.metrics import crowdpose_ap, ex_oks, keypoint_ap, nme, pck
 from dslope_jax.skeletons import JHMDB
 
 _FAR = 1e6  # pixels: where the pose of a missed person is, as wrong as none
@@ -21,11 +21,18 @@ def _none(answers):
 
 def _coco_ap(answers):
   s = answers.subjects
-  return _percent(keypoint_ap.coco_ap(s.truth, answers.results, s.skeleton.sigmas)), {}
+  return _percent(keypoint_ap.coco_ap(answers.truth, answers.results, s.skeleton.sigmas)), {}
+
+
+def _ex_coco_ap(answers):
+  s = answers.subjects
+  found = ex_oks.ex_ap(answers.truth, answers.results, answers.people, s.skeleton.sigmas,
+                       answers.seen)
+  return _percent(found) | _coco_ap(answers)[0], {}
 
 
 def _crowdpose_ap(answers):
-  return _percent(crowdpose_ap.crowdpose_ap(answers.subjects.truth, answers.results)), {}
+  return _percent(crowdpose_ap.crowdpose_ap(answers.truth, answers.results)), {}
 
 
 def _percent(table):
@@ -68,7 +75,7 @@ def _compared(answers):
   """Of the M people who count: predictions (M,K,2), truth (M,K,2), labelled (M,K)."""
   people, counted = answers.subjects.people, answers.subjects.counted
   return (np.nan_to_num(answers.keypoints[counted], nan=_FAR), people.keypoints[counted],
-          people.labelled[counted])
+          answers.people.labelled[counted])
 
 
 def _head_size(subjects):
@@ -103,12 +110,13 @@ def _boxes(subjects):
 
 _inter_ocular = functools.partial(_of_eyes, nme.inter_ocular)
 _inter_pupil = functools.partial(_of_eyes, nme.inter_pupil)
-METRICS = {'none': _none, 'coco_ap': _coco_ap, 'crowdpose_ap': _crowdpose_ap, 'pckh': _pckh,
-           'pck': _pck, 'jhmdb_pck': _jhmdb_pck, 'nme': functools.partial(_nme, _inter_ocular),
+METRICS = {'none': _none, 'coco_ap': _coco_ap, 'ex_coco_ap': _ex_coco_ap,
+           'crowdpose_ap': _crowdpose_ap, 'pckh': _pckh, 'pck': _pck, 'jhmdb_pck': _jhmdb_pck,
+           'nme': functools.partial(_nme, _inter_ocular),
            'nme_pupil': functools.partial(_nme, _inter_pupil),
            'nme_box': functools.partial(_nme, _box_side)}
 # These are of a set's detections, so double poses are suppressed.
-OF_DETECTIONS = ('none', 'coco_ap', 'crowdpose_ap')
+OF_DETECTIONS = ('none', 'coco_ap', 'ex_coco_ap', 'crowdpose_ap')
 # {metric: (lengths that it divides by, what has them, what to do where nobody has)}
 _NEEDS = {
   'pckh': (_head_size, 'head sizes', "MPII has them for split 'valid', in annot/gt_valid.mat; "

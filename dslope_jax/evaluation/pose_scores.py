@@ -15,6 +15,7 @@ from dslope_jax.evaluation.base import SampleTable, Scores
 from dslope_jax.metrics import occlusion, pose_errors, result_files
 from dslope_jax.metrics.people import People
 from dslope_jax.skeletons import Skeleton
+from dslope_jax.visibility import PROBABILITIES
 
 check_fit = named_metrics.check_fit
 
@@ -72,30 +73,32 @@ class Subjects(NamedTuple):
     return out
 
 
-def score(subjects, poses, covered, *, metric, oks_nms=0.9, mixes=(), fits=None, held_out=None,
-          full=True) -> Scores:
+def score(subjects, poses, covered, window=None, *, metric, oks_nms=0.9, mixes=(), fits=None,
+          held_out=None, full=True) -> Scores:
   """Scores every output and their mixtures.
 
   poses: {'gnet/clean': poses}; names are NETWORK/VIEW or NETWORK/READOUT/VIEW. Poses may hold
     'detections', a result file's poses as they are: dict(image_id (M,), keypoints (M,K,2),
-    keypoint_scores (M,K), score (M,)). AP is of these; rows of missed people are NaN then.
+    keypoint_scores (M,K), score (M,), and `PROBABILITIES`, (M,K) or None). AP is of these; rows of
+    missed people are NaN then.
   covered: (N,K) bool, joints of a row's person under a patch in the occluded view. What the
     annotations say is covered, as those of an exported benchmark do, is so in every view.
+  window: (N,4) x1, y1, x2, y2 of what the occluded view shows of the picture, None for all of it.
   metric: of `named_metrics.METRICS`. oks_nms: threshold of the suppression of double poses; 0 for
     none; only for metrics of detections.
   mixes: pairs of outputs, without view, that answer together: their mixtures follow as rows such as
     'average/clean' or 'gate/refined/occluded'.
-  held_out: (subjects, poses, covered) of people to calibrate confidences on. fits: a calibration
-    that was stored ('calibration.json'), in place of it.
+  held_out: (subjects, poses, covered, window) of people to calibrate confidences on. fits: a
+    calibration that was stored ('calibration.json'), in place of it.
   full: also reports, samples and files; else only the numbers of the metric.
   """
   if fits is None and held_out is not None:
-    fits = confidences.calibrate(*held_out, mixes)
+    fits = confidences.calibrate(*held_out, mixes=mixes)
   oks_nms = oks_nms if metric in named_metrics.OF_DETECTIONS else 0
   results, samples, files, shares = {}, {}, {}, {}
   tables = {'report': {}, 'reliability': {}, 'per_joint': {}}
   for name, pose in confidences.with_mixtures(poses, mixes, fits).items():
-    answers = Answers(subjects, name, pose, covered, oks_nms)
+    answers = Answers(subjects, name, pose, covered, oks_nms, window)
     results[name], ratios = named_metrics.METRICS[metric](answers)
     if not full:
       continue
@@ -103,7 +106,7 @@ def score(subjects, poses, covered, *, metric, oks_nms=0.9, mixes=(), fits=None,
     if metric == 'none':
       continue
     report = occlusion.report(answers.people, answers.keypoints, answers.right, subjects.skeleton)
-    trust = confidences.reliability(answers) if fits else {}
+    trust = confidences.reliability(answers)
     results[name] |= _shares_by_visibility(report) | confidences.numbers(trust)
     samples[name] = _samples(answers, ratios)
     tables['report'][name], tables['per_joint'][name] = report, _per_joint(answers)
@@ -135,7 +138,9 @@ def read_file(subjects, path):
   missed = people.annotation_id[subjects.counted & (match < 0)]
   occluded = any('covered' in a for a in subjects.truth['annotations'])
   pose = {'keypoints': of_row(entries.keypoints), 'scores': of_row(entries.keypoint_scores),
-          'detections': entries._asdict()}
+          'detections': entries._asdict()} | {
+            field: of_row(values) for field in PROBABILITIES
+            if (values := getattr(entries, field)) is not None}
   return {'file/occluded' if occluded else 'file/clean': pose}, subjects.covered, missed.tolist()
 
 

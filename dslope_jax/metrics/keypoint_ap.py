@@ -115,7 +115,7 @@ def coco_ap(ground_truth, results, sigmas, image_ids=None):
   the number of joints is wrong, or a result holds a number that is not finite.
   """
   truth, detections = indexed(ground_truth, results, len(sigmas), image_ids)
-  return _evaluate(truth, detections, sigmas)
+  return evaluate(truth, detections, sigmas)
 
 
 def indexed(ground_truth, results, num_keypoints, image_ids=None):
@@ -212,10 +212,11 @@ def _detections(results, num_keypoints):
           for number, (r, area) in enumerate(zip(results, areas, strict=True), 1)]
 
 
-def _evaluate(truth, detections, sigmas):
-  """The ten numbers of pycocotools, which speaks on standard output and marks nan by -1."""
+def evaluate(truth, detections, sigmas, evaluator=COCOeval):
+  """`STATISTICS` of what `indexed` gives; pycocotools speaks on standard output and marks nan by
+  -1. evaluator: COCOeval, or a class made of it."""
   with contextlib.redirect_stdout(io.StringIO()):
-    evaluation = COCOeval(truth, detections, 'keypoints')
+    evaluation = evaluator(truth, detections, 'keypoints')
     evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
     evaluation.evaluate()
     evaluation.accumulate()

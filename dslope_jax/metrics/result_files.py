@@ -8,6 +8,7 @@ import scipy.io
 
 from dslope_jax import plausibility
 from dslope_jax.errors import UserError
+from dslope_jax.visibility import PROBABILITIES
 
 _MEND = 'mend or remove it'
 
@@ -16,11 +17,15 @@ class Results(NamedTuple):
   """N poses in the order of the file; keypoints in pixels as written.
 
   image_id: (N,) int64; keypoints: (N,K,2), keypoint_scores: (N,K) and score: (N,) float64.
+  right, visible, present: (N,K) probabilities, None unless every pose has them.
   """
   image_id: np.ndarray
   keypoints: np.ndarray
   keypoint_scores: np.ndarray
   score: np.ndarray
+  right: np.ndarray | None = None
+  visible: np.ndarray | None = None
+  present: np.ndarray | None = None
 
 
 def read_results(path, truth, num_keypoints) -> Results:
@@ -29,7 +34,8 @@ def read_results(path, truth, num_keypoints) -> Results:
   truth: COCO dict of the set that was predicted, for its picture and category ids and the sizes of
   its pictures. num_keypoints: K. Format: https://cocodataset.org/#format-results, a list of dicts
   with image_id, category_id, keypoints (x, y, score for each joint) and score; an empty list is
-  valid, other fields are not read but for `bbox`, which must be x, y, width, height.
+  valid. Fields that a result may have: `bbox`, x, y, width, height; `right`, `visible`, `present`,
+  null or a list of K probabilities. Others are not read.
 
   Raises OSError or UserError, one line naming the file, the entry, what is wrong and the mend.
   """
@@ -43,7 +49,8 @@ def read_results(path, truth, num_keypoints) -> Results:
       raise UserError(f'{path}: entry {i} {problem}')
   joints = np.array([e['keypoints'] for e in entries], np.float64).reshape(-1, num_keypoints, 3)
   results = Results(np.array([e['image_id'] for e in entries], np.int64), joints[..., :2],
-                    joints[..., 2], np.array([e['score'] for e in entries], np.float64))
+                    joints[..., 2], np.array([e['score'] for e in entries], np.float64),
+                    **{field: _probabilities(entries, field) for field in PROBABILITIES})
   _refuse_doubles(results, path)
   _refuse_implausible(entries, results, pictures, path)
   return results
@@ -91,7 +98,19 @@ def _problem(entry, pictures, categories, num_keypoints):
             'that, or leave out results of other categories')
   if not _finite(score):
     return f'has the score {_shown(score)}, not a finite number; {_MEND}'
+  for field in PROBABILITIES:
+    values = entry.get(field)
+    if values is not None and not (isinstance(values, list) and len(values) == num_keypoints
+                                   and all(_finite(v) and 0 <= v <= 1 for v in values)):
+      return (f'has {_shown(values)} as {field}, not {num_keypoints} probabilities from 0 to 1; '
+              'mend it, or write null')
   return _joint_problem(entry['keypoints'], num_keypoints)
+
+
+def _probabilities(entries, field):
+  """(N,K) of a field that all results have, else None."""
+  values = [entry.get(field) for entry in entries]
+  return np.array(values, np.float64) if values and None not in values else None
 
 
 def _joint_problem(joints, num_keypoints):

@@ -11,26 +11,29 @@ import optax
 
 from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
-from dslope_jax.systems import heatmap
+from dslope_jax.systems import heatmap, joint_states
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 from dslope_jax.visibility import is_labelled
 
 _WEIGHTS = {'multi': 1.0, 'presence': 1e-5, 'pose': 0.01}  # published
 
 
-def build(facts: Facts, view='occluded', **kwargs) -> System:
+def build(facts: Facts, view='occluded', states=False, **kwargs) -> System:
   """Networks 'net' and 'gcn' trained on one kind of crops.
 
-  view: the crops they are trained on, 'occluded' or 'clean'. The rest is that of `learner`.
+  states: as for `heatmap.build`. The rest is that of `learner`.
   """
-  return single(learner(facts, **kwargs), view)
+  made = learner(facts, view=view, **kwargs)
+  return single(joint_states.add(made, facts, view) if states else made, view)
 
 
-def learner(facts: Facts, model, gcn, sigma=3.0, codec='hrnet', joint_weights=None, mutual=None,
-            weights=_WEIGHTS, coord_norm='crop', graph=True, reference=False) -> Learner:
+def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet', joint_weights=None,
+            mutual=None, weights=_WEIGHTS, coord_norm='crop', graph=True, reference=False
+            ) -> Learner:
   """Heatmaps of the target person, and a graph network on their peaks.
 
   model: name and arguments of `models.build`, 'dag'. gcn: those of the graph network, 'pose_gcn'.
+  view: the crops they are trained on, 'occluded' or 'clean'.
   sigma: of the target, in heatmap pixels. codec, joint_weights: as for `heatmap.learner`.
   mutual: of `heatmap.compare`; of the features the largest maps of stages 3 and 4 are compared.
   weights: factors of the loss terms: 'multi', heatmaps of everybody in the picture; 'presence',
@@ -79,7 +82,11 @@ def learner(facts: Facts, model, gcn, sigma=3.0, codec='hrnet', joint_weights=No
 
     own = draw(batch['keypoints'], batch['visibility'])
     everybody = multi_targets(*own, batch['others'], draw) if 'parts' in outputs else None
-    presence = (own[1] > 0, True) if reference else presence_labels(batch['visibility'])
+    presence = own[1] > 0, True
+    if not reference:
+      gone = batch['outside'] if view == 'occluded' else False
+      presence = tuple(of['present'] for of in joint_states.targets(batch['visibility'],
+                                                                    outside=gone))
     truth = to_unit(batch['keypoints'], outputs['frame']) if graph else None
     return loss_terms(outputs, own, everybody, presence, truth, weights)
 
@@ -115,7 +122,8 @@ def learner(facts: Facts, model, gcn, sigma=3.0, codec='hrnet', joint_weights=No
     return heatmap.compare(mutual, upper(own), upper(partner), batch, first_stage=3)
 
   more = ('box',) if coord_norm == 'box' else ()
-  truth = ('keypoints', 'visibility') + (('others',) if networks['net'].attention else ())
+  truth = ('keypoints', 'visibility') + ('others',) * networks['net'].attention + (
+    'outside',) * (networks['net'].presence and view == 'occluded' and not reference)
   return Learner(networks, {'clean': ('image', *more), 'occluded': ('occluded_image', *more)},
                  truth, shapes, run, fit, compare, predict,
                  ('heatmap', 'refined') if graph else ('heatmap',), stride)
@@ -148,11 +156,6 @@ def multi_targets(target, weight, others, draw):
 
   maps, weights = jax.lax.fori_loop(0, count, add, jax.tree.map(jnp.zeros_like, (target, weight)))
   return jnp.maximum(target, 0.5 * maps), jnp.maximum(weight, weights)
-
-
-def presence_labels(visibility):
-  """(B,K) whether a joint is inside of the picture, and whether that is known."""
-  return is_labelled(visibility), visibility > 0
 
 
 def loss_terms(outputs, own, everybody, presence, truth, weights=_WEIGHTS):

@@ -3,12 +3,12 @@ import inspect
 
 from dslope_jax import models, systems
 from dslope_jax.errors import UserError
-from dslope_jax.systems import heatmap
-from dslope_jax.systems.base import Facts, System, pair
+from dslope_jax.systems import heatmap, joint_states
+from dslope_jax.systems.base import HALVES, Facts, System, pair
 
 
 def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_weight=1.0,
-          **kwargs) -> System:
+          states=False, **kwargs) -> System:
   """Two networks under one loss.
 
   model: name and arguments of `models.build`, or {'gnet': ..., 'enet': ...} with those of each; of
@@ -24,8 +24,10 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
       `ema_decay`).
   learner: the system whose learner each half is. The rest is the learner's.
   shared: one network 'net' with a head for each half, 'gnet' and 'enet', instead of two networks.
-  covered_weight: factor of joints under a patch in ENet's loss; squared there, as all joint
-    weights are.
+  covered_weight: factor of joints under a patch, or beyond a new border of the picture, in ENet's
+    loss; squared there, as all joint weights are.
+  states: whether each half has a second network, 'gnet_states' and 'enet_states', that tells which
+    joints are in sight and in the picture, see `joint_states.add`; one, 'states', where shared.
   """
   mutual = dict(mutual)
   heatmap.check_mutual(mutual)
@@ -42,14 +44,18 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
     _check_shared(each, mutual)
     for head, half in enumerate(options):
       options[half]['head'] = (head, len(options))
-  odd = {name for given in options.values() for name in given} - set(
-    inspect.signature(make).parameters)
+  taken = inspect.signature(make).parameters
+  odd = {name for given in options.values() for name in given} - set(taken)
   if odd:
     fields = {'head': 'shared', 'covered_weight': 'covered_weight'}
     raise UserError(f"system.learner '{learner}' knows no "
                     f"{', '.join('system.' + fields[name] for name in sorted(odd))}; leave it out")
+  if 'view' in taken:
+    options = {half: given | {'view': HALVES[half]} for half, given in options.items()}
   halves = {half: make(facts, model=own, mutual=mutual, **options[half], **kwargs)
             for half, own in each.items()}
+  if states:
+    halves = {half: joint_states.add(made, facts, HALVES[half]) for half, made in halves.items()}
   taught = ('enet',) if mutual['kind'] == 'distill' else ('gnet', 'enet')
   return pair(halves, mutual['weights'], taught, mutual.get('average', False), shared)
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from dslope_jax import heatmaps, losses, models
 from dslope_jax.errors import UserError
+from dslope_jax.systems import joint_states
 from dslope_jax.systems.base import Facts, Learner, System, normalise, single
 from dslope_jax.visibility import is_labelled
 
@@ -11,15 +12,18 @@ _LOSSES = {'mse': losses.heatmap_mse, 'ohkm': losses.ohkm_mse, 'ce': losses.heat
 _MUTUAL = ('kl', 'mse', 'distill', 'none')
 
 
-def build(facts: Facts, view='clean', **kwargs) -> System:
+def build(facts: Facts, view='clean', states=False, **kwargs) -> System:
   """A network 'net' trained on one kind of crops.
 
-  view: the crops it is trained on, 'clean' or 'occluded'. The rest is that of `learner`.
+  view: the crops it is trained on, 'clean' or 'occluded'. states: whether a second network
+  'states' tells which joints are in sight and in the picture, see `joint_states.add`. The rest is
+  that of `learner`.
   """
   if view == 'clean' and kwargs.get('covered_weight', 1) != 1:
     raise UserError("system.covered_weight is of joints under patches, which view 'clean' has none "
                     "of; leave it 1, or train on 'occluded'")
-  return single(learner(facts, **kwargs), view)
+  made = learner(facts, **kwargs)
+  return single(joint_states.add(made, facts, view) if states else made, view)
 
 
 def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, codec='hrnet',
@@ -31,7 +35,8 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     distributions, scaled so that one as wide as the target has peak 1.
   joint_weights: K factors, or None (published for COCO: 1).
   codec: rule for targets and decoding, 'hrnet', 'dark' or 'udp'. mutual: of `compare`.
-  covered_weight: factor of joints under a patch, for a learner that sees the occluded view.
+  covered_weight: factor of joints under a patch or beyond a new border of the picture, for a
+    learner that sees the occluded view.
   head: (which, of how many) heads the network has; each has K heatmaps.
   """
   if loss not in _LOSSES:
@@ -56,7 +61,7 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
     maps = outputs['heatmaps']
     target, weight = draw_targets(batch, facts.size, maps.shape[2], sigma, joint_weights, codec)
     if covered_weight != 1:
-      weight = jnp.where(batch['covered'], covered_weight * weight, weight)
+      weight = jnp.where(batch['covered'] | batch['outside'], covered_weight * weight, weight)
     return {'heatmap': _LOSSES[loss](outputs.get('logits', maps), target, weight)}
 
   def predict(forward, images, *, flip=True, shift=True, with_heatmaps=False):
@@ -69,9 +74,9 @@ def learner(facts: Facts, model, sigma=2.0, loss='mse', joint_weights=None, code
       mirrored = own_head(forward('net', images[:, :, ::-1], train=False))
     return {'': pose_of(outputs, mirrored, facts, rule, sigma, shift, with_heatmaps)}
 
+  hidden = ('covered', 'outside') if covered_weight != 1 else ()
   return Learner({'net': network}, {'clean': ('image',), 'occluded': ('occluded_image',)},
-                 ('keypoints', 'visibility') + (('covered',) if covered_weight != 1 else ()),
-                 image_shapes, run, fit,
+                 ('keypoints', 'visibility', *hidden), image_shapes, run, fit,
                  lambda own, partner, batch: compare(mutual, own, partner, batch), predict)
 
 

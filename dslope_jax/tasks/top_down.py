@@ -26,6 +26,7 @@ from input_pipeline.sources import checks, detections
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
 _FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
+_OF_PARTNER = 'covered', 'window'  # what scoring must know of an occluded picture
 _SHOWN = 256  # pixels of height that a crop on a sheet of samples has at least
 
 
@@ -39,6 +40,7 @@ def build(config, workdir, training=True) -> Task:
     facts = workdirs.read_facts(workdir)
     held_out, stored_fits = _held_out_of_run(config, workdir)
   system = systems.build(facts, **config.system.to_dict())  # before the bank, which takes long
+  _check_optim(config, system)
   bank = people.load_bank(config, workdir, source)
   scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
   if training:
@@ -67,6 +69,15 @@ def _tell_crowds(source):
   if crowded:
     print(f'{source.name} {source.split}: {crowded} people have more than {pairs.OTHERS} others on '
           f'their picture; the nearest {pairs.OTHERS} are in the targets')
+
+
+def _check_optim(config, system):
+  """Raises UserError for a network of system.states that nothing says how to train."""
+  lacking = set(system.networks) - set(config.optim)
+  if config.system.get('states') and lacking:
+    raise UserError(f"system.states adds {', '.join(sorted(lacking))}, which optim does not name; "
+                    "give the word 'states' after the config's name, as in "
+                    'configs/ccoco_hrnet.py:states, instead of --config.system.states')
 
 
 def serve(config, facts: Facts) -> Serving:
@@ -120,7 +131,8 @@ def example(facts: Facts) -> dict:
   shape = jax.ShapeDtypeStruct
   return {'image': shape((1, h, w, 3), np.uint8), 'occluded_image': shape((1, h, w, 3), np.uint8),
           'keypoints': shape((1, k, 2), np.float32), 'visibility': shape((1, k), np.uint8),
-          'covered': shape((1, k), np.bool_), 'box': shape((1, 4), np.float32),
+          'covered': shape((1, k), np.bool_), 'outside': shape((1, k), np.bool_),
+          'box': shape((1, 4), np.float32),
           'others': shape((1, pairs.OTHERS, k, 3), np.float32)}
 
 
@@ -140,9 +152,9 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
 
   def score(outputs, held_out_outputs, full=True, fits=stored_fits):
     calibration = held_out_outputs and (held_subjects, finish(held_out_outputs, vars_of(held_out)),
-                                        held_out_outputs['batch']['covered'])
+                                        *_of_partner(held_out_outputs))
     return pose_scores.score(
-      subjects, finish(outputs, vars_of(source)), outputs['batch']['covered'], metric=entry.metric,
+      subjects, finish(outputs, vars_of(source)), *_of_partner(outputs), metric=entry.metric,
       oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
@@ -152,7 +164,7 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
       config, entry, bank, facts.skeleton.flip_pairs is not None) | {
       'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
-    test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=('covered',),
+    test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
     variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
     pictures=functools.partial(_pictures, config, system.stride, _maker(
@@ -213,9 +225,13 @@ def _maker(config, source, bank, recipe, fields):
 def _eval_batches(config, entry, bank, fields, source, recipe=None):
   """fields: that are predicted from. recipe: a variant, of which only the occluded pictures are
   made."""
-  fields = (*(name for name in fields if name != 'image' or not recipe), 'covered')
+  fields = (*(name for name in fields if name != 'image' or not recipe), *_OF_PARTNER)
   return eval_batches(
     config, entry, _maker(config, source, bank, recipe or entry.recipe, fields))
+
+
+def _of_partner(outputs):
+  return [outputs['batch'][field] for field in _OF_PARTNER]
 
 
 def _variants(skeleton):

@@ -48,7 +48,8 @@ def labelled_people(truth, categories, skeleton, path, skip_invalid):
     _wrong_fields(annotations, rows, skeleton.num_keypoints) | faults, path, skip_invalid)
   if not people.annotations:
     raise UserError(f'{path}: no annotation of category {categories[0]["id"]} has a labelled '
-                    'keypoint (v = 1 or 2) and a picture in this file; check category_id and image_id')
+                    'keypoint (v = 1 or 2) and a picture in this file; check category_id and '
+                    'image_id')
   blank = {'keypoints': [0] * (3 * skeleton.num_keypoints)}
   return people, [a if a.get('keypoints') else a | blank for a in scored]
 

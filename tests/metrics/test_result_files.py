@@ -38,7 +38,8 @@ def test_what_was_written_is_read(tmp_path):
   joint_scores, scores = rng.random((3, K)), rng.normal(size=3)
   path = write(tmp_path, keypoint_ap.to_coco_results(ids, keypoints, joint_scores, scores))
   got = read_results(path, TRUTH, K)
-  for ours, given_ in zip(got, (ids, keypoints, joint_scores, scores), strict=True):
+  assert got[4:] == (None, None, None)
+  for ours, given_ in zip(got[:4], (ids, keypoints, joint_scores, scores), strict=True):
     np.testing.assert_array_equal(ours, given_)
   assert got.image_id.dtype == np.int64 and got.score.dtype == np.float64
 
@@ -47,7 +48,13 @@ def test_other_fields_and_an_empty_list(tmp_path):
   extra = result(bbox=[3, 4, 60, 50], id=5, area=None, box_caption='x')
   assert len(read_results(write(tmp_path, [extra]), TRUTH, K).score) == 1
   empty = read_results(write(tmp_path, []), TRUTH, K)
-  assert [a.shape for a in empty] == [(0,), (0, K, 2), (0, K), (0,)]
+  assert [a.shape for a in empty[:4]] == [(0,), (0, K, 2), (0, K), (0,)]
+
+
+def test_probabilities_are_read_where_all_poses_have_them(tmp_path):
+  first, second = result(present=[.5] * K, right=[1] * K), result(9, present=[0] * K, right=None)
+  got = read_results(write(tmp_path, [first, second]), TRUTH, K)
+  assert got.present.tolist() == [[.5] * K, [0] * K] and got.right is got.visible is None
 
 
 @pytest.mark.parametrize('message, content', [
@@ -81,6 +88,8 @@ def test_other_fields_and_an_empty_list(tmp_path):
   ('entry 0 has -inf as x of joint 0', [result(keypoints=[-float('inf')] + [1.] * 50)]),
   ('entry 0 has 1000000000.* as score of joint 16', [result(keypoints=[1] * 50 + [10**400])]),
   ("entry 0 has 'a' as x of joint 0", [result(keypoints=['a'] * 51)]),
+  ('entry 0 has .* as present, not 17 probabilities from 0 to 1', [result(present=[0.5] * 16)]),
+  ('entry 0 has .* as visible, not 17 probabilities', [result(visible=[1.01] + [0] * 16)]),
   ('entries 1 and 3 are the same pose of picture 9', [
     result(7), result(9), result(9, seed=1), result(9, score=0.1)]),
   ('entry 0 has the bbox .1, 2, 3., not four', [result(bbox=[1, 2, 3])]),

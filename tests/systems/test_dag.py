@@ -86,9 +86,3 @@ def test_targets_of_three_people_are_the_published_ones():
   assert (weight != own[1]).any() and float(jnp.abs(drawn - own[0]).max()) == 0.5
   alone, _ = dag.multi_targets(*own, jnp.zeros_like(others), draw)
   np.testing.assert_array_equal(alone, own[0])
-
-
-def test_labels_of_presence():
-  present, known = dag.presence_labels(np.array([[0, 1, 2, 3]], np.uint8))
-  assert present.tolist() == [[False, True, True, False]]
-  assert known.tolist() == [[False, True, True, True]]

@@ -35,10 +35,12 @@ def batch():
   others = np.zeros((B, 5, 17, 3), np.float32)
   others[:, :2, :, :2] = rng.uniform(0, 32, (B, 2, 17, 2))
   others[:, :2, :, 2] = 2
+  outside = np.zeros((B, 17), bool)
+  outside[:, 5] = True  # in the occluded pictures
   pictures = rng.normal(size=(2, B, 32, 32, 3))
   return {'image': pictures[0], 'occluded_image': pictures[1],
           'keypoints': rng.uniform(0, 32, (B, 17, 2)).astype(np.float32),
-          'visibility': visibility, 'others': others}
+          'visibility': visibility, 'others': others, 'outside': outside}
 
 
 def shapes():
