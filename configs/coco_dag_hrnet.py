@@ -31,8 +31,8 @@ def dag(argument, on=lambda config: config, models=None):
   """
   words = argument.split(',')
   config = on(common.dslope('kl') if 'pair' in words else common.top_down())
-  for field in ('loss', 'covered_weight', 'shared'):
-    config.system.pop(field, None)
+  for field in {'loss', 'covered_weight', 'shared'} & set(config.system):
+    del config.system[field]
   common.use_arguments(config, ','.join(w for w in words if w not in _WORDS), models, _WORDS)
   _add_graph(config)
   config.system.sigma += 1  # the published rule for maps of twice the size

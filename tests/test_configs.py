@@ -178,7 +178,7 @@ def test_dag_on_crowdpose(tmp_path):
   _, results = train.train(shrink(config, str(root), steps=1), str(tmp_path / 'run'))
   assert set(results['val']) == {f'net/{readout}/{view}' for readout in ('heatmap', 'refined')
                                  for view in ('clean', 'occluded')}
-  assert {'AP(E)', 'AP(H)'} <= set(results['val']['net/refined/clean'])
+  assert {'AP(easy)', 'AP(hard)'} <= set(results['val']['net/refined/clean'])
   people, = Predictor(tmp_path / 'run')([cv2.imread(str(root / 'images/0001.jpg'))])
   assert people.keypoints.shape == (1, 14, 2)
 
