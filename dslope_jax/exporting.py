@@ -1,8 +1,9 @@
 """A predictor as one function of crops, in files that run without this code.
 
 The function takes crops (B,H,W,3) uint8 RGB and returns {'keypoints': (B,K,2) in crop pixels,
-'scores': (B,K), 'heatmaps': (B,h,w,K)}; of calibrated weights also 'right' and 'visible' (B,K),
-see `predictor.People`. A mixture has 'heatmaps_NAME' of each of its networks.
+'scores': (B,K), 'heatmaps': (B,h,w,K)}; also 'right', 'visible' and 'present' (B,K) where weights
+are calibrated or tell them, see `predictor.People`. A mixture has 'heatmaps_NAME' of each of its
+networks.
 """
 import contextlib
 import logging
@@ -20,6 +21,7 @@ from dslope_jax.files import check_file, first_line
 from dslope_jax.metrics import calibration
 from dslope_jax.models.cpu_forms import plain_forms
 from dslope_jax.systems.base import Forward, without_view
+from dslope_jax.visibility import PROBABILITIES
 from input_pipeline import sources
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -42,9 +44,9 @@ def function(predictor):
 
   def call(images):
     poses = _members(predictor, predictor.weights, images)
-    chances = {field: [_probability(fit, poses[name]['scores']) for name, fit in
-                       zip(names, _fits(predictor, field), strict=True)]
-               for field in ('right', 'visible')}
+    chances = {field: [poses[name].get(field, _probability(fit, poses[name]['scores']))
+                       for name, fit in zip(names, _fits(predictor, field), strict=True)]
+               for field in PROBABILITIES}
     known = {field for field, of_each in chances.items() if not any(p is None for p in of_each)}
     if rule:
       sure = [jnp.clip(poses[name]['scores'], 0, 1) if p is None else p
@@ -236,7 +238,7 @@ class Reference:
         f'({HEATMAP:g} is allowed), keypoints by {distance:.2g} px ({KEYPOINT:g}); it is not '
         'written')
     others = {field: float(np.abs(found[field] - self.wanted[field]).max())
-              for field in ('right', 'visible') if field in found}
+              for field in PROBABILITIES if field in found}
     return {'crops': len(self.crops), 'joints': self.tied.size, 'near_ties': int(self.tied.sum()),
             'unstable': int(self.unstable.sum()), 'heatmaps': maps, 'keypoints': distance} | others
 

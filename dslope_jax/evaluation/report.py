@@ -11,6 +11,7 @@ import numpy as np
 from dslope_jax.evaluation import charts
 from dslope_jax.evaluation.base import Results, read_stamped
 from dslope_jax.evaluation.compare import less_is_better
+from dslope_jax.visibility import PROBABILITIES
 
 _SPLITS = {
   'joint': ('Joints in sight, hidden and covered', 'labelled joints'),
@@ -194,11 +195,11 @@ def _stress(stress, styles):
 
 def _reliability(entries, styles):
   ideal = [(0, 0), (1, 1)]
-  right = {row: found['right'] for row, found in entries.items() if found.get('right')}
   panels = [charts.Panel(f'{row}: ECE {_number(found.get("ece"))}',
                          {'ideal': ideal, _BINS: [
                            (r['confidence'], r['accuracy']) for r in found['rows']]},
-                         'confidence', 'share right') for row, found in right.items()]
+                         'confidence', f'share {field}')
+            for field in PROBABILITIES for row, of in entries.items() if (found := of.get(field))]
   if panels:
     looks = {'ideal': dict(color='0.6', linestyle='--'), _BINS: dict(marker='o', markersize=4)}
     yield {'title': '', 'chart': charts.svg(charts.lines(panels, looks, 4, (3.4, 3)))}
@@ -251,6 +252,6 @@ _SECTIONS = (
   ('report', 'By circumstances', 'A joint is right if its own object keypoint similarity is at '
    'least 0.5.', _report),
   ('stress', 'Stress test', 'The metric as more and more of each person is covered.', _stress),
-  ('reliability', 'Confidence', 'How often joints are right, by confidence. Points below the '
-   'dashed line: the network is too sure.', _reliability),
+  ('reliability', 'Confidence', 'How often joints are right, in sight and in the picture, by what '
+   'is said of them. Points below the dashed line: the network is too sure.', _reliability),
   ('per_joint', 'Joint by joint', '', _per_joint))

@@ -244,28 +244,30 @@ def _variants(skeleton):
 def _show(config, stride, maker, count):
   """The crops that the loss sees, with their joints, and the target; see `Task.show`."""
   views = {view: field for view, field in _FIELDS.items() if field in maker.fields}
-  fields = (*views.values(), 'keypoints', 'visibility', *['covered'] * ('occluded' in views))
+  hidden = ('covered', 'outside') * ('occluded' in views)
+  fields = (*views.values(), 'keypoints', 'visibility', *hidden)
   maker, source = dataclasses.replace(maker, fields=fields), maker.source
   zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
   cases = []
   for sample in stream.first_samples(maker, count):
     points = zoom * sample['keypoints'] + (zoom - 1) / 2
     labelled = is_labelled(sample['visibility'])
-    covered = sample.get('covered', np.zeros_like(labelled))
+    covered, outside = (labelled & sample.get(field, False) for field in ('covered', 'outside'))
     shown = {}
     for view, field in views.items():
       crop = cv2.resize(sample[field], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
       pose = drawing.mark(drawing.draw_pose(crop, points, labelled, source.skeleton), points,
                           sample['visibility'] == 1, cv2.MARKER_SQUARE)
       if view == 'occluded':
-        pose = drawing.mark(pose, points, covered & labelled, cv2.MARKER_TILTED_CROSS)
+        pose = drawing.mark(pose, points, covered | outside, cv2.MARKER_TILTED_CROSS)
       shown |= {view: crop, f'{view}, joints': pose}
     shown['target'] = drawing.draw_heatmaps(crop, _target(config, stride, maker.size, sample))
-    names = ' '.join(source.skeleton.names[k] for k in np.flatnonzero(covered & labelled))
+    named = lambda flags: ' '.join(source.skeleton.names[k] for k in np.flatnonzero(flags))
     row, reason = int(sample['row']), sample['unreadable'].item().decode('utf-8', 'ignore')
     cases.append({'pictures': shown, 'caption': reason or (
       f'annotation {source.annotation_id[row]}, {os.path.basename(source.file[row])}'
-      + f', covered: {names or "nothing"}' * ('occluded' in views))})
+      + f', covered: {named(covered) or "nothing"}' * ('occluded' in views)
+      + f', outside: {named(outside)}' * bool(outside.any()))})
   return cases
 
 

@@ -507,3 +507,48 @@ def test_people_of_a_source(tmp_path):
   world = sources.load('synthetic', 'val', num_people=3, size=(64, 96))
   np.testing.assert_array_equal(of_source(world).people.keypoints, world.keypoints)
   assert isinstance(s, pose_scores.Subjects)
+
+
+def test_what_is_beyond_the_border_of_the_occluded_view_is_outside():
+  """There v is 3: neither AP nor PCK asks for it, Ex-OKS and `present` do; the clean view stays."""
+  s = subjects(images=(1, 2))
+  points = s.people.keypoints
+  window = np.tile([-np.inf, -np.inf, np.inf, np.inf], (2, 1))
+  window[0, 2] = np.sort(points[0, :, 0])[11] + 1e-3  # five joints of the first are cut off
+  cut = points[..., 0] > window[:, None, 2]
+  poses = {f'net/{view}': poses_of(s) for view in ('clean', 'occluded')}
+  poses['net/occluded']['keypoints'][cut] += 500
+  for pose in poses.values():
+    pose |= {'present': np.where(cut, .25, .75), 'visible': np.full(cut.shape, .5)}
+  scores = score(s, poses, nothing(s), window, metric='ex_coco_ap')
+  clean, occluded = scores.results['net/clean'], scores.results['net/occluded']
+  assert clean['AP'] == occluded['AP'] == occluded['ExAP'] == pytest.approx(100)
+  assert occluded['ExAP(outside)'] == pytest.approx(100) and np.isnan(clean['ExAP(outside)'])
+  assert clean['ExAP'] < 100  # five joints are there, and said not to be
+  assert occluded['Brier(present)'] == pytest.approx(100 * .25 ** 2)
+  assert occluded['ECE(present)'] == pytest.approx(25) and occluded['ECE(visible)'] == 50
+  assert clean['Brier(present)'] > occluded['Brier(present)']
+  report = scores.files['report.json']['report']
+  assert [report[f'net/{view}']['overall']['joints'] for view in ('clean', 'occluded')] == [34, 29]
+  first = scores.files['predictions_net_occluded.json'][0]
+  assert first['present'] == np.where(cut, .25, .75)[0].tolist() and first['right'] is None
+  far = score(s, poses, nothing(s), metric='pck').results
+  assert far['net/occluded']['PCK@0.2'] < 100
+  assert score(s, poses, nothing(s), window, metric='pck').results['net/occluded'][
+    'PCK@0.2'] == 100
+
+
+def test_present_is_calibrated_where_somebody_is_outside():
+  s = subjects(images=(1, 2), visibility=np.resize([2, 2, 3], (2, K)))
+  pose = poses_of(s) | {'scores': np.where(s.people.visibility == 3, .1, .6)}
+  found = score(s, {'net/clean': pose}, nothing(s), metric='coco_ap',
+                held_out=(s, {'net/clean': pose}, nothing(s)))
+  assert found.files['calibration.json']['present']['net'] == {
+    'kind': 'isotonic', 'x': [.1, .6], 'y': [0, 1]}
+  assert found.results['net/clean']['ECE(present)'] == 0
+  whole = subjects(images=(1, 2))
+  pose = poses_of(whole)
+  found = score(whole, {'net/clean': pose}, nothing(whole), metric='coco_ap',
+                held_out=(whole, {'net/clean': pose}, nothing(whole)))
+  assert found.files['calibration.json']['present'] == {}
+  assert found.files['predictions_net_clean.json'][0]['present'] is None

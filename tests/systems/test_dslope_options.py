@@ -21,7 +21,8 @@ def batch(size=2):
   return {'image': picture(), 'occluded_image': picture(),
           'keypoints': rng.uniform(4, 28, (size, K, 2)).astype(np.float32),
           'visibility': np.full((size, K), 2, np.uint8),
-          'covered': np.arange(size * K).reshape(size, K) % 2 == 0}
+          'covered': np.arange(size * K).reshape(size, K) % 2 == 0,
+          'outside': np.zeros((size, K), bool)}
 
 
 def build(**options):
@@ -85,6 +86,9 @@ def test_covered_joints_weigh_in_the_loss_of_enet_alone():
   _, none = heavy.loss(run, samples | {'covered': np.zeros((2, K), bool)})
   assert none['enet/heatmap'] == before['enet/heatmap']
   _, every = heavy.loss(run, samples | {'covered': np.ones((2, K), bool)})
+  _, beyond = heavy.loss(run, samples | {'covered': np.zeros((2, K), bool),
+                                         'outside': np.ones((2, K), bool)})
+  assert beyond['enet/heatmap'] == every['enet/heatmap']
   np.testing.assert_allclose(every['enet/heatmap'], 9 * before['enet/heatmap'], rtol=1e-6)
   assert before['enet/heatmap'] < after['enet/heatmap'] < every['enet/heatmap']
 
