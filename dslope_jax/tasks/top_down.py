@@ -1,33 +1,28 @@
 """Top-down pose in pictures: a sample is a person's crop, clean and occluded."""
-import dataclasses
 import functools
 import hashlib
 import os
 
-import cv2
 import jax
 import numpy as np
 
 from dslope_jax import heatmaps, systems
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation import confidences, drawing, pose_scores
+from dslope_jax.evaluation import confidences, pose_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
-from dslope_jax.tasks import people
+from dslope_jax.tasks import crop_pictures, people
 from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
-from dslope_jax.visibility import is_labelled
-from input_pipeline import geometry, pairs, stream
+from input_pipeline import geometry, pairs
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
-_FIELDS = {'clean': 'image', 'occluded': 'occluded_image'}
 _OF_PARTNER = 'covered', 'window'  # what scoring must know of an occluded picture
-_SHOWN = 256  # pixels of height that a crop on a sheet of samples has at least
 
 
 def build(config, workdir, training=True) -> Task:
@@ -61,7 +56,7 @@ def build(config, workdir, training=True) -> Task:
   batches = functools.partial(train_batches, config, maker)
   sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
   return Task(system, facts, example(facts), len(source), batches, evals, source.digest, sheet,
-              found, functools.partial(_show, config, system.stride, maker))
+              found, functools.partial(crop_pictures.show, config, system.stride, maker))
 
 
 def _tell_crowds(source):
@@ -167,7 +162,7 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
     variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
-    pictures=functools.partial(_pictures, config, system.stride, _maker(
+    pictures=functools.partial(crop_pictures.cases, config, system.stride, _maker(
       config, source, bank, entry.recipe, pairs.FIELDS)))
 
 
@@ -241,69 +236,11 @@ def _variants(skeleton):
   return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
 
 
-def _show(config, stride, maker, count):
-  """The crops that the loss sees, with their joints, and the target; see `Task.show`."""
-  views = {view: field for view, field in _FIELDS.items() if field in maker.fields}
-  hidden = ('covered', 'outside') * ('occluded' in views)
-  fields = (*views.values(), 'keypoints', 'visibility', *hidden)
-  maker, source = dataclasses.replace(maker, fields=fields), maker.source
-  zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
-  cases = []
-  for sample in stream.first_samples(maker, count):
-    points = zoom * sample['keypoints'] + (zoom - 1) / 2
-    labelled = is_labelled(sample['visibility'])
-    covered, outside = (labelled & sample.get(field, False) for field in ('covered', 'outside'))
-    shown = {}
-    for view, field in views.items():
-      crop = cv2.resize(sample[field], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
-      pose = drawing.mark(drawing.draw_pose(crop, points, labelled, source.skeleton), points,
-                          sample['visibility'] == 1, cv2.MARKER_SQUARE)
-      if view == 'occluded':
-        pose = drawing.mark(pose, points, covered | outside, cv2.MARKER_TILTED_CROSS)
-      shown |= {view: crop, f'{view}, joints': pose}
-    shown['target'] = drawing.draw_heatmaps(crop, _target(config, stride, maker.size, sample))
-    named = lambda flags: ' '.join(source.skeleton.names[k] for k in np.flatnonzero(flags))
-    row, reason = int(sample['row']), sample['unreadable'].item().decode('utf-8', 'ignore')
-    cases.append({'pictures': shown, 'caption': reason or (
-      f'annotation {source.annotation_id[row]}, {os.path.basename(source.file[row])}'
-      + f', covered: {named(covered) or "nothing"}' * ('occluded' in views)
-      + f', outside: {named(outside)}' * bool(outside.any()))})
-  return cases
-
-
-def _target(config, stride, size, sample):
-  """Heatmaps (h,w,K) of a sample."""
-  target, _ = heatmaps.codec(config.system.codec).encode(
-    sample['keypoints'][None], is_labelled(sample['visibility'])[None].astype(np.float32), size,
-    stride, sigma=config.system.sigma)
-  return target[0]
-
-
 def _finish(size, unbiased, outputs, samples):
   """Poses in picture pixels; samples: 'center' and 'scale' (N,2) of the crops."""
   return {row: fields | {'keypoints': heatmaps.to_picture(
             fields['keypoints'], samples['center'], samples['scale'], size, unbiased)}
           for row, fields in outputs.items() if row != 'batch'}
-
-
-def _pictures(config, stride, maker, outputs, rows):
-  """Ground truth, target and every network's pose on the crop that it saw."""
-  source, cases = maker.source, []
-  skeleton = source.skeleton
-  for row in rows:
-    sample = maker.evaluate(row)
-    labelled = is_labelled(sample['visibility'])
-    shown = {'truth': drawing.draw_pose(sample['image'], sample['keypoints'], labelled, skeleton),
-             'target': drawing.draw_heatmaps(sample['image'],
-                                             _target(config, stride, maker.size, sample))}
-    for name, pose in outputs.items():
-      if name != 'batch':
-        crop = sample[_FIELDS[name.rsplit('/', 1)[1]]]
-        shown[name] = drawing.draw_pose(crop, pose['keypoints'][row], pose['scores'][row] > 0.1,
-                                        skeleton)
-    cases.append({'caption': f'annotation {source.annotation_id[row]}, '
-                             f'{os.path.basename(source.file[row])}', 'pictures': shown})
-  return cases
 
 
 def _held_out_of_run(config, workdir):
