@@ -26,9 +26,8 @@ from input_pipeline import sources
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 # By how much a file may differ from the predictor: a heatmap in shares of its peak, a keypoint in
-# crop pixels. Heights that differ by less than _TIE of the peak are in no order; _JITTER of the
-# weights changes heatmaps by some times what the rounding of another program does.
-HEATMAP, KEYPOINT, _TIE, _JITTER = 1e-4, 1e-3, 1e-5, 1e-5
+# crop pixels. Heights that differ by at most TIE of the peak are in no order.
+HEATMAP, KEYPOINT, TIE = 1e-4, 1e-3, 1e-5
 
 
 def function(predictor):
@@ -207,31 +206,23 @@ class Reference:
     answer = predictor.combined(poses)
     self.maps = {name: np.asarray(maps, np.float64) for name, maps in _maps(poses).items()}
     self.wanted = {field: values for field, values in answer.items() if values is not None}
-    self.tied = np.zeros(answer['scores'].shape, bool)
-    for maps in self.maps.values():
-      self.tied |= _ties(maps)
+    ties = [near_ties(maps, predictor.codec == 'hrnet') for maps in self.maps.values()]
+    self.ties = {kind: np.any([of[kind] for of in ties], 0) for kind in ties[0]}
     if predictor.answer.split('/')[0] == 'pick':
-      sure = [calibration.apply(fit, poses[name]['scores']) for name, fit in
-              zip(predictor.members, _fits(predictor, 'right'), strict=True)]
-      self.tied |= np.ptp(sure, axis=0) <= _TIE
-    # Codecs that fit a curve divide by its curvature, which is next to nothing where a map is flat.
-    self.unstable = np.zeros_like(self.tied)
-    for seed in range(3):
-      near = predictor.combined(jax.device_get(run(_jittered(predictor.weights, seed))))
-      distance = np.linalg.norm(near['keypoints'] - answer['keypoints'], axis=-1)
-      self.unstable |= (distance > KEYPOINT / 4) & ~self.tied
+      self.ties['networks'] = _undecided([poses[name]['scores'] for name in predictor.members],
+                                         _fits(predictor, 'right'))
 
   def parity(self, call, what) -> dict:
     """By how much a function of crops differs; raises UserError where that is too much.
 
-    Keypoints of joints that rounding decides about are counted, not compared: near ties of cells,
-    and those that move when the weights change by their 100,000th.
+    Keypoints of near ties, about which rounding decides, are counted by their kind, not compared.
     """
     found = {name: np.asarray(value, np.float64) for name, value in call(self.crops).items()}
     maps = float(np.max([(np.abs(found[name] - wanted).max((1, 2)) / _peak(wanted)).max()
                          for name, wanted in self.maps.items()], initial=0))
     distance = np.linalg.norm(found['keypoints'] - self.wanted['keypoints'], axis=-1)
-    distance = float(np.where(self.tied | self.unstable, 0, distance).max())
+    tied = np.any(list(self.ties.values()), 0)
+    distance = float(np.where(tied, 0, distance).max())
     if not (maps <= HEATMAP and distance <= KEYPOINT):
       raise UserError(
         f'{what} does not say what the predictor says: heatmaps differ by {maps:.2g} of their peak '
@@ -239,14 +230,9 @@ class Reference:
         'written')
     others = {field: float(np.abs(found[field] - self.wanted[field]).max())
               for field in PROBABILITIES if field in found}
-    return {'crops': len(self.crops), 'joints': self.tied.size, 'near_ties': int(self.tied.sum()),
-            'unstable': int(self.unstable.sum()), 'heatmaps': maps, 'keypoints': distance} | others
-
-
-def _jittered(weights, seed):
-  draw = np.random.default_rng(seed).uniform
-  return jax.tree.map(
-    lambda leaf: leaf * (1 + _JITTER * draw(-1, 1, leaf.shape).astype(np.float32)), weights)
+    kinds = {kind: int(of.sum()) for kind, of in self.ties.items()}
+    return {'crops': len(self.crops), 'joints': tied.size, 'near_ties': int(tied.sum()),
+            'near_ties_of': kinds, 'heatmaps': maps, 'keypoints': distance} | others
 
 
 def _peak(maps):
@@ -254,15 +240,33 @@ def _peak(maps):
   return np.maximum(np.abs(maps).max((1, 2)), np.finfo(np.float32).tiny)
 
 
-def _ties(maps):
-  """(B,K) bool: two cells that rounding may exchange decide about the keypoint: the two highest, or
-  those beside the highest, on either side of it; or it may fall below 0."""
+def _undecided(scores, fits):
+  """(B,K) bool: another of M networks is the surest if the scores (M,B,K) of one are TIE of
+  themselves higher, and those of the others lower."""
+  def surest(signs):
+    return np.argmax([calibration.apply(fit, score + sign * TIE * np.abs(score))
+                      for fit, score, sign in zip(fits, scores, signs, strict=True)], 0)
+  chosen = surest(np.zeros(len(scores)))
+  return np.any([surest(2 * one - 1) != chosen for one in np.eye(len(scores))], 0)
+
+
+def near_ties(maps, by_sign):
+  """{kind: (B,K) bool} joints of which two heights, at most TIE of the peak apart, decide.
+
+  maximum: the two highest cells, or the highest and 0, below which there is no joint. neighbours:
+  those on either side of the highest; only where their order decides (by_sign), as for the quarter
+  pixel of the codec 'hrnet'.
+  """
   b, h, w, k = maps.shape
-  near = _TIE * _peak(maps)
+  near = TIE * _peak(maps)
   flat = np.moveaxis(maps, -1, 1).reshape(b, k, h * w)
   second, first = np.moveaxis(np.partition(flat, -2)[..., -2:], -1, 0)
-  y, x = np.divmod(flat.argmax(-1), w)
-  beside = lambda dx, dy: np.take_along_axis(
-    flat, (np.clip(y + dy, 0, h - 1) * w + np.clip(x + dx, 0, w - 1))[..., None], -1)[..., 0]
-  level = [np.abs(beside(*step) - beside(*(-s for s in step))) <= near for step in ((1, 0), (0, 1))]
-  return (first - second <= near) | (np.abs(first) <= near) | level[0] | level[1]
+  kinds = {'maximum': (first - second <= near) | (np.abs(first) <= near)}
+  if by_sign:
+    y, x = np.divmod(flat.argmax(-1), w)
+    beside = lambda dx, dy: np.take_along_axis(
+      flat, (np.clip(y + dy, 0, h - 1) * w + np.clip(x + dx, 0, w - 1))[..., None], -1)[..., 0]
+    level = [np.abs(beside(*step) - beside(*(-s for s in step))) <= near
+             for step in ((1, 0), (0, 1))]
+    kinds['neighbours'] = ~kinds['maximum'] & (level[0] | level[1])
+  return kinds

@@ -69,6 +69,11 @@ def as_json(value):
   return msgspec.json.decode(_encoded(value))
 
 
+def checksum(value) -> int:
+  """Of a value as JSON; the order of keys does not matter."""
+  return zlib.crc32(msgspec.json.encode(as_json(value), order='sorted'))
+
+
 def read_lines(path, form: Any) -> list:
   """The lines of a file of JSON lines; those that a kill cut off, or that have another form, are
   left out. [] without the file."""

@@ -54,6 +54,7 @@ class People:
 
 class _Loaded(NamedTuple):
   """What weights are: see the attributes of `Predictor`. asked: name of an answer, or ''."""
+  codec: str
   serving: Serving
   weights: dict
   facts: Facts
@@ -80,9 +81,10 @@ class Predictor:
   dtype: in which the networks compute, such as 'float32'; None: as they were trained.
 
   Attributes: serving, the system and the way from pictures to it and back. weights: {'params',
-  'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given; answers: all
-  names that it may have. members: the outputs that it needs. test: of `System.predict`. fits: the
-  calibration or {}. about: a line for the user that says all this.
+  'batch_stats'}. facts. codec, of `heatmaps`, or ''. answer: the output, or the mixture of
+  outputs, that is given; answers: all names that it may have. members: the outputs that it needs.
+  test: of `System.predict`. fits: the calibration or {}. about: a line for the user that says all
+  this.
 
   Raises OSError or UserError, one line.
   """
@@ -95,6 +97,7 @@ class Predictor:
     load = _of_run if is_run else _of_file
     found = load(path, name, skeleton, size and tuple(size))
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
+    self.codec = found.codec
     if dtype:
       system = self.serving.system
       networks = {name: net.clone(dtype=dtype) for name, net in system.networks.items()}
@@ -204,7 +207,8 @@ def _of_run(folder, asked, skeleton, size):
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
     '; it has stored no calibration, so there are only scores')
-  return _Loaded(serving, weights, facts, asked, stored[1] if stored else {}, about)
+  return _Loaded(config.system.get('codec', ''), serving, weights, facts, asked,
+                 stored[1] if stored else {}, about)
 
 
 def _of_file(path, network, skeleton, size):
@@ -236,7 +240,7 @@ def _of_file(path, network, skeleton, size):
   about = (f"'{path}': {name} ({told}), {count} keypoints of {skeleton.name}, crops of "
            f'{size[0]}x{size[1]}, codec {system["codec"]}')
   weights = {kind: {'net': converted.variables.get(kind, {})} for kind in ('params', 'batch_stats')}
-  return _Loaded(tasks.serve(config, facts), weights, facts, '', {}, about)
+  return _Loaded(system['codec'], tasks.serve(config, facts), weights, facts, '', {}, about)
 
 
 def _picture(image):

@@ -133,6 +133,25 @@ def test_faults_of_poses_are_found(kind):
   assert len(rows) or kind == 'joints-never-labelled'
 
 
+@pytest.mark.parametrize('right_hip, left_hip, crossed', [
+  ((85, 92.5), (115, 67.5), False), ((115, 92.5), (85, 67.5), True)])
+def test_sides_of_a_bent_body_do_not_cross(right_hip, left_hip, crossed):
+  """Beside the torso they do; but only where they point against each other is one of them wrong."""
+  names = ['right_shoulder', 'left_shoulder', 'right_hip', 'left_hip']
+
+  def bend(joints):
+    joints[0, [world().skeleton.names.index(name) for name in names]] = (
+      (35, 65), (65, 95), right_hip, left_hip)
+  found = kinds(poses.check(moved(bend, **EVERYBODY_LABELLED)))
+  assert ('sides-cross' in found) == crossed
+
+
+def test_few_people_say_nothing_of_a_set():
+  source = dataclasses.replace(world(), visibility=_visibility('no nose'))
+  assert 'joints-never-labelled' in kinds(poses.check(source))
+  assert 'joints-never-labelled' not in kinds(poses.check(source.subset(np.arange(19))))
+
+
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_a_good_set_has_no_findings(split):
   for size in ((160, 192), (320, 384)):

@@ -29,8 +29,8 @@ FITS = {'right': {'gnet': {'kind': 'isotonic', 'x': [0.0, 3.0, 9.0], 'y': [0.1, 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-  """Work folder of a pair that was calibrated."""
-  _, workdir = folders.make(tmp_path_factory.mktemp('pair'))
+  """Work folder of a pair that was calibrated; UDP's steps on maps like noise have no bounds."""
+  _, workdir = folders.make(tmp_path_factory.mktemp('pair'), codec='hrnet')
   (workdir / 'eval_7/val').mkdir(parents=True)
   (workdir / 'eval_7/val/calibration.json').write_text(json.dumps(FITS))
   return workdir
@@ -86,7 +86,8 @@ def test_the_function_for_jax(pair):
   call = jax.jit(exported.call)
   found = reference.parity(call, 'it')
   assert found['joints'] == 4 * 17
-  assert found['near_ties'] + found['unstable'] < 50  # a random network's maps are like noise
+  assert found['near_ties_of'].keys() == {'maximum', 'neighbours', 'networks'}
+  assert found['near_ties'] < 50  # a random network's maps are like noise
   assert found['right'] < 1e-5
   shapes = jax.eval_shape(call, jax.ShapeDtypeStruct((3, 64, 32, 3), jnp.uint8))
   assert {name: leaf.shape for name, leaf in shapes.items()} == {
@@ -116,7 +117,16 @@ def test_near_ties():
   maps[0, 3, 4, 3] = 0.5 + 1e-6  # level beside the peak
   maps[0, ..., 4] = -1
   maps[0, 3, 3, 4] = 1e-6  # hardly above 0
-  assert exporting._ties(maps).tolist() == [[False, True, False, True, True]]
+  ties = exporting.near_ties(maps, by_sign=True)
+  assert ties['maximum'].tolist() == [[False, True, False, False, True]]
+  assert ties['neighbours'].tolist() == [[False, False, False, True, False]]
+  assert exporting.near_ties(maps, by_sign=False).keys() == {'maximum'}
+
+
+def test_the_order_of_networks_is_near_a_tie():
+  """Scores above 1 are equally sure, and the first network is taken: nothing to decide."""
+  scores = [np.array([0.5, 0.5, 1.0, 1.5, 0.5]), np.array([0.5 + 1e-6, 0.51, 1.5, 1.2, 0.0])]
+  assert exporting._undecided(scores, [None, None]).tolist() == [True, False, True, False, False]
 
 
 def test_the_command(run, tmp_path):
@@ -131,7 +141,7 @@ def test_the_command(run, tmp_path):
   assert said['files']['predictor.stablehlo']['versions']['jax'] == jax.__version__
   assert said['weights_sha256'] == digest(predictor.weights)
   assert said['weights'].startswith("'run', step 7") and 'JAX refuses' in said['expiry']
-  assert said['crop'] == {'padding': 1.25, 'span': [31, 63]}  # of UDP
+  assert said['crop'] == {'padding': 1.25, 'span': [32, 64]}
   assert said['keypoints'] == list(predictor.facts.skeleton.names) and said['size'] == [32, 64]
   shapes = jax.eval_shape(exporting.load_stablehlo(out / 'predictor.stablehlo'),
                           jax.ShapeDtypeStruct((5, 64, 32, 3), jnp.uint8))

@@ -88,10 +88,10 @@ def export(given):
     certificate['files'][_file(name)] = {
       'sha256': hashlib.sha256(content).hexdigest(), 'differences': parity,
       'versions': {package: importlib.metadata.version(package) for package in packages}}
+    ties = ', '.join(f'{count} of {kind}' for kind, count in parity['near_ties_of'].items())
     say(f'{path}: {len(content) / 2**20:.1f} MiB; heatmaps differ by {parity["heatmaps"]:.1g} of '
-        f'their peak, keypoints by {parity["keypoints"]:.1g} px; not compared: '
-        f'{parity["near_ties"]} near ties and {parity["unstable"]} unstable ones of '
-        f'{parity["joints"]} joints')
+        f'their peak, keypoints by {parity["keypoints"]:.1g} px in {parity["joints"]} joints less '
+        f'{parity["near_ties"]} near ties ({ties})')
   own_files.write_json(os.path.join(given.out, 'certificate.json'), certificate)
 
 
@@ -113,7 +113,8 @@ def _certificate(predictor, reference, about):
     'keypoints': list(skeleton.names),
     'skeleton': {'name': skeleton.name, 'limbs': skeleton.limbs, 'flip_pairs': skeleton.flip_pairs},
     'platforms': list(exporting.PLATFORMS), 'expiry': _EXPIRY,
-    'allowed': {'heatmaps, of the peak': exporting.HEATMAP, 'keypoints, px': exporting.KEYPOINT},
+    'allowed': {'heatmaps, of the peak': exporting.HEATMAP, 'keypoints, px': exporting.KEYPOINT,
+                'near ties, of the peak': exporting.TIE},
     'compared_on': 'cpu', 'files': {}}
 
 

@@ -51,6 +51,7 @@ class _StoredFacts(TypedDict):
   frames: int
   classes: int
   digest: str
+  checksum: NotRequired[int]  # of the other fields
 
 
 def claim(workdir):
@@ -121,12 +122,23 @@ def check_facts(workdir, facts: Facts, digest: str, allow_change=False):
   path = os.path.join(workdir, 'facts.json')
   now = own_files.as_json({'version': _FORM} | _fields_of(facts) | {'digest': digest})
   if os.path.exists(path):
-    before = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
+    before = _stored_facts(path)
     if before != now and not allow_change and _has_checkpoints(pathlib.Path(workdir)):
       raise UserError(f"the training data are not those that '{workdir}' was trained on (digest "
                       f'{quoted(before["digest"])}, now {digest}); get the annotations back, '
                       'choose another --workdir, or pass --allow_config_change to go on with these')
-  _write(pathlib.Path(path), now)
+  _write(pathlib.Path(path), now | {'checksum': own_files.checksum(now)})
+
+
+def _stored_facts(path):
+  """The fields of facts.json but the checksum, which must be theirs: a joint that was moved or a
+  pair that was exchanged by hand gives poses that look right."""
+  fields = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
+  with own_files.told(path, f'it was changed since it was written: {_MEND}'):
+    stated = fields.pop('checksum', None)
+    if stated is not None and stated != own_files.checksum(fields):
+      raise ValueError('its checksum is not that of its fields')
+  return fields
 
 
 def write_findings(workdir, found):
@@ -138,7 +150,7 @@ def write_findings(workdir, found):
 def read_facts(workdir) -> Facts:
   """The facts of the run in this folder. Raises FileNotFoundError or UserError, one line."""
   path = os.path.join(workdir, 'facts.json')
-  fields = own_files.read_json(path, _StoredFacts, _MEND, _FORM)
+  fields = _stored_facts(path)
   with own_files.told(path, _MEND):
     skeleton = fields['skeleton'] and skeletons.from_fields(fields['skeleton'])
     size = tuple(fields['size'])

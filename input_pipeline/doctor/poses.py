@@ -24,26 +24,30 @@ def check(source):
   points = np.where(labelled[..., None], source.keypoints, np.nan).astype(np.float64)
   found = _sizes(source, points) + _copies(source, points) + _places(source, points)
   if len(source) >= _FEW:
-    found += (_limbs(source, points) + _order(source, points) + _upright(source, points)
-              + _sides(source, points) + _shift(source, points))
+    for find in (_never, _limbs, _order, _upright, _sides, _shift):
+      found += find(source, points)
   return found
 
 
 def _sizes(source, points):
   low, high = _ends(points)
   told = np.isfinite(points[..., 0]).sum(1) >= 3
-  never = ~np.isfinite(points[..., 0]).any(0)
-  names = ', '.join([quoted(source.skeleton.names[k]) for k in np.flatnonzero(never)[:5]])
-  found = suspects(
+  return suspects(
     'people-tiny', f'the joints of {{}} of {told.sum()} people span less than {_TINY} pixels',
     told & ((high - low).max(1) < _TINY), source, 'leave such people out: their joints cannot be '
     'told apart')
-  if never.any() and not never.all():
-    found.append(Suspects(Finding(
-      'joints-never-labelled', 'warning', f'{never.sum()} joints are labelled on nobody (the first '
-      f'are {names}), so nothing is learnt of them', int(never.sum()), (), 'check the order of the '
-      'keypoints, or remove these from the category'), np.zeros(0, np.int64)))
-  return found
+
+
+def _never(source, points):
+  never = ~np.isfinite(points[..., 0]).any(0)
+  if not never.any() or never.all():
+    return []
+  names, count = [quoted(source.skeleton.names[k]) for k in np.flatnonzero(never)], int(never.sum())
+  return [Suspects(Finding(
+    'joints-never-labelled', 'warning', f'joints without a label on anybody: {count} of '
+    f'{len(never)} ({", ".join(names[:5])}{" ..." * (count > 5)}), so nothing is learnt of them',
+    count, (), 'check the order of the keypoints, or remove these from the category'),
+    np.zeros(0, np.int64))]
 
 
 def _copies(source, points):
@@ -153,13 +157,15 @@ def _sides(source, points):
   face = nose - _middle(source, sure, ('left_eye', 'right_eye'), every=True)
   # Seen from the front, left is on the picture's right of what points down.
   frontal_face = _cross(face, eyes)
-  shoulders, hips = (_cross(torso / length, _pair(source, points, part) / length)
-                     for part in ('shoulder', 'hip'))
+  pairs = [_pair(source, points, part) for part in ('shoulder', 'hip')]
+  shoulders, hips = (_cross(torso / length, pair / length) for pair in pairs)
   told = np.isfinite(frontal_face) & (np.abs(frontal_face) > 0.25 * np.hypot(*eyes.T) ** 2)
   wrong = told & (frontal_face > 0)
   twisted = (np.minimum(np.abs(shoulders), np.abs(hips)) > _WIDE) & (shoulders * hips < 0)
-  for part in ('shoulder', 'hip'):  # a body that is bent towards the camera may look so
-    twisted &= np.hypot(*_pair(source, points, part).T) < length[:, 0]
+  # A body that is bent, to the side or towards the camera, may look so.
+  twisted &= (pairs[0] * pairs[1]).sum(1) < 0
+  for pair in pairs:
+    twisted &= np.hypot(*pair.T) < length[:, 0]
   opposed = told & (np.abs(shoulders) > _WIDE) & (frontal_face * shoulders < 0) & ~twisted
   most = told.sum() >= _FEW / 2 and 2 * wrong.sum() > told.sum()
   of_face = 'the eyes of {} of ' + f'{told.sum()} faces are on the wrong side of the nose'

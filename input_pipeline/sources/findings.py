@@ -92,8 +92,8 @@ def _of_joints(source):
     'people-twice', 'warning', '{} people have the very joints of another person of their picture',
     again, ids, 'remove the copies'
   ) + findings(
-    'nothing-visible', 'warning', 'all labelled joints of all {} people are hidden (v = 1), so no '
-    'body part can be cut out for occlusion', hidden, ids,
+    'nothing-visible', 'warning', '{} people have hidden joints (v = 1) alone, and nobody has '
+    'others, so no body part can be cut out for occlusion', hidden, ids,
     'write v = 2, unless you know that the joint is hidden')
 
 

@@ -10,15 +10,15 @@ from dslope_jax.training import workdir as workdirs
 from tests import data_sets, tiny
 
 
-def make(folder, kind='mse', ema=0.0):
+def make(folder, kind='mse', ema=0.0, codec='udp'):
   """(config of a run with random weights, its work folder); the data lie beside it.
 
-  kind: of the mutual term; None makes a run of one network.
+  kind: of the mutual term; None makes a run of one network. codec: UDP, as ViTPose was published.
   """
   root = data_sets.write_coco(folder / 'data', num_images=6)
   config = tiny.config(kind, name='coco', root=root, train_split='train', holdout=0.5,
                        recipe='none')
-  config.system.codec, config.ema_decay = 'udp', ema  # as ViTPose was published
+  config.system.codec, config.ema_decay = codec, ema
   config.system.model = ConfigDict(dict(
     name='vitpose', width=24, depth=1, heads=2, decoder='simple', drop_path=0.0))  # compiles fast
   config.evals = ConfigDict({'val': common.evaluation('val', 'coco_ap') | dict(

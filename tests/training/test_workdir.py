@@ -2,6 +2,7 @@
 import dataclasses
 import errno
 import fcntl
+import json
 import os
 
 import pytest
@@ -38,6 +39,22 @@ def test_broken_facts_are_named(tmp_path, text):
   (tmp_path / 'facts.json').write_text(text)
   fails(lambda: workdir.read_facts(tmp_path), tmp_path / 'facts.json', 'broken')
   fails(lambda: workdir.read_facts(tmp_path / 'no'), tmp_path / 'no', kind=FileNotFoundError)
+
+
+def test_facts_that_were_changed_by_hand_are_noticed(tmp_path):
+  workdir.check_facts(tmp_path, FACTS, 'abc')
+  path = tmp_path / 'facts.json'
+  fields = json.loads(path.read_text())
+  path.write_text(json.dumps(dict(reversed(fields.items()))))
+  assert workdir.read_facts(tmp_path) == FACTS  # written in another way
+  pairs = fields['skeleton']['flip_pairs']
+  pairs[0], pairs[1] = [pairs[0][0], pairs[1][1]], [pairs[1][0], pairs[0][1]]
+  path.write_text(json.dumps(fields))
+  fails(lambda: workdir.read_facts(tmp_path), path, 'checksum', 'changed')
+  fails(lambda: workdir.check_facts(tmp_path, FACTS, 'abc'), path, 'checksum')
+  del fields['checksum']  # as of runs that had none yet
+  path.write_text(json.dumps(fields))
+  assert workdir.read_facts(tmp_path).skeleton.flip_pairs[0] != FACTS.skeleton.flip_pairs[0]
 
 
 def test_fields_of_other_data_matter_only_to_what_was_made_from_them(tmp_path):
