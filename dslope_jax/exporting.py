@@ -33,9 +33,14 @@ HEATMAP, KEYPOINT, TIE = 1e-4, 1e-3, 1e-5
 def function(predictor):
   """The function of crops, with the weights as constants.
 
-  Raises UserError for a mixture that is computed by Python alone.
+  Raises UserError for a mixture that is computed by Python alone, and for a system that asks for
+  more than crops.
   """
   names = predictor.members
+  more = set(predictor.serving.system.fields['predict']) - {'image', 'occluded_image'}
+  if more:
+    raise UserError(f"this run predicts from crops and {', '.join(sorted(more))}, and exports get "
+                    "crops alone; train it with system.coord_norm='crop'")
   rule = predictor.answer.split('/')[0] if len(names) > 1 else ''
   if rule and rule not in _RULES:
     raise UserError(f"the mixture '{rule}' cannot be exported; name {', '.join(_RULES)} or one of "
@@ -170,9 +175,9 @@ def _convertible():
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
     return pool(x, window_shape=window_shape, strides=strides, padding='VALID')
 
-  def resize(x, shape, method):
+  def resize(x, shape, method, antialias=True):
     scale = jnp.array([shape[i] / x.shape[i] for i in (1, 2)])
-    return jax.image.scale_and_translate(x, shape, (1, 2), scale, jnp.zeros(2), method)
+    return jax.image.scale_and_translate(x, shape, (1, 2), scale, jnp.zeros(2), method, antialias)
 
   with mock.patch.object(nn, 'max_pool', max_pool), mock.patch.object(jax.image, 'resize', resize):
     yield

@@ -100,7 +100,8 @@ class Predictor:
     self.codec = found.codec
     if dtype:
       system = self.serving.system
-      networks = {name: net.clone(dtype=dtype) for name, net in system.networks.items()}
+      networks = {name: net.clone(dtype=dtype) if hasattr(net, 'dtype') else net
+                  for name, net in system.networks.items()}
       self.serving = self.serving._replace(system=system._replace(networks=networks))
     self.weights = jax.device_put(found.weights)
     self.test = {'flip': flip}

@@ -1,12 +1,14 @@
 """DAG from its configs to tables: a pair on COCO, protocols, predictions."""
 import json
 
+import jax
 import numpy as np
 import pytest
 
 import eval as evaluation
 import train
 from configs import coco_dag_hrnet, protocols, quickstart_dag
+from dslope_jax import exporting
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
 from tests import data_sets
@@ -50,6 +52,14 @@ def test_predictions_are_the_refined_ones_of_the_surer_network(coco):
   assert ((people.present > 0) & (people.present < 1)).all()
   assert Predictor(f'{folder}:enet').answer == 'enet/refined'
   assert Predictor(f'{folder}:gnet/heatmap').answer == 'gnet/heatmap'
+
+
+def test_a_run_of_dag_is_exported(coco):
+  """Graph, flip test and all, for any number of crops."""
+  predictor = Predictor(f'{coco[1]}:enet', dtype='float32')
+  found = exporting.Reference(predictor, exporting.trial_crops(predictor, 2)).parity(
+    jax.jit(exporting.exported(predictor).call), 'the file')
+  assert found['joints'] == 4 * 17 and found['near_ties'] < 17
 
 
 def test_protocols_score_a_run_of_dag(coco, tmp_path):

@@ -55,12 +55,12 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, coordinates, heatmaps, *, train: bool = False):
-    wanted = self.example(len(coordinates))
+    wanted = self.example()
     for name, array, like in zip(('coordinates', 'heatmaps'), (coordinates, heatmaps), wanted,
                                  strict=True):
-      if array.shape != like.shape:
-        raise UserError(f'pose_gcn was made for {name} of the shape {like.shape}, not '
-                        f'{array.shape}: see heatmap_size and num_keypoints')
+      if array.shape[1:] != like.shape[1:]:  # the number of people may be a symbol
+        raise UserError(f'pose_gcn was made for {name} of {like.shape[1:]} a person, not '
+                        f'{array.shape[1:]}: see heatmap_size and num_keypoints')
     hops, by_batch = self.matrices(), train or self.reference
     near = hops[:2]  # published: the blocks are never told of more
     out = {}
@@ -80,7 +80,8 @@ class Model(nn.Module):
     init = initializers.uniform((9 * self.num_keypoints) ** -0.5)  # PyTorch's default
     maps = Conv(self.num_keypoints, 3, use_bias=True, kernel_init=init, bias_init=init,
                 name='level_conv')(heatmaps)
-    x = maps.transpose(0, 3, 1, 2).reshape(len(maps), self.num_keypoints, -1)
+    b, h, w, k = maps.shape
+    x = maps.transpose(0, 3, 1, 2).reshape(b, k, h * w)
     for name in ('FC_0_0', 'FC_1_0'):
       x = nn.relu(linear(x, self.sampler_width, name))
     points = linear(x, 2, 'FC_2')

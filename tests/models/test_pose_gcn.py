@@ -224,5 +224,5 @@ def test_bad_options():
   refused('(2, 5, 5)', '(1, 5, 5)', adjacency=np.ones((1, 5, 5)))
   module = models.build('pose_gcn', **TINY)
   points, maps = inputs()
-  fails(lambda: module.apply({}, points, maps.transpose(0, 2, 1, 3)), '(3, 8, 6, 5)',
-        '(3, 6, 8, 5)', 'heatmap_size')
+  fails(lambda: module.apply({}, points, maps.transpose(0, 2, 1, 3)), '(8, 6, 5)',
+        '(6, 8, 5)', 'heatmap_size')
