@@ -13,6 +13,7 @@ from dslope_jax.evaluation import confidences, drawing
 from dslope_jax.predictor import Predictor
 from dslope_jax.systems.base import Forward, without_view
 from dslope_jax.tasks import people
+from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights.files import split_network
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.occlusion import bank as patch_bank
@@ -22,7 +23,7 @@ from input_pipeline.sources import pictures, synthetic
 RECIPES = ('none', 'published', 'severity', 'mask_joints_scaled', 'instance_paste')
 _LONGEST = 1024  # pixels of a side of a picture, beyond which it is shrunk
 _SHOWN = 384  # pixels of the longer side of what is drawn
-_NUMBERS = ('score', 'right', 'visible')
+_NUMBERS = ('score', *PROBABILITIES)
 
 
 class Shown(NamedTuple):
@@ -102,8 +103,9 @@ class Trial(contextlib.AbstractContextManager):
     return True
 
   def _answers(self, picture):
-    """({answer: {'keypoints' (K,2), 'scores', 'score', perhaps 'right' and 'visible' (K,),
-    perhaps 'heatmaps' (h,w,K)}}, crop): of every network and, if they answer together, of that."""
+    """({answer: {'keypoints' (K,2), 'scores', 'score', perhaps those of `PROBABILITIES`
+    (K,), perhaps 'heatmaps' (h,w,K)}}, crop): of every network and, if they answer together, of
+    that."""
     serving, answer = self._predictor.serving, self._predictor.answer
     samples = serving.prepare(picture, _whole(picture)[None])
     inputs = {name: samples[name] for name in serving.system.fields['predict'] if name in samples}
@@ -115,8 +117,6 @@ class Trial(contextlib.AbstractContextManager):
     networks += [without_view(name) for name in outputs]
     out = {name: {field: values[0] for field, values in named[name].items()}
            for name in dict.fromkeys([*networks, answer])}
-    if answer not in networks and all('visible' in out[name] for name in networks):
-      out[answer]['visible'] = np.mean([out[name]['visible'] for name in networks], 0)
     for pose in out.values():
       pose['score'] = pose['scores']
     return out, samples['image'][0]

@@ -3,7 +3,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_SHARPNESS = 10.0  # of the heatmaps as weights: a peak of 1 outweighs e^10 empty pixels
+_SHARPNESS = 10.0  # of the heatmaps as weights: a peak outweighs e^10 empty pixels, however low
 
 
 class Model(nn.Module):
@@ -11,7 +11,7 @@ class Model(nn.Module):
 
   width: of its hidden layer.
 
-  Called with features (B,h,w,C) and heatmaps (B,h*n,w*n,K), peaks of about 1. Returns a dict:
+  Called with features (B,h,w,C) and heatmaps (B,h*n,w*n,K). Returns a dict:
   visible, present (B,K), logits, float32.
   """
   num_keypoints: int
@@ -21,12 +21,13 @@ class Model(nn.Module):
   def __call__(self, features, heatmaps, *, train: bool = False):
     features, heatmaps = features.astype(jnp.float32), heatmaps.astype(jnp.float32)
     (b, h, w, _), n, k = features.shape, heatmaps.shape[1] // features.shape[1], self.num_keypoints
-    weights = jax.nn.softmax(_SHARPNESS * heatmaps, axis=(1, 2))
+    peaks = heatmaps.max((1, 2))
+    sharp = _SHARPNESS * heatmaps / jnp.maximum(peaks, 1e-3)[:, None, None]
+    weights = jax.nn.softmax(sharp, axis=(1, 2))
     weights = weights.reshape(b, h, n, w, n, k).sum((2, 4))
     at_joints = jnp.einsum('bhwk,bhwc->bkc', weights, features)
     whole = jnp.broadcast_to(features.mean((1, 2))[:, None], at_joints.shape)
-    peaks = heatmaps.max((1, 2))[..., None]
-    x = jnp.concatenate([at_joints, whole, peaks], -1)  # (B,K,2C+1)
+    x = jnp.concatenate([at_joints, whole, peaks[..., None]], -1)  # (B,K,2C+1)
     x = nn.LayerNorm(name='norm')(x)
     # Each joint has a code of its own: its features mean other things than another joint's.
     own = self.param('joint', nn.initializers.normal(0.02), (k, self.width), jnp.float32)

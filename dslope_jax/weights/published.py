@@ -2,21 +2,25 @@
 
 config.json and facts.json are those of the run, calibration.json is that of an evaluation of it;
 'published' in the config tells the step. model.safetensors has the published PyTorch names of the
-one network, or of several with 'NETWORK.' before them.
+one network, or of several with 'NETWORK.' before them; what PyTorch has none for keeps our names.
 """
 import filecmp
 import os
 import shutil
 
+import flax.traverse_util
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from dslope_jax import models, own_files
 from dslope_jax.errors import UserError
 from dslope_jax.systems.base import HALVES
 from dslope_jax.training import workdir as workdirs
+from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import files, pytorch
 
+_OURS = 'joint_states'  # the architecture that only this project has
 _TEXTS = ('config.json', 'facts.json', 'calibration.json')
 
 
@@ -44,7 +48,8 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
     model, _ = models.describe(network)
     own = {kind: jax.device_get(tree[name]) for kind, tree in weights.items()}
     before = _before(name, networks)
-    tensors |= {before + key: value for key, value in pytorch.to_state_dict(model, own).items()}
+    tensors |= {before + key: value for key, value in (
+      _flat(own['params']) if model == _OURS else pytorch.to_state_dict(model, own)).items()}
   os.makedirs(folder, exist_ok=True)
   pytorch.save_tensors(folder, tensors)
   about = {'step': step, 'sha256': files.sha256(os.path.join(folder, 'model.safetensors'))}
@@ -52,6 +57,12 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
   for name, value in (texts | {'config.json': _portable(config.to_dict()) | {
       'published': about}}).items():
     own_files.write_json(os.path.join(folder, name), value)
+
+
+def _flat(tree):
+  """{'hidden.kernel': array} of a tree of parameters."""
+  return {key: np.asarray(leaf) for key, leaf in
+          flax.traverse_util.flatten_dict(tree, sep='.').items()}
 
 
 def _before(name, networks):
@@ -87,6 +98,10 @@ def read(folder, networks: dict, size):
     before = _before(name, networks)
     own = {key.removeprefix(before): value for key, value in tensors.items()
            if key.startswith(before)}
+    if model == _OURS:
+      out['params'][name] = flax.traverse_util.unflatten_dict(own, sep='.')
+      out['batch_stats'][name] = {}
+      continue
     try:
       converted = pytorch.convert_any(model, arguments, own, size)
     except UserError as error:
@@ -132,9 +147,13 @@ def of_half(config: ConfigDict, weights, calibration, half):
     'model': models.of_network(system['model'], half)})
   if half == 'gnet' and 'covered_weight' in rest:
     config.system.covered_weight = 1.0  # it has seen no patches
+  names = {'net': half} | ({'states': f'{half}_states'} if system.get('states') else {})
   for section in ('optim', 'init_from'):
-    setattr(config, section, ConfigDict({'net': config[section][half]}))
+    setattr(config, section, ConfigDict({
+      name: config[section][of_pair] for name, of_pair in names.items()}))
   if calibration:
     calibration = calibration | {'gates': {}} | {
-      field: {'net': calibration[field][half]} for field in ('right', 'visible')}
-  return config, {kind: {'net': tree[half]} for kind, tree in weights.items()}, calibration
+      field: {'net': calibration[field][half]} for field in PROBABILITIES
+      if half in calibration.get(field, {})}
+  return config, {kind: {name: tree[of_pair] for name, of_pair in names.items()}
+                  for kind, tree in weights.items()}, calibration

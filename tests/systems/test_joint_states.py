@@ -10,6 +10,7 @@ from dslope_jax import models, systems, tasks
 from dslope_jax.systems import joint_states
 from dslope_jax.systems.base import Forward, Learner, single
 from dslope_jax.training import train_state
+from dslope_jax.weights import published
 from tests import tiny
 from tests.refusals import fails
 
@@ -59,6 +60,24 @@ def test_the_network_reads_features_where_the_heatmap_peaks():
   assert before.shape == (2,) and not np.allclose(before, after, atol=1e-4)
   moved = maps[..., ::-1]
   assert not np.allclose(read(features, moved), before, atol=1e-4)
+
+
+def test_a_published_folder_keeps_it(tmp_path):
+  """PyTorch has no such network: it is stored under our own names."""
+  net = models.build('joint_states', num_keypoints=2)
+  shapes = [jax.ShapeDtypeStruct((1, n, n, c), 'f4') for n, c in ((2, 4), (4, 2))]
+  trees = {name: net.lazy_init(jax.random.key(i), *shapes)['params']
+           for i, name in enumerate(('gnet_states', 'enet_states'))}
+  networks = dict.fromkeys(trees, net)
+  published.write(tmp_path, clspet_hrnet.get_config('states'), {}, networks,
+                  {'params': trees, 'batch_stats': dict.fromkeys(trees, {})}, 7)
+  weights, step = published.read(tmp_path, networks, (32, 32))
+  jax.tree.map(np.testing.assert_array_equal, weights['params'], trees)
+  assert step == 7 and weights['batch_stats'] == dict.fromkeys(trees, {})
+  config = clspet_hrnet.get_config('states')
+  half, of_half, _ = published.of_half(config, {'params': trees | {'enet': {}}}, None, 'enet')
+  assert set(half.optim) == {'net', 'states'} and half.system.states
+  assert of_half['params'] == {'net': {}, 'states': trees['enet_states']}
 
 
 def batch(size=4):
