@@ -109,4 +109,20 @@ PAIRS = {
   'distill_kl_from_clean': _pair('kl', fields=_TAUGHT, start=_BOTH),
   'distill_kl_quarter_from_clean': _pair('kl', _QUARTER, _TAUGHT, _BOTH),
 }
-ARMS = REGIMES | SINGLES | PAIRS
+
+# What the parts of DAG are worth, at equal steps: on LSPET, whose people to paste come from a bank
+# cut from COCO (--bank), and on rendered people. The network and crops are those of the configs.
+_STEPS, _PARTS = '1500 steps', {
+  'plain': ('lspet_hrnet.py:clean', {}),
+  'masks_paste': ('lspet_hrnet.py:occluded', {'data.recipe': 'mask_joints+instance_paste'}),
+  'dag': ('lspet_dag_hrnet.py', {}),
+  'dag_no_graph': ('lspet_dag_hrnet.py:no_graph', {})}
+
+
+def _part(config, fields):
+  return Arm(config, {'duration': _STEPS, 'optim.net.lr': _LR} | fields)
+
+
+DAG = {f'lspet_{name}': _part(*part) for name, part in _PARTS.items()} | {
+  f'world_{name}': _world(_part(*part)) for name, part in _PARTS.items()}
+ARMS = REGIMES | SINGLES | PAIRS | DAG

@@ -60,8 +60,9 @@ def split_tuning_part(data, out):
   return folder
 
 
-def config_of(name, seed, stage, data, out, length):
-  """The config of a cell. length: factor of the arm's duration."""
+def config_of(name, seed, stage, data, out, length, bank=''):
+  """The config of a cell. length: factor of the arm's duration. bank: of arms on LSPET, '' for one
+  cut from it."""
   arm = ARMS[name]
   file, _, argument = arm.config.partition(':')
   module = importlib.import_module(f'configs.{file.removesuffix(".py")}')
@@ -84,7 +85,7 @@ def config_of(name, seed, stage, data, out, length):
   if arm.data:
     config.data.root = str(split_tuning_part(data, out) if stage == 'screen' else data)
     config.evals.val.split = 'tune' if stage == 'screen' else 'val'
-    config.data.bank.folder = os.path.join(out, f'bank_{stage}')
+    config.data.bank.folder = bank or os.path.join(out, f'bank_{stage}')
     config.evals.val.recipe = 'severity3' if stage == 'screen' else 'published'
   return config
 
@@ -93,10 +94,10 @@ def cell_name(name, seed, stage):
   return f'{name}_{stage}_seed{seed}'
 
 
-def run_cell(name, seed, stage, data, out, length):
+def run_cell(name, seed, stage, data, out, length, bank=''):
   """Trains and scores a cell; its result, or None where a signal stopped it."""
   folder = os.path.join(out, cell_name(name, seed, stage))
-  config = config_of(name, seed, stage, data, out, length)
+  config = config_of(name, seed, stage, data, out, length, bank)
   for start in config.init_from.values():
     if start and not os.path.exists(os.path.join(start.rpartition(':')[0], CELL)):
       raise FileNotFoundError(f"'{name}' needs '{start}': run the arm that it starts from first")
@@ -107,7 +108,7 @@ def run_cell(name, seed, stage, data, out, length):
   try:
     if newest_step(folder) < total:
       train.train(config, folder)
-    if newest_step(folder) == total and stage == 'full' and ARMS[name].data:
+    if newest_step(folder) == total and stage == 'full':
       evaluation.evaluate(with_all_recipes(config), folder)
   finally:
     note_time(folder, time.process_time() - cpu, time.time() - clock)
@@ -204,6 +205,8 @@ def main():
   parser.add_argument('--seeds', default='0')
   parser.add_argument('--data', required=True, help='folder of LSPET')
   parser.add_argument('--out', required=True, help='folder of the runs')
+  parser.add_argument('--bank', default='', help='patch bank of the arms on LSPET; default: cut '
+                      'from LSPET, which has no people to paste')
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--length', type=float, help="factor of the arms' duration; default 1/3 "
                       'to screen, else 1')
@@ -218,7 +221,7 @@ def main():
       if os.path.exists(path):
         print(f'{path} is there')
         continue
-      found = run_cell(name, seed, given.stage, given.data, given.out, length)
+      found = run_cell(name, seed, given.stage, given.data, given.out, length, given.bank)
       if found is None:  # stopped by a signal, which is not a success
         sys.exit(1)
       os.makedirs(given.results, exist_ok=True)
