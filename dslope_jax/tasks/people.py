@@ -169,6 +169,10 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
   folder = (config.data.bank.folder or _prepared_bank(config) or recorded_bank(workdir)
             or os.path.join(workdir, 'patches'))
   if not os.path.exists(folder):
+    if train_source is None and config.data.get('root') == '':  # of published weights
+      raise UserError('a recipe needs patches, and these weights do not know where the pictures '
+                      'are that they were trained on; pass --config.data.bank.folder=BANK, which '
+                      'tools/cut_bank.py makes')
     print(f'cutting a patch bank into {folder}', flush=True)
     train_source = train_source or load_train(config)[0]
   bank = patch_bank.load_or_build(folder, train_source, num_people=config.data.bank.num_people,

@@ -86,6 +86,8 @@ def test_recipes_that_need_parts_are_refused(tmp_path):
   config = protocols.get_config('cofw')
   config.data.recipe, config.data.bank.folder = 'published', bank.folder
   fails(lambda: load_bank(config, str(tmp_path)), "recipe 'published' needs", 'severity3')
+  config.data.root, config.data.bank.folder = '', ''  # as published weights have it
+  fails(lambda: load_bank(config, str(tmp_path)), 'do not know where', 'bank.folder=BANK')
 
 
 def test_limbs_that_are_no_humans_stand_for_parts(tmp_path):
