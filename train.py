@@ -35,7 +35,7 @@ from dslope_jax.cli import (
   say,
   start,
 )
-from dslope_jax.commands import STOPPED, Stopped, StopSignal, saved
+from dslope_jax.commands import STOPPED, Stopped, StopSignal, end_now, saved
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.evaluation.rounds import Rounds
@@ -224,7 +224,9 @@ def main(_):
     _, results = train(flag.config, flag.workdir or default_workdir(), flag.allow_config_change,
                        flag.profile)
   if results is None:
-    sys.exit(STOPPED)
+    # All is closed. What JAX still compiles for an evaluation can crash an interpreter that ends;
+    # several processes part in JAX's own way.
+    (sys.exit if jax.process_count() > 1 else end_now)(STOPPED)
 
 
 if __name__ == '__main__':

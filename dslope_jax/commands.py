@@ -74,9 +74,14 @@ def _end(stopped):
   """Says why, and leaves at once: threads that compile or read from a hanging disk would be waited
   for otherwise."""
   print(stopped, file=sys.stderr, flush=True)
-  if sys.stdout is not None:
-    sys.stdout.flush()
-  os._exit(stopped.code)
+  end_now(stopped.code)
+
+
+def end_now(code):
+  """Ends the process without the interpreter's own end, which waits for threads."""
+  for stream in filter(None, (sys.stdout, sys.stderr)):
+    stream.flush()
+  os._exit(code)
 
 
 _begun = []  # what signals do outside of `StopSignal`; empty in a process that is no command
