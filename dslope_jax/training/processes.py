@@ -92,7 +92,7 @@ def lost(error) -> bool:
 
 
 ENDED = ('another process of this run has ended or does not answer; its own output says why. Start '
-         'all of them again: they resume from the newest checkpoint')
+         'all of them again: a training resumes from its newest checkpoint')
 
 
 def _end(*_):
