@@ -114,8 +114,9 @@ def test_the_word_clean_trains_on_clean_crops():
   assert coco_dag_hrnet.dag('').system.view == 'occluded'
 
 
-@pytest.mark.parametrize('words', ['hops3,hops4', 'no_graph,hops4', 'no_attention,spatial_attention',
-                                   'double_only,occluded', 'clean,occluded'])
+@pytest.mark.parametrize('words', [
+  'hops3,hops4', 'no_graph,hops4', 'no_attention,spatial_attention',
+  'double_only,occluded', 'clean,occluded'])
 def test_words_that_contradict_are_refused(words):
   with pytest.raises(UserError, match='contradict: leave one out'):
     coco_dag_hrnet.dag(words)
