@@ -14,9 +14,14 @@ Time: not measured.
 from ml_collections import ConfigDict
 
 from configs import common
+from dslope_jax.errors import UserError
 
 _WORDS = ('no_masks', 'no_paste', 'no_attention', 'no_graph', 'no_guidance', 'no_presence',
           'double_only', 'spatial_attention', 'hops3', 'hops4', 'gcn_decay', 'pair')
+_GRAPH = {'no_guidance', 'hops3', 'hops4', 'gcn_decay'}
+_CONTRADICTIONS = dict(  # word: those that would do nothing beside it
+  no_graph=_GRAPH, double_only=_GRAPH | {'spatial_attention', 'occluded'},
+  no_attention={'spatial_attention'}, hops3={'hops4'}, clean={'occluded'})
 
 
 def get_config(argument=''):
@@ -33,7 +38,10 @@ def dag(argument, on=lambda config: config, models=None):
   config = on(common.dslope('kl') if 'pair' in words else common.top_down())
   for field in {'loss', 'covered_weight', 'shared'} & set(config.system):
     del config.system[field]
+  if 'view' in config.system:
+    config.system.view = 'occluded'  # before the words, of which 'clean' is one
   common.use_arguments(config, ','.join(w for w in words if w not in _WORDS), models, _WORDS)
+  _refuse_contradictions(words)
   _add_graph(config)
   config.system.sigma += 1  # the published rule for maps of twice the size
   if 'double_only' in words:
@@ -56,11 +64,18 @@ def dag(argument, on=lambda config: config, models=None):
   return config
 
 
+def _refuse_contradictions(words):
+  for word, others in _CONTRADICTIONS.items():
+    if word in words and others & set(words):
+      other = min(others & set(words))
+      raise UserError(f"config arguments '{word}' and '{other}' contradict: leave one out")
+
+
 def _add_graph(config):
   """All fields of DAG to a config of one heatmap network, or of a pair."""
   system = config.system
   if system.name == 'heatmap':
-    system.name, system.view = 'dag', 'occluded'
+    system.name = 'dag'
   else:
     system.learner = 'dag'
   system.update(ConfigDict(dict(

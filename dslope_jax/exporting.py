@@ -37,10 +37,7 @@ def function(predictor):
   more than crops.
   """
   names = predictor.members
-  more = set(predictor.serving.system.fields['predict']) - {'image', 'occluded_image'}
-  if more:
-    raise UserError(f"this run predicts from crops and {', '.join(sorted(more))}, and exports get "
-                    "crops alone; train it with system.coord_norm='crop'")
+  _refuse_more_than_crops(predictor)
   rule = predictor.answer.split('/')[0] if len(names) > 1 else ''
   if rule and rule not in _RULES:
     raise UserError(f"the mixture '{rule}' cannot be exported; name {', '.join(_RULES)} or one of "
@@ -63,6 +60,13 @@ def function(predictor):
     return {'keypoints': keypoints, 'scores': scores} | {
       field: sum(chances[field]) / len(chances[field]) for field in known} | _maps(poses)
   return call
+
+
+def _refuse_more_than_crops(predictor):
+  more = set(predictor.serving.system.fields['predict']) - {'image', 'occluded_image'}
+  if more:
+    raise UserError(f"this run predicts from crops and {', '.join(sorted(more))}, and exports get "
+                    "crops alone; train it with system.coord_norm='crop'")
 
 
 def _members(predictor, weights, images):
@@ -205,6 +209,7 @@ class Reference:
   """What the predictor itself says of crops, to compare files with."""
 
   def __init__(self, predictor, crops):
+    _refuse_more_than_crops(predictor)
     self.crops = crops
     run = jax.jit(lambda weights: _members(predictor, weights, crops))
     poses = jax.device_get(run(predictor.weights))

@@ -107,3 +107,16 @@ def test_words_leave_out_one_part_each():
   assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
   with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
     coco_dag_hrnet.get_config('no_such_word')
+
+
+def test_the_word_clean_trains_on_clean_crops():
+  assert coco_dag_hrnet.dag('clean').system.view == 'clean'
+  assert coco_dag_hrnet.dag('').system.view == 'occluded'
+
+
+@pytest.mark.parametrize('words', [
+  'hops3,hops4', 'no_graph,hops4', 'no_attention,spatial_attention',
+  'double_only,occluded', 'clean,occluded'])
+def test_words_that_contradict_are_refused(words):
+  with pytest.raises(UserError, match='contradict: leave one out'):
+    coco_dag_hrnet.dag(words)
