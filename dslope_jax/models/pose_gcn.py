@@ -90,9 +90,9 @@ class Model(nn.Module):
   def matrices(self) -> np.ndarray:
     """(hops,K,K) as `graph.hop_matrices` has them; UserError where the options do not fit."""
     k = self.num_keypoints
-    if self.hops < 1 or self.blocks < 1:
-      raise UserError(f'pose_gcn needs hops and blocks of at least 1, not hops={self.hops}, '
-                      f'blocks={self.blocks}')
+    if not 1 <= self.hops < k or self.blocks < 1:
+      raise UserError(f'pose_gcn needs hops from 1 to {k - 1} and at least 1 of blocks, not '
+                      f'hops={self.hops}, blocks={self.blocks}')
     if self.adjacency is not None:
       matrices = np.asarray(self.adjacency, np.float32)
       if matrices.shape != (self.hops, k, k):

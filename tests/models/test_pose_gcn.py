@@ -217,6 +217,7 @@ def test_parameters(size, millions):
 def test_bad_options():
   refused = lambda *parts, **options: fails(lambda: shapes(**options), *parts)
   refused('hops=0', hops=0)
+  refused('from 1 to 4', 'hops=5', hops=5)
   refused('blocks=0', blocks=0)
   refused('edges', 'from 0 to 4', edges=None)
   refused('edges', 'from 0 to 4', edges=())
