@@ -237,7 +237,10 @@ def _of_file(path, network, skeleton, size):
   config = ConfigDict({'task': 'top_down', 'system': system, 'data': {
     'name': skeleton.name, 'size': size, 'loader': {'padding': 1.25}}})
   facts = Facts(skeleton, size)
-  told = ', '.join(f'{k} {arguments[k]}' for k in ('size', 'depth', 'width') if k in arguments)
+  given = {k: v for k in ('size', 'depth', 'width') if (v := arguments.get(k)) is not None}
+  if len(given) == 3:  # of ViTPose: the others replace what its size says
+    del given['size']
+  told = ', '.join(f'{k} {v}' for k, v in given.items())
   about = (f"'{path}': {name} ({told}), {count} keypoints of {skeleton.name}, crops of "
            f'{size[0]}x{size[1]}, codec {system["codec"]}')
   weights = {kind: {'net': converted.variables.get(kind, {})} for kind in ('params', 'batch_stats')}

@@ -57,7 +57,7 @@ def test_contract(maker):
   assert shapes == {
     'image': ((4, 96, 64, 3), 'uint8'), 'occluded_image': ((4, 96, 64, 3), 'uint8'),
     'keypoints': ((4, 17, 2), 'float32'), 'visibility': ((4, 17), 'uint8'),
-    'covered': ((4, 17), 'bool')}
+    'covered': ((4, 17), 'bool'), 'outside': ((4, 17), 'bool')}
   assert set(np.unique(batch['visibility'])) <= {0, 1, 2}
 
 

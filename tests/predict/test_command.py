@@ -60,7 +60,7 @@ def test_whole_pictures(command, run, tmp_path):
   wanted = _predictor(str(run[0]), skeleton=None, size=None)([*files, elsewhere])
   for number, (pose, people, file) in enumerate(zip(poses, wanted, files, strict=False), start=1):
     assert list(pose) == ['image_id', 'category_id', 'keypoints', 'score', 'bbox', 'file', 'frame',
-                          'track_id']
+                          'track_id', 'right', 'visible', 'present']
     assert (pose['image_id'], pose['file'], pose['frame']) == (number, str(file), None)
     assert pose['bbox'] == [0, 0, 96, 128]
     joints = np.column_stack([people.keypoints[0], people.scores[0]])
