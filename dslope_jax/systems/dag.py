@@ -82,13 +82,15 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
 
     own = draw(batch['keypoints'], batch['visibility'])
     everybody = multi_targets(*own, batch['others'], draw) if 'parts' in outputs else None
-    presence = own[1] > 0, True
-    if not reference:
-      gone = batch['outside'] if view == 'occluded' else False
-      presence = tuple(of['present'] for of in joint_states.targets(batch['visibility'],
-                                                                    outside=gone))
+    presence = presence_labels(own[1], batch) if 'presence_logits' in outputs else None
     truth = to_unit(batch['keypoints'], outputs['frame']) if graph else None
     return loss_terms(outputs, own, everybody, presence, truth, weights)
+
+  def presence_labels(weight, batch):
+    if reference:
+      return weight > 0, True
+    gone = batch['outside'] if view == 'occluded' else False
+    return tuple(of['present'] for of in joint_states.targets(batch['visibility'], outside=gone))
 
   def predict(forward, inputs, *, flip=True, shift=True, with_heatmaps=False):
     """The arguments are those of `heatmap.learner`. As published the graph network gets the
