@@ -8,12 +8,9 @@ import pytest
 import eval as evaluation
 import train
 from configs import coco_dag_hrnet, protocols, quickstart_dag
-from dslope_jax import exporting, skeletons, systems
+from dslope_jax import exporting
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
-from dslope_jax.systems.base import Facts, Forward
-from dslope_jax.tasks import top_down
-from dslope_jax.training import train_state
 from tests import data_sets
 from tests.sources.test_protocols import _ochuman
 from tests.test_configs import shrink
@@ -123,29 +120,3 @@ def test_the_word_clean_trains_on_clean_crops():
 def test_words_that_contradict_are_refused(words):
   with pytest.raises(UserError, match='contradict: leave one out'):
     coco_dag_hrnet.dag(words)
-
-
-@pytest.mark.parametrize('words', ['no_attention', 'no_graph', 'no_guidance', 'no_presence',
-                                   'double_only', 'spatial_attention', 'hops4', 'clean', 'states'])
-def test_every_word_has_a_loss_and_a_prediction(words):
-  """Of the fields that its system asks for; traced, not compiled."""
-  config = quickstart_dag.get_config(words)
-  config.system.model.update(dict(width=8, stem_width=8))
-  facts = Facts(skeletons.COCO, (32, 64))
-  system = systems.build(facts, **config.system.to_dict())
-  example = top_down.example(facts)
-  weights = train_state.weight_shapes(system, example)
-
-  def both(weights, batch):
-    forward = Forward(system.networks, weights['params'], weights['batch_stats'])
-    of = lambda use: {name: batch[name] for name in system.fields[use]}
-    return system.loss(forward, of('loss'))[1], system.predict(forward, of('predict'))
-
-  terms, outputs = jax.eval_shape(both, weights, example)
-  gone = {'no_attention': {'multi'}, 'no_presence': {'presence'}, 'no_graph': {'pose'},
-          'double_only': {'multi', 'presence', 'pose'}}.get(words, set())
-  more = {'visible', 'present'} if words == 'states' else set()
-  assert {term.removeprefix('net/') for term in terms} == (
-    {'heatmap', 'multi', 'presence', 'pose'} - gone | more)
-  readouts = {'heatmap', 'refined'} if 'pose' not in gone else {'heatmap'}
-  assert {name.split('/')[1] for name in outputs} == readouts

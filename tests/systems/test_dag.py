@@ -1,11 +1,17 @@
 """DAG: losses and targets by the published code's numbers, the parts of a step, and the pair."""
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from dslope_jax import heatmaps
+from configs import quickstart_dag
+from dslope_jax import heatmaps, skeletons, systems
 from dslope_jax.systems import dag, heatmap
+from dslope_jax.systems.base import Facts, Forward
+from dslope_jax.tasks import top_down
+from dslope_jax.training import train_state
 from input_pipeline import geometry
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/dag'
@@ -86,3 +92,29 @@ def test_targets_of_three_people_are_the_published_ones():
   assert (weight != own[1]).any() and float(jnp.abs(drawn - own[0]).max()) == 0.5
   alone, _ = dag.multi_targets(*own, jnp.zeros_like(others), draw)
   np.testing.assert_array_equal(alone, own[0])
+
+
+@pytest.mark.parametrize('words', ['no_attention', 'no_graph', 'no_guidance', 'no_presence',
+                                   'double_only', 'spatial_attention', 'hops4', 'clean', 'states'])
+def test_every_word_has_a_loss_and_a_prediction(words):
+  """Of the fields that its system asks for; traced, not compiled."""
+  config = quickstart_dag.get_config(words)
+  config.system.model.update(dict(width=8, stem_width=8))
+  facts = Facts(skeletons.COCO, (32, 64))
+  system = systems.build(facts, **config.system.to_dict())
+  example = top_down.example(facts)
+  weights = train_state.weight_shapes(system, example)
+
+  def both(weights, batch):
+    forward = Forward(system.networks, weights['params'], weights['batch_stats'])
+    of = lambda use: {name: batch[name] for name in system.fields[use]}
+    return system.loss(forward, of('loss'))[1], system.predict(forward, of('predict'))
+
+  terms, outputs = jax.eval_shape(both, weights, example)
+  gone = {'no_attention': {'multi'}, 'no_presence': {'presence'}, 'no_graph': {'pose'},
+          'double_only': {'multi', 'presence', 'pose'}}.get(words, set())
+  more = {'visible', 'present'} if words == 'states' else set()
+  assert {term.removeprefix('net/') for term in terms} == (
+    {'heatmap', 'multi', 'presence', 'pose'} - gone | more)
+  readouts = {'heatmap', 'refined'} if 'pose' not in gone else {'heatmap'}
+  assert {name.split('/')[1] for name in outputs} == readouts
