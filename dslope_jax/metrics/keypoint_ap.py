@@ -185,7 +185,8 @@ def _annotations(people, num_keypoints):
                       f'{len(box)} as bbox; {num_keypoints} sigmas need {3 * num_keypoints} and 4')
     counted, codes = person.get('num_keypoints'), joints[2::3]
     if OUTSIDE in codes:  # for COCO such joints are not labelled, whatever was counted
-      codes, counted = [0 if v == OUTSIDE else v for v in codes], None
+      codes = [0 if v == OUTSIDE else v for v in codes]
+      counted = counted and None  # a stated 0 excuses the person
       joints = [n for xyv in zip(joints[::3], joints[1::3], codes, strict=True) for n in xyv]
     out.append({
       'id': number, 'image_id': person['image_id'], 'category_id': person['category_id'],

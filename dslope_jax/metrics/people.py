@@ -110,8 +110,8 @@ def from_coco(ground_truth, num_keypoints):
   areas = np.array([p.get('area', np.nan) for p in people], np.float64)
   labels = np.array([p.get('num_keypoints', -1) for p in people], np.int64)
   crowd = column('iscrowd', 0).astype(bool)
-  # Programs differ in whether their count has joints outside of the picture.
-  anew = (labels < 0) | (joints[..., 2] == OUTSIDE).any(1)
+  # Programs differ in whether their count has joints outside of the picture; 0 excuses a person.
+  anew = (labels < 0) | (joints[..., 2] == OUTSIDE).any(1) & (labels > 0)
   labels = np.where(anew, is_labelled(joints[..., 2]).sum(1), labels)
   pictures = {entry['id']: entry for entry in ground_truth['images']}
   of_people = [pictures[p['image_id']] for p in people]

@@ -60,6 +60,15 @@ def test_the_others_are_neither_found_nor_missed(tmp_path):
   assert scores['AP'] == pytest.approx(1) and scores['AR'] == 1
 
 
+def test_others_with_joints_outside_of_the_picture_are_excused_too(tmp_path):
+  root = set_of(tmp_path, [(FAR[0][0], [1] * 17), (FAR[1][0], [2] * 16 + [3])])
+  part = sources.load('coco', 'train', root=root, subset='occluded')
+  assert of_source(part).people.counted.tolist() == [True, False]
+  pose = keypoint_ap.to_coco_results(
+    part.image_id, part.keypoints, np.ones((1, 17)), np.array([1.0]))
+  assert keypoint_ap.coco_ap(part.as_coco(), pose, part.skeleton.sigmas)['AR'] == 1
+
+
 def test_a_crowd_hides_nobody(tmp_path):
   root = set_of(tmp_path, [((0, 0, 20, 40), SEEN), ((9, 0, 20, 40), SEEN)], crowd=(1,))
   fails(lambda: sources.load('coco', 'train', root=root, subset='occluded'), 'nobody')
