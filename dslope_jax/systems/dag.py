@@ -114,10 +114,8 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
             'refined': pose | {'keypoints': from_unit(initial + offset, frame(inputs))}}
 
   def shapes(inputs):
-    count, k = inputs[0].shape[0], skeleton.num_keypoints
-    of_graph = tuple(jax.ShapeDtypeStruct(shape, jnp.float32)
-                     for shape in ((count, k, 2), (count, *map_size, k)))
-    return heatmap.image_shapes(inputs) | ({'gcn': of_graph} if graph else {})
+    of_graph = {'gcn': networks['gcn'].example(inputs[0].shape[0])} if graph else {}
+    return heatmap.image_shapes(inputs) | of_graph
 
   def compare(own, partner, batch):
     upper = lambda outputs: outputs | {'features': [stage[:1] for stage in outputs['features'][1:]]}
