@@ -7,26 +7,11 @@ It ends with the table of the pose as heatmaps give it and as the graph network 
 and on occluded pictures. The numbers say nothing about real pictures.
 Expected and time: see docs/results.md.
 """
-from ml_collections import ConfigDict
-
-from configs import common
 from configs.coco_dag_hrnet import dag
+from configs.quickstart import on_world
 
 
 def get_config(argument=''):
-  config = dag(argument)
-  config.duration = '900 steps'
-  config.batch_size = 16
-  config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
+  config = on_world(dag(argument))
   config.system.sigma = 2.5
-  config.data.update(dict(name='synthetic', size=(64, 96)))
-  del config.data.root
-  config.data.loader = ConfigDict(dict(num_people=4000, size=(96, 128), seed=0, people=(1, 3)))
-  config.data.augmentation.update(dict(scale=0.15, rotation=10.0, half_body_prob=0.0))
-  config.data.bank.num_people = 300
-  for spec in config.optim.values():
-    spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps'))
-  config.evals.val.update(common.evaluation('test', 'pck') | dict(
-    recipe='severity5', data=dict(name='', root='', loader=dict(num_people=500))))
-  config.log_every, config.eval_every, config.save_every = '50 steps', '450 steps', '450 steps'
   return config
