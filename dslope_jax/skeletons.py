@@ -258,8 +258,28 @@ AFLW = _face(
                             'left_pupil', 'left_eye_outer'),
   _arc('nose', 3), _arc('mouth', 3), ('chin',))
 
+# 17 joints of Human3.6M, as lifting networks order them; 'neck' is called nose by some.
+H36M = Skeleton(
+  name='h36m',
+  names=('hip', 'right_hip', 'right_knee', 'right_ankle', 'left_hip', 'left_knee', 'left_ankle',
+         'spine', 'thorax', 'neck', 'head', 'left_shoulder', 'left_elbow', 'left_wrist',
+         'right_shoulder', 'right_elbow', 'right_wrist'),
+  limbs=((0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10), (8, 11),
+         (11, 12), (12, 13), (8, 14), (14, 15), (15, 16)),
+  sigmas=(1 / 17,) * 17)
+
+# 17 of the 28 joints of MPI-INF-3DHP, as lifting networks order them.
+MPI_INF_3DHP = Skeleton(
+  name='mpi_inf_3dhp',
+  names=('head_top', 'neck', 'right_shoulder', 'right_elbow', 'right_wrist', 'left_shoulder',
+         'left_elbow', 'left_wrist', 'right_hip', 'right_knee', 'right_ankle', 'left_hip',
+         'left_knee', 'left_ankle', 'hip', 'spine', 'head'),
+  limbs=((0, 16), (16, 1), (1, 15), (15, 14), (14, 8), (8, 9), (9, 10), (14, 11), (11, 12),
+         (12, 13), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7)),
+  sigmas=(1 / 17,) * 17)
+
 KNOWN = {skeleton.name: skeleton for skeleton in (
-  COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW)}
+  COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW, H36M, MPI_INF_3DHP)}
 
 
 # Edges of the graph network of DAG (Xu et al., 2024), from its code. Unlike the limbs, COCO's eyes
