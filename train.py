@@ -24,7 +24,7 @@ import optax
 from absl import flags
 from ml_collections import config_flags
 
-from configs.common import FIELDS, RANGES
+from configs.fields import FIELDS, RANGES
 from dslope_jax import explain, models, tasks
 from dslope_jax.cli import (
   check_ranges,

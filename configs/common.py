@@ -1,4 +1,4 @@
-"""Sections and defaults of every config; FIELDS, or --explain, says what each means."""
+"""Sections and defaults of every config; fields.py, or --explain, says what each field means."""
 from ml_collections import ConfigDict
 
 from dslope_jax.errors import UserError
@@ -70,6 +70,28 @@ def evaluation(split, metric):
   """An entry of `evals`."""
   return dict(split=split, metric=metric, recipe='published', boxes='gt', batch_size=64, flip=True,
               shift=True, oks_nms=0.9, data=dict(name='', root='', loader=dict()))
+
+
+def lifting(networks=('net',)):
+  """All fields of PoseMoE on clips of 2D keypoints; see configs/h36m_posemoe.py."""
+  config = loop(networks)
+  config.task = 'lifting'
+  config.duration, config.batch_size = '90 epochs', 16
+  config.system = ConfigDict(dict(
+    name='lifting', view='clean',
+    losses=dict(position=1.0, scale=0.5, velocity=20.0, encoder=0.0),
+    model=dict(name='pose_moe', width=128, encoder_depth=8, decoder_depth=8, heads=8, channels=2,
+               dtype='float32')))
+  for spec in config.optim.values():
+    spec.update(dict(lr=5e-4, schedule='exponential', factor=0.99, weight_decay=0.01,
+                     decay='all'))
+  config.data.update(ConfigDict(dict(
+    name='h36m', root='data/h36m', train_split='train', target='image', frames=243, stride=81,
+    windows='drop', recipe='none', flip_prob=0.5, loader=dict())))
+  config.evals = ConfigDict(dict(val=dict(
+    split='val', metric='mpjpe', recipe='severity3', windows='cover', stride=0, batch_size=64,
+    flip=True, data=dict(name='', root='', loader=dict()))))
+  return config
 
 
 def dslope(kind='mse'):
@@ -170,120 +192,3 @@ def use_arguments(config, argument, models=None, more=()):
       known = [*models, *sizes, *own, *shared, 'states', *more]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return tell_states(config) if 'states' in words else config
-
-
-# What each field means, for --explain; a star stands for any network, or any entry of `evals`.
-# Arguments of systems, networks and data loaders (`system`, `system.model`, `data.loader`) are not
-# here: their docstrings explain them. Durations are texts such as '10 epochs' or '500 steps'.
-FIELDS = {
-  'task': "kind of problem: 'top_down', one person in a crop, or another file of dslope_jax/tasks/",
-  'seed': 'a whole number that all random draws come from: first weights, order of samples, '
-          'augmentation, occlusion',
-  'duration': 'length of the training, in epochs or steps',
-  'batch_size': 'samples of one step, of all devices together; a pair of crops is one sample',
-  'accumulate': 'micro-batches that a batch is split into, one after the other (gradient '
-                'accumulation): less memory, more time',
-  'remat': 'recompute activations in the backward pass (gradient checkpointing): less memory, '
-           'more time',
-  'ema_decay': 'above 0 a moving average of the weights is kept, and evaluated; its decay in a '
-               'step, such as 0.999',
-  'init_from.*': 'weights that the network starts from: a run, RUN:NETWORK or a weight file; see '
-                 'docs/weights.md',
-  'fresh_head': 'init_from takes all but the head, for other keypoints',
-  'log_every': 'interval between lines of metrics.jsonl, in epochs or steps',
-  'eval_every': 'interval between evaluations, in epochs or steps; the last step is evaluated, too',
-  'save_every': 'interval between checkpoints, in epochs or steps; the last step is saved, too',
-  'keep': 'newest checkpoints that are kept, a number',
-
-  'system.name': 'what is trained: a file of dslope_jax/systems/',
-  'system.*.name': 'architecture: a file of dslope_jax/models/',
-  'system.mutual.weights.gnet': "factor of the mutual term in GNet's loss; published 1e-5 for "
-                                "'mse'",
-  'system.mutual.weights.enet': "factor of the mutual term in ENet's loss; published 1e-3 for "
-                                "'mse', 1e-5 for 'distill'",
-
-  'system.states': 'a further network tells which joints are in sight and in the picture; set it '
-                   "by the word 'states' after the config's name, which adds its optim section",
-
-  'optim.*.lr': 'learning rate of Adam after the warm-up',
-  'optim.*.schedule': "learning rate over time: 'multistep', 'constant', 'exponential', 'cosine' "
-                      "or 'linear', the last two down to 0 at the end",
-  'optim.*.boundaries': "of 'multistep': times, in epochs or steps, at which the rate is "
-                        'multiplied by factor',
-  'optim.*.factor': "of 'multistep' at each boundary, of 'exponential' after each epoch",
-  'optim.*.warmup': 'rise of the learning rate from warmup_from * lr to lr, in epochs or steps',
-  'optim.*.warmup_from': 'share of lr at which the warm-up begins',
-  'optim.*.weight_decay': 'share of the weights that is subtracted in a step, times the learning '
-                          'rate (AdamW)',
-  'optim.*.l2': 'share of the weights that is added to their gradient (weight_decay of '
-                "PyTorch's Adam)",
-  'optim.*.decay': "what weight_decay and l2 reach: 'kernels' or 'all' parameters",
-  'optim.*.amsgrad': 'divide by the largest second moment so far (AMSGrad)',
-  'optim.*.clip': 'largest norm of the gradient of the network; 0 for any',
-  'optim.*.layer_decay': 'factor on the learning rate for each layer further from the head; 1 for '
-                         'none; of ViTPose only',
-  'optim.*.frozen': 'the network keeps its weights',
-
-  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb, faces',
-  'data.root': 'folder of the data set',
-  'data.train_split': 'split that is trained on',
-  'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '
-               'height x width',
-  'data.num_workers': 'data processes; 0 works in threads of the training process',
-  'data.max_unreadable': 'picture files that cannot be read and count as without labels; one more '
-                         'stops the run',
-  'data.patience': 'time without a new batch that ends the run, in seconds',
-  'data.prepared': 'folder of prepared crops to train on; see docs/performance.md',
-  'data.recipe': 'how the occluded crops are drawn in training; see docs/occlusion.md',
-  'data.holdout': 'share of the training pictures, 0 to 1, that is kept from training, to '
-                  'calibrate confidences on',
-  'data.bank.num_people': 'training people that patches are cut from, at most',
-  'data.bank.seed': 'of the choice of these people',
-  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
-  'data.augmentation.scale': 'standard deviation of the factor on the crop size, which is 1 in the '
-                             'mean and never differs from it by more than this',
-  'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; never more than '
-                                'twice that',
-  'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
-  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
-  'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
-                                      'body only',
-  'data.augmentation.half_body_joints': 'labelled joints above which a crop may show half a body',
-
-  'evals.*.split': 'split that is scored',
-  'evals.*.metric': 'how it is scored: a name of docs/evaluation.md',
-  'evals.*.recipe': 'how the occluded pictures are drawn; see docs/occlusion.md',
-  'evals.*.boxes': "boxes that people are cut out by: 'gt', the ground truth, or a detector's COCO "
-                   'result file',
-  'evals.*.batch_size': 'people of one batch, of all devices together',
-  'evals.*.flip': 'average with the prediction on the mirrored crop (flip test)',
-  'evals.*.shift': 'shift the mirrored heatmaps by one heatmap pixel before the average; with '
-                   "codec 'udp' never",
-  'evals.*.oks_nms': 'OKS, 0 to 1, above which the less certain of two poses is suppressed; 0 '
-                     'suppresses none',
-  'evals.*.data.name': 'data set of this entry; empty: config.data.name',
-  'evals.*.data.root': 'its folder; empty: config.data.root',
-  'evals.*.data.loader': 'options of its loader; what is not given is taken from '
-                         'config.data.loader',
-}
-
-# {range: (is a number in it, fields)}, checked before anything is made.
-RANGES = {
-  '1 or more': (lambda x: x >= 1, (
-    'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
-    'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
-    'system.gcn.hops')),
-  '0 or more': (lambda x: x >= 0, (
-    'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
-    'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
-    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*',
-    'system.weights.*')),
-  'above 0': (lambda x: x > 0, (
-    'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
-    '*loader.padding')),
-  '0 to 1': (lambda x: 0 <= x <= 1, (
-    'optim.*.warmup_from', 'data.augmentation.*_prob', 'evals.*.oks_nms')),
-  'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
-  '0 or more, and below 1': (lambda x: 0 <= x < 1, (
-    'ema_decay', 'data.holdout', 'data.augmentation.scale')),
-}

@@ -6,7 +6,7 @@ import numpy as np
 
 from dslope_jax.visibility import is_labelled
 from input_pipeline import geometry
-from input_pipeline.occlusion import pasting, recipes
+from input_pipeline.occlusion import mixtures, pasting, recipes
 from input_pipeline.sources.source import Source
 
 # The occluded partner of a validation picture depends on this, the recipe, the bank and the
@@ -23,7 +23,7 @@ class PairMaker:
   """Makes the sample of one person: crop, occluded partner, keypoints. A `stream.Maker`.
 
   size: (W, H) of the crops. recipe: see `recipes.recipe`, or for training a curriculum of them, see
-  `recipes.stages`. length: samples of the whole training, which a curriculum goes by; without it
+  `mixtures.stages`. length: samples of the whole training, which a curriculum goes by; without it
   the first stage never ends. augmentation: None for evaluation.
   unbiased: crops are cut by `geometry.udp_affine`. fields: those that a sample holds, of
   image, occluded_image (H,W,3) uint8; keypoints (K,2) float32 crop pixels; visibility (K,) uint8;
@@ -60,7 +60,7 @@ class PairMaker:
       s.keypoints[row], s.visibility[row], s.skeleton.lower_body, s.picture_width(row, image),
       self.size, self.unbiased)
     return self._pair(image, row, matrix, mirror, np.random.default_rng([*key, 1]),
-                      recipes.at(self.recipe, index / self.length if self.length else 0.0))
+                      mixtures.at(self.recipe, index / self.length if self.length else 0.0))
 
   def evaluate(self, row: int) -> dict:
     s = self.source

@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 
 from configs import common
+from configs.fields import FIELDS
 from dslope_jax import explain
 from dslope_jax.errors import UserError
 from input_pipeline import sources
@@ -16,7 +17,7 @@ from tests.refusals import fails
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
-               if p.stem not in ('__init__', 'common'))
+               if p.stem not in ('__init__', 'common', 'fields'))
 
 
 def words(get_config, before=''):
@@ -43,21 +44,21 @@ def test_every_field_has_a_text(name):
   found = configs(name)
   assert len(found) > 1
   for argument, config in found.items():
-    missing = [field for field, _, meaning in explain.fields(config, common.FIELDS)
+    missing = [field for field, _, meaning in explain.fields(config, FIELDS)
                if len(meaning) < 6]
     assert not missing, f'{name}:{argument}'
 
 
 def test_every_text_has_a_field():
   fields = {field for name in NAMES for config in configs(name).values()
-            for field, _, _ in explain.fields(config, common.FIELDS)}
-  assert not [pattern for pattern in common.FIELDS if not fnmatch.filter(fields, pattern)]
+            for field, _, _ in explain.fields(config, FIELDS)}
+  assert not [pattern for pattern in FIELDS if not fnmatch.filter(fields, pattern)]
 
 
 def test_texts_come_from_the_docstring_that_the_config_names():
   meanings = {field: meaning for field, _, meaning in explain.fields(
-    importlib.import_module('configs.quickstart').get_config(), common.FIELDS)}
-  assert meanings['optim.enet.lr'] == common.FIELDS['optim.*.lr']
+    importlib.import_module('configs.quickstart').get_config(), FIELDS)}
+  assert meanings['optim.enet.lr'] == FIELDS['optim.*.lr']
   assert meanings['system.mutual.temperature'] == "of the softmax in 'kl'"
   assert "GNet's loss" in meanings['system.mutual.weights.gnet']
   assert "ENet's loss" in meanings['system.mutual.weights.enet']
@@ -69,13 +70,13 @@ def test_texts_come_from_the_docstring_that_the_config_names():
 
 def test_only_what_begins_so():
   config = common.dslope()
-  shown = explain.text('optim.enet.w', config, common.FIELDS).splitlines()[1:]
+  shown = explain.text('optim.enet.w', config, FIELDS).splitlines()[1:]
   assert [line.split(' = ')[0] for line in shown if not line.startswith(' ')] == [
     'optim.enet.warmup', 'optim.enet.warmup_from', 'optim.enet.weight_decay']
   assert "optim.enet.warmup = '0 steps'" in shown and max(map(len, shown)) <= 100
-  everything = explain.text('true', config, common.FIELDS)
-  assert len(everything) > 5000 and explain.text('config.', config, common.FIELDS) == everything
-  fails(lambda: explain.text('opitm', config, common.FIELDS), 'opitm', 'optim')
+  everything = explain.text('true', config, FIELDS)
+  assert len(everything) > 5000 and explain.text('config.', config, FIELDS) == everything
+  fails(lambda: explain.text('opitm', config, FIELDS), 'opitm', 'optim')
 
 
 def test_a_command_without_config_has_its_flags(monkeypatch):

@@ -109,3 +109,31 @@ def save(path, image):
   """Writes a (H,W,3) uint8 RGB picture; raises OSError if it cannot."""
   if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
     raise OSError(f"cannot write picture '{path}'")
+
+
+_CANVAS = 192  # pixels of height of what has no picture behind it
+
+
+def draw_points(points, shown, skeleton: Skeleton):
+  """2D keypoints (J,2) in any unit, fitted into a dark picture (192, 384, 3) uint8 RGB.
+
+  shown: (J,) bool, joints to draw.
+  """
+  canvas = np.full((_CANVAS, 2 * _CANVAS, 3), 24, np.uint8)
+  points = np.asarray(points, np.float64)
+  if shown.any():
+    low, high = points[shown].min(0), points[shown].max(0)
+    scale = 0.8 * _CANVAS / max((high - low).max(), 1e-6)
+    points = (points - (low + high) / 2) * scale + (_CANVAS, _CANVAS / 2)
+  return draw_pose(canvas, points, shown, skeleton)
+
+
+def draw_sides(pose, skeleton: Skeleton, reach=1100.0):
+  """A pose (J,3) in mm, relative to its root, from the camera and from the side: (192, 384, 3)
+  uint8 RGB. X right, Y down, Z away from the camera. reach: mm from the middle to the border."""
+  sides = []
+  for axis in (0, 2):
+    points = _CANVAS / 2 * (1 + np.asarray(pose)[:, [axis, 1]] / reach)
+    sides.append(draw_pose(np.full((_CANVAS, _CANVAS, 3), 24, np.uint8), points,
+                           np.ones(len(points), bool), skeleton))
+  return np.hstack(sides)

@@ -11,7 +11,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patch_bank
-from input_pipeline.occlusion import recipes
+from input_pipeline.occlusion import mixtures, recipes
 from input_pipeline.prepared import area, writing
 from input_pipeline.prepared import reading as prepared
 from input_pipeline.sources import findings, held_out
@@ -162,7 +162,7 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
 
   recipe_names: of what will be drawn; default all of the config.
   """
-  names = recipe_names or [*recipes.stages(config.data.recipe),
+  names = recipe_names or [*mixtures.stages(config.data.recipe),
                            *(e.recipe for e in config.evals.values())]
   if not any([recipes.needs_bank(name) for name in names]):  # a list: all names are checked
     return None

@@ -14,6 +14,7 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
+from input_pipeline.occlusion import mixtures
 from input_pipeline.occlusion.pasting import (
   BLACK,
   BORDER,
@@ -92,18 +93,8 @@ def recipe(name: str):
 
   Returns cumulative odds and, for each, the functions to apply. Raises UserError.
   """
-  odds, chains = [], []
-  for alternative in name.split(','):
-    names, _, weight = alternative.partition(':')
-    try:
-      odds.append(float(weight) if weight else 1.0)
-    except ValueError:
-      raise UserError(f"recipe '{name}': '{weight}' is no number; odds are written "
-                      "'published:2,severity3:1'") from None
-    chains.append([_function(one) for one in names.split('+')])
-  if not (np.array(odds) >= 0).all() or not 0 < sum(odds) < np.inf:
-    raise UserError(f"recipe '{name}': odds must be positive")
-  return np.cumsum(odds) / sum(odds), chains
+  odds, alternatives = mixtures.mixture(name)
+  return odds, [[_function(one) for one in names.split('+')] for names in alternatives]
 
 
 def _function(name):
@@ -115,17 +106,6 @@ def _function(name):
     raise UserError(f"a recipe is one of {', '.join(RECIPES)}, joint=NAME, or such as "
                     f"'published:2,mask_joints+instance_paste:1', not '{name}'{hint}")
   return RECIPES[name]
-
-
-def stages(name: str) -> list[str]:
-  """The recipes of a curriculum, 'severity1>severity3>severity5', which share the run evenly."""
-  return name.split('>')
-
-
-def at(name: str, progress: float) -> str:
-  """The recipe of a curriculum at this share of the run, 0 to 1."""
-  found = stages(name)
-  return found[min(int(progress * len(found)), len(found) - 1)]
 
 
 def needs_bank(name: str) -> bool:

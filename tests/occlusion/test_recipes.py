@@ -13,7 +13,7 @@ from dslope_jax import skeletons, tasks
 from dslope_jax.skeletons import COCO
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patches
-from input_pipeline.occlusion import body_parts, pasting, recipes
+from input_pipeline.occlusion import body_parts, mixtures, pasting, recipes
 from input_pipeline.occlusion.pasting import BLACK, Placement, paste
 from input_pipeline.occlusion.recipes import Person
 from input_pipeline.pairs import PairMaker
@@ -412,9 +412,9 @@ def test_pairs_share_their_geometry(bank):
 
 def test_a_curriculum_shares_the_run_evenly(bank):
   name = 'none>severity1>severity5'
-  assert [recipes.at(name, p) for p in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [
+  assert [mixtures.at(name, p) for p in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [
     'none', 'none', 'severity1', 'severity1', 'severity5', 'severity5']
-  assert recipes.at('published:2,severity3:1', 0.9) == 'published:2,severity3:1'
+  assert mixtures.at('published:2,severity3:1', 0.9) == 'published:2,severity3:1'
   make = lambda recipe: PairMaker(world(), (64, 96), bank, recipe, 0, geometry.Augmentation(),
                                   length=90)
   maker = make(name)

@@ -1,0 +1,127 @@
+"""Samples of lifting: a clip of 2D keypoints, its partner with hidden joints, the pose in 3D."""
+import dataclasses
+import zlib
+
+import numpy as np
+
+from dslope_jax import cameras
+from input_pipeline.occlusion import hidden_clips, mixtures
+from input_pipeline.sequences.sequence import Sequences
+from input_pipeline.windows import Windows
+
+BENCHMARK = 'm1'  # the hidden partner of an evaluated clip depends on this, the recipe and the clip
+FIELDS = ('keypoints_2d', 'confidence', 'occluded_keypoints_2d', 'occluded_confidence',
+          'keypoints_3d', 'visibility', 'covered')
+_NEED_HIDING = {'occluded_keypoints_2d', 'occluded_confidence', 'visibility', 'covered'}
+TARGETS = 'image', 'camera'
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipMaker:
+  """Makes the sample of one window of a sequence. A `stream.Maker`.
+
+  windows: the clips, one row each, of T frames. recipe: what hides joints, 'none', 'severity1' to
+  'severity5', mixtures of them with odds, or for training a curriculum; see `recipes.recipe`.
+  target: units of keypoints_3d, see `to_units`. flip_prob: probability that a training clip is
+  mirrored. length: samples of the whole training, which a curriculum goes by.
+  fields: those that a sample holds, of keypoints_2d (T,J,2) float32, normalised by
+  `cameras.normalise_screen`; confidence (T,J) float32; the same of the hidden partner with
+  'occluded_' before; keypoints_3d (T,J,3) float32; visibility (T,J) uint8, and covered (T,J) bool,
+  hidden by other people or objects, both of the hidden partner.
+  """
+  sequences: Sequences
+  windows: Windows
+  recipe: str
+  seed: int
+  target: str = 'image'
+  flip_prob: float = 0.0
+  fields: tuple[str, ...] = FIELDS
+  length: int = 0
+  kept: hidden_clips.Kept = dataclasses.field(default_factory=hidden_clips.Kept)
+
+  def __len__(self):
+    return len(self.windows)
+
+  def name(self, row: int) -> str:
+    frames = self.windows.frames[row]
+    return f'{self._sequence(row).name}, frames {frames[0]} to {frames[-1]}'
+
+  def train(self, index: int, row: int) -> dict:
+    rng = np.random.default_rng([self.seed, row, index // len(self)])
+    mirror = rng.random() < self.flip_prob
+    return self._sample(row, rng, mixtures.at(self.recipe, index / self.length if self.length
+                                             else 0.0), mirror)
+
+  def evaluate(self, row: int) -> dict:
+    return self._sample(row, self._fixed(row), self.recipe, False)
+
+  def blank(self, row: int) -> dict:
+    """A sample like any other: a clip is in memory, and can always be read."""
+    return self.evaluate(row)
+
+  def clip(self, row: int):
+    """The (sequence, view, `Clip`) that `evaluate` sees in a row."""
+    return self._clip(row, self._fixed(row))
+
+  def _fixed(self, row):
+    """The generator of an evaluated row: of the clip, and not of what else is in the set."""
+    clip = f'{BENCHMARK} {self._sequence(row).name} {self.windows.frames[row][0]}'
+    return np.random.default_rng([zlib.crc32(clip.encode()), int(self.windows.view[row]) + 1])
+
+  def _sequence(self, row):
+    return self.sequences.sequences[self.windows.sequence[row]]
+
+  def _clip(self, row, rng):
+    sequence, view = self._sequence(row), int(self.windows.view[row])
+    if view < 0:  # any camera of the pool
+      view = int(rng.integers(len(sequence.cameras)))
+    return sequence, view, sequence.clip(self.windows.frames[row], view)
+
+  def _sample(self, row, rng, recipe, mirror):
+    sequence, view, clip = self._clip(row, rng)
+    skeleton, root = self.sequences.skeleton, self.sequences.root
+    sample = {'keypoints_3d': to_units(clip, self.target, root)}
+    hidden = self._hidden(row, rng, recipe, sequence, view, clip)
+    for before, points, confidence in (
+        ('', hidden.clean_keypoints_2d, hidden.clean_confidence),
+        ('occluded_', hidden.keypoints_2d, hidden.confidence)):
+      sample[f'{before}keypoints_2d'] = cameras.normalise_screen(points, *clip.camera.size)
+      sample[f'{before}confidence'] = confidence
+    sample |= {'visibility': hidden.visibility, 'covered': hidden.covered}
+    if mirror:
+      sample = {name: mirrored(name, value, skeleton.flip_order)
+                for name, value in sample.items()}
+    return {name: np.asarray(sample[name], _DTYPES.get(name, np.float32)) for name in self.fields}
+
+  def _hidden(self, row, rng, recipe, sequence, view, clip):
+    """What hides the joints, and what a detector says of them."""
+    severity = mixtures.one_of(recipe, rng)
+    return hidden_clips.hide(rng, clip, self.sequences.skeleton, severity)
+
+
+_DTYPES = {'visibility': np.uint8, 'covered': bool}
+
+
+def to_units(clip, target: str, root: int):
+  """The 3D keypoints (T,J,3) of a `Clip` in the units that networks predict.
+
+  'image': x and y in pixels, normalised as the 2D keypoints are; z, relative to the root, in pixels
+  at the depth of the root, by the same factor. 'camera': metres in the camera's frame.
+  """
+  if target == 'camera':
+    return clip.keypoints_3d / np.float32(1000)
+  pixels = clip.image_3d
+  if pixels is None:
+    pixels = cameras.to_image_space(clip.keypoints_3d, clip.camera.params, root)
+  width, height = clip.camera.size
+  return np.concatenate([cameras.normalise_screen(pixels[..., :2], width, height),
+                         pixels[..., 2:] * (2 / width)], -1)
+
+
+def mirrored(name: str, value, flip_order):
+  """A field of a sample, of the mirrored person: x negated, left and right exchanged."""
+  axis = 1 if value.ndim > 1 else 0
+  value = np.take(value, flip_order, axis)
+  if 'keypoints' in name:
+    value = value * np.array([-1, *[1] * (value.shape[-1] - 1)], value.dtype)
+  return value
