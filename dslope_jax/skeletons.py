@@ -278,8 +278,19 @@ MPI_INF_3DHP = Skeleton(
          (12, 13), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7)),
   sigmas=(1 / 17,) * 17)
 
+# 15 joints that MuCo-3DHP and MuPoTS-3D share (SMAP's order); 'neck' lies between the shoulders.
+MPI15 = Skeleton(
+  name='mpi15',
+  names=('neck', 'head_top', 'hip', 'left_shoulder', 'left_elbow', 'left_wrist', 'left_hip',
+         'left_knee', 'left_ankle', 'right_shoulder', 'right_elbow', 'right_wrist', 'right_hip',
+         'right_knee', 'right_ankle'),
+  limbs=((0, 1), (0, 2), (0, 9), (9, 10), (10, 11), (0, 3), (3, 4), (4, 5), (2, 12), (12, 13),
+         (13, 14), (2, 6), (6, 7), (7, 8)),
+  sigmas=(1 / 15,) * 15)
+
 KNOWN = {skeleton.name: skeleton for skeleton in (
-  COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW, H36M, MPI_INF_3DHP)}
+  COCO, MPII, CROWDPOSE, LSP, AIC, JHMDB, FACE_300W, COFW, WFLW, AFLW, H36M, MPI_INF_3DHP,
+  MPI15)}
 
 
 # Edges of the graph network of DAG (Xu et al., 2024), from its code. Unlike the limbs, COCO's eyes

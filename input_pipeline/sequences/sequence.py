@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dslope_jax import cameras
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
 
 
@@ -21,6 +22,14 @@ class Camera(NamedTuple):
   rotation: np.ndarray = np.eye(3)
   translation: np.ndarray = np.zeros(3)
   name: str = ''
+
+  @property
+  def params(self) -> np.ndarray:
+    """(9,) of dslope_jax.cameras; UserError where focal or center are unknown."""
+    if self.focal is None or self.center is None:
+      raise UserError(f"camera '{self.name}' has no focal length or no centre; give both, or 2D "
+                      'keypoints and image_3d')
+    return np.concatenate([self.focal, self.center, self.distortion])
 
 
 class Clip(NamedTuple):
@@ -75,7 +84,7 @@ class Sequence:
     camera, world = self.cameras[view], self.keypoints_3d[frames]
     body = (world @ camera.rotation.T + camera.translation).astype(np.float32)
     if self.keypoints_2d is None:
-      points = cameras.project(body, camera.focal, camera.center, camera.distortion)
+      points = cameras.project(body, camera.params)
       confidence = np.ones(points.shape[:-1], np.float32)
     else:
       points = self.keypoints_2d[view, frames]
