@@ -52,7 +52,7 @@ class Scores(NamedTuple):
 
   results: {row of the table: {metric: number}}; a row is NETWORK/VIEW or NETWORK/READOUT/VIEW.
   samples: {row: {metric: SampleTable}}, for intervals and paired comparisons.
-  files: {name: value} to write beside the results: .json of plain values, .mat of arrays.
+  files: {name: value} to write beside the results: .json of plain values, .mat and .npz of arrays.
   worst: rows of samples, the hardest first, to be shown in a report.
   """
   results: dict[str, dict[str, float]]

@@ -10,7 +10,7 @@ from dslope_jax.metrics import mixture
 
 # What may differ between evaluations that measure the same.
 _MAY_DIFFER = ('weights_step', 'network', 'ema', 'calibrated_on')
-_LESS_IS_BETTER = re.compile(r'^(\w+-)?(nme|mpjpe|fr@|ece|brier|nll|epe|eer)', re.I)
+_LESS_IS_BETTER = re.compile(r'^(\w+-)?(nme|mpjpe|mpjve|fr@|ece|brier|nll|epe|eer)', re.I)
 
 
 def less_is_better(metric: str) -> bool:

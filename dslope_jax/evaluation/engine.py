@@ -156,6 +156,8 @@ def write(folder, scores, stamp):
     path = os.path.join(folder, file)
     if file.endswith('.mat'):
       result_files.write_mpii(path, value)
+    elif file.endswith('.npz'):
+      own_files.write_npz(path, value, compressed=True)
     elif file == 'report.json':
       write_stamped(path, stamp, value)
     else:

@@ -133,8 +133,8 @@ def score(clips: Clips, outputs: dict, *, metric: str, mixes=(), full=True) -> S
   return Scores(results, samples, files, worst)
 
 
-_WORDS = {'share': 'MPJPE in mm', 'counted': 'joints', 'rule': 'Errors in mm, relative to the '
-          'root; hidden: by the own body, covered: by other people and objects.'}
+_WORDS = {'share': 'MPJPE in mm', 'report': 'Mean errors of joints relative to the root. hidden: '
+          'by the own body; covered: by other people and objects.'}
 
 
 class _Seen:

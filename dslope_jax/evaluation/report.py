@@ -20,7 +20,11 @@ _SPLITS = {
   'neighbour': ('Closest neighbour', 'largest IoU with another box'),
   'truncated': ('Truncation', 'box touches the border'),
   'size': ('Size of the person', 'COCO area'),
+  'action': ('Action', ''), 'family': ('Kind of skeleton', ''), 'subject': ('Person', ''),
 }
+# Texts that depend on the metric; a task's report.json may have its own under 'words'.
+_WORDS = {'share': 'Right joints in %', 'report': 'A joint is right if its own object keypoint '
+          'similarity is at least 0.5.'}
 _BINS = 'joints, in bins of equal numbers'
 _LONGEST = 512  # pixels of an embedded picture
 
@@ -70,6 +74,7 @@ class _Reliability(TypedDict, total=False):
 
 class _Report(TypedDict, total=False):
   stamp: dict[str, Any]
+  words: dict[str, str]
   report: dict[str, _Circumstances]
   reliability: dict[str, dict[str, _Reliability]]
   per_joint: dict[str, _Numbers]
@@ -106,16 +111,16 @@ def _sections(files, cases):
   kept = {key: {row: found for row, found in (files['report'].get(key) or {}).items() if found}
           for key in ('report', 'reliability', 'per_joint')}
   rows = list(dict.fromkeys(row for table in (results, *kept.values()) for row in table))
-  styles = charts.styles(rows)
+  styles, words = charts.styles(rows), _WORDS | (files['report'].get('words') or {})
   of_file = dict(results=results, stress=stress, **kept)
-  found = [(key, title, text, list(build(of_file[key], styles)))
+  found = [(key, title, words.get(key, text), list(build(of_file[key], styles, words)))
            for key, title, text, build in _SECTIONS if of_file[key]]
   if cases:
     found.append(('worst', 'Worst cases', '', [{'cases': cases}]))
   return [dict(zip(('id', 'title', 'text', 'blocks'), section, strict=True)) for section in found]
 
 
-def _results(results, styles):
+def _results(results, styles, words):
   known = [k for k in _columns(results) if any(_finite(row.get(k)) for row in results.values())]
   table = {row: {k: values.get(k) for k in known} for row, values in results.items()}
   yield {'table': table, 'best': _best(table)}
@@ -136,14 +141,14 @@ def _best(results):
   return best
 
 
-def _report(report, styles):
+def _report(report, styles, words):
   yield {'title': 'Overall', 'table': _part(report, 'overall')}
   by = _part(report, 'by')
   splits = _columns(by)
   if splits:
     bins = {split: {row: found.get(split) or {} for row, found in by.items()} for split in splits}
     panels = [_split(*_SPLITS.get(split, (split, '')), bins[split]) for split in splits]
-    yield {'title': 'Right joints in %; under each bin the number of joints',
+    yield {'title': f"{words['share']}; under each bin the number of joints",
            'chart': charts.svg(charts.lines(panels, styles, size=(4.6, 3.3)))}
     for split, of_row in bins.items():
       flat = {f'{row}, {b}': values for row, found in of_row.items() for b, values in found.items()}
@@ -175,7 +180,7 @@ def _split(title, label, rows):
   return charts.Panel(title, series, label, ticks=ticks)
 
 
-def _stress(stress, styles):
+def _stress(stress, styles, words):
   metric = next((found['metric'] for found in stress.values() if found.get('metric')), 'metric')
   curves = {network: found['severity'] for network, found in stress.items()
             if found.get('severity')}
@@ -193,7 +198,7 @@ def _stress(stress, styles):
                        f'{metric} under the other variants', styles)
 
 
-def _reliability(entries, styles):
+def _reliability(entries, styles, words):
   ideal = [(0, 0), (1, 1)]
   panels = [charts.Panel(f'{row}: ECE {_number(found.get("ece"))}',
                          {'ideal': ideal, _BINS: [
@@ -205,8 +210,8 @@ def _reliability(entries, styles):
     yield {'title': '', 'chart': charts.svg(charts.lines(panels, looks, 4, (3.4, 3)))}
 
 
-def _per_joint(shares, styles):
-  yield from _points(shares, 'right joints in %', styles)
+def _per_joint(shares, styles, words):
+  yield from _points(shares, words['share'], styles)
 
 
 def _points(values, label, styles):
@@ -249,8 +254,7 @@ def _jpeg(image):
 
 _SECTIONS = (
   ('results', 'Results', 'Bold: the best of its column among the rows of one view.', _results),
-  ('report', 'By circumstances', 'A joint is right if its own object keypoint similarity is at '
-   'least 0.5.', _report),
+  ('report', 'By circumstances', '', _report),
   ('stress', 'Stress test', 'The metric as more and more of each person is covered.', _stress),
   ('reliability', 'Confidence', 'How often joints are right, in sight and in the picture, by what '
    'is said of them. Points below the dashed line: the network is too sure.', _reliability),
