@@ -24,7 +24,7 @@ from dslope_jax.skeletons import H36M, MPI15, MPI_INF_3DHP
 
 RAYS = 7
 NONE, SELF, PERSON, OBJECT = range(4)  # causes
-_FRAMES_AT_ONCE = 8  # as many as keep the arrays of one step in a core's own cache
+_PAIRS_AT_ONCE = 2 ** 17  # of rays and spheres: arrays stay in a core's own cache
 # Per skeleton: between the shoulders, top of the head, pelvis.
 _MIDDLE = {H36M.names: ('thorax', 'head', 'hip'), MPI15.names: ('neck', 'head_top', 'hip'),
            MPI_INF_3DHP.names: ('neck', 'head_top', 'hip')}
@@ -96,18 +96,23 @@ def from_bits(bits) -> Occlusion:
 
 def own_body(joints, skeleton) -> np.ndarray:
   """The rays (T,J) uint8 to the joints (T,J,3) mm that the own body stops."""
-  joints = np.asarray(joints, np.float32)
-  return _stopped(joints, skeleton, spheres(joints, skeleton), _proxy(skeleton).tolerance)
+  joints, proxy = np.asarray(joints, np.float32), _proxy(skeleton)
+  grown = size(joints, skeleton)[:, None]
+  return _stopped(joints, grown * proxy.thickness, grown * proxy.tolerance,
+                  spheres(joints, skeleton))
 
 
 def by_spheres(joints, skeleton, others) -> np.ndarray:
   """The rays (T,J) uint8 to the joints (T,J,3) mm that foreign spheres (T,M,4) stop: those whose
   surface lies further in front of the joint than the body is thick there."""
   joints, others = (np.asarray(x, np.float32) for x in (joints, others))
+  thickness = size(joints, skeleton)[:, None] * _proxy(skeleton).thickness
   bits = np.zeros(joints.shape[:2], np.uint8)
-  frames = np.flatnonzero(_may_stop(joints, skeleton, others))
-  if len(frames):
-    bits[frames] = _stopped(joints[frames], skeleton, others[frames], _proxy(skeleton).thickness)
+  near = _may_stop(joints, thickness, others)
+  if near.any():
+    frames, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+    some = frames[:, None], columns
+    bits[some] = _stopped(joints[some], thickness[some], thickness[some], others[frames])
   return bits
 
 
@@ -125,22 +130,22 @@ def size(joints, skeleton) -> np.ndarray:
   return np.median(np.sqrt((bones * bones).sum(-1)) / proxy.lengths, -1)
 
 
-def _stopped(joints, skeleton, others, tolerance):
-  """(T,J) uint8: which rays end more than `tolerance` (J,) mm behind the surface of a sphere.
+def _stopped(joints, thickness, tolerance, others):
+  """(T,J) uint8: which rays end more than `tolerance` (T,J) mm behind the surface of a sphere.
 
   That is where a sphere touches the ray before its end less the tolerance: its centre c is nearer
   to the point t = clip(b, 0, end) of the ray than its radius, b = ray . c; the distance's square is
   |c|^2 - t (2 b - t). Spheres around the camera hide nothing.
   """
-  grown = size(joints, skeleton)
-  rays, ends = _rays(joints, grown[:, None] * (_proxy(skeleton).thickness / 2))
-  ends = (ends - np.repeat(grown[:, None] * tolerance, RAYS, -1))[:, None]
+  rays, ends = _rays(joints, thickness / 2)
+  ends = (ends - np.repeat(tolerance, RAYS, -1))[:, None]
   centers, radii = others[..., :3], others[..., 3]
   reach = (centers * centers).sum(-1) - radii * radii
   reach = np.where(reach > 0, reach, np.inf).astype(np.float32)[..., None]
   hit = np.empty((len(joints), rays.shape[-1]), bool)
-  for first in range(0, len(joints), _FRAMES_AT_ONCE):
-    some = slice(first, first + _FRAMES_AT_ONCE)
+  step = max(1, _PAIRS_AT_ONCE // (centers.shape[1] * rays.shape[-1]))
+  for first in range(0, len(joints), step):
+    some = slice(first, first + step)
     along = centers[some] @ rays[some]
     nearest = np.clip(along, 0, ends[some])
     along *= 2
@@ -171,17 +176,16 @@ def _rays(joints, radius):
   return np.ascontiguousarray((ends / lengths[..., None]).swapaxes(1, 2)), lengths
 
 
-def _may_stop(joints, skeleton, others):
-  """(T,) bool: whether a ball around all spheres reaches a ray; most frames end here."""
+def _may_stop(joints, thickness, others):
+  """(T,J) bool: whether a ball around all spheres reaches the rays to a joint; few do."""
   if not others.shape[1]:
-    return np.zeros(len(joints), bool)
+    return np.zeros(joints.shape[:2], bool)
   centers, radii = others[..., :3], others[..., 3]
   middle = centers.mean(1, keepdims=True)
-  wide = (np.sqrt(((centers - middle) ** 2).sum(-1)) + radii).max(1)
-  wide = wide[:, None] + size(joints, skeleton)[:, None] * _proxy(skeleton).thickness / 2
+  wide = (np.sqrt(((centers - middle) ** 2).sum(-1)) + radii).max(1)[:, None] + thickness / 2
   along = (joints * middle).sum(-1) / (joints * joints).sum(-1)
   nearest = joints * along.clip(0, 1)[..., None]
-  return (((nearest - middle) ** 2).sum(-1) < wide ** 2).any(1)
+  return ((nearest - middle) ** 2).sum(-1) < wide ** 2
 
 
 @functools.cache

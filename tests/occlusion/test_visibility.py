@@ -230,13 +230,13 @@ def test_order_of_people_and_what_is_behind_change_nothing(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10 ** 6))
-def test_skipped_frames_are_those_that_nothing_hides(seed):
+def test_skipped_joints_are_those_that_nothing_hides(seed):
   """Other people far and near, against the test without the first, coarse one."""
-  person, other = clip(H36M, 6, [seed, 0]), clip(H36M, 6, [seed, 1])
+  person, other = (clip(H36M, 6, [seed, i]).astype(np.float32) for i in range(2))
   other[::2] = other[::2] - other[::2, :1] + person[::2, :1] * 0.8
-  filled = visibility.spheres(other.astype(np.float32), H36M)
-  whole = visibility._stopped(person.astype(np.float32), H36M, filled,
-                              visibility._proxy(H36M).thickness)
+  filled = visibility.spheres(other, H36M)
+  thickness = visibility.size(person, H36M)[:, None] * visibility._proxy(H36M).thickness
+  whole = visibility._stopped(person, thickness, thickness, filled)
   np.testing.assert_array_equal(visibility.by_spheres(person, H36M, filled), whole)
   assert whole[::2].any()
 
