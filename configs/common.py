@@ -80,7 +80,7 @@ def lifting(networks=('net',)):
   config.system = ConfigDict(dict(
     name='lifting', view='clean',
     losses=dict(position=1.0, scale=0.5, velocity=20.0, encoder=0.0),
-    model=dict(name='pose_moe', width=128, encoder_depth=8, decoder_depth=8, heads=8, channels=2,
+    model=dict(name='pose_moe', width=128, encoder_layers=8, decoder_layers=8, input_channels=2,
                dtype='float32')))
   for spec in config.optim.values():
     spec.update(dict(lr=5e-4, schedule='exponential', factor=0.99, weight_decay=0.01,
@@ -192,3 +192,32 @@ def use_arguments(config, argument, models=None, more=()):
       known = [*models, *sizes, *own, *shared, 'states', *more]
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
   return tell_states(config) if 'states' in words else config
+
+
+def pair_lifting(config):
+  """The pair of lifting networks: GNet sees the clean clips, ENet those with hidden joints."""
+  config.system.update(ConfigDict(dict(
+    name='dslope', learner='lifting',
+    mutual=dict(kind='mse', weights=dict(gnet=0.0, enet=0.1), features=False, average=False))))
+  del config.system.view
+  own = config.optim.net.to_dict()
+  config.optim = ConfigDict({'gnet': own, 'enet': own})
+  config.init_from = ConfigDict({'gnet': '', 'enet': ''})
+  return config
+
+
+def use_lifting_arguments(config, argument, **words):
+  """Applies the comma-separated words after the config file's name: 'entangled', the network of
+  one stream; 'clean' or 'occluded', the clips that are trained on; 'pair', see `pair_lifting`.
+  words: further ones, {word: function of the config}. Raises UserError."""
+  known = {'entangled': _entangle, 'pair': pair_lifting} | {
+    view: lambda c, view=view: c.system.update({'view': view}) for view in ('clean', 'occluded')}
+  given, known = [word for word in argument.split(',') if word], words | known
+  for word in given:
+    if word not in known:
+      raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
+  if 'pair' in given and {'clean', 'occluded'} & set(given):
+    raise UserError("'pair' trains on clean and on occluded clips; leave 'clean' or 'occluded' out")
+  for word in sorted(given, key=list(known).index):
+    known[word](config)
+  return config

@@ -95,8 +95,32 @@ class ClipMaker:
 
   def _hidden(self, row, rng, recipe, sequence, view, clip):
     """What hides the joints, and what a detector says of them."""
-    severity = mixtures.one_of(recipe, rng)
-    return hidden_clips.hide(rng, clip, self.sequences.skeleton, severity)
+    frames, camera, skeleton = self.windows.frames[row], clip.camera, self.sequences.skeleton
+    if not self._hides or camera.focal is None:
+      return _as_it_is(clip)
+    seen_by = lambda other: other.keypoints_3d[frames] @ camera.rotation.T + camera.translation
+    by_name = self.sequences.by_name
+    detected = sequence.keypoints_2d is not None
+    return hidden_clips.hide(
+      rng, clip.keypoints_3d, camera, skeleton, mixtures.one_of(recipe, rng),
+      detected=hidden_clips.Seen(clip.keypoints_2d, clip.confidence) if detected else None,
+      partners=[seen_by(by_name[name]) for name in sequence.partners],
+      strangers=[self._stranger(rng, camera)],
+      own_blocked=self.kept.own_body((sequence.name, view), len(sequence), frames,
+                                     clip.keypoints_3d, skeleton))
+
+  def _stranger(self, rng, camera):
+    """The motion of anybody of the set, turned as the camera is, for as long as a clip."""
+    others, count = self.sequences.sequences, self.windows.frames.shape[1]
+    other = others[int(rng.integers(len(others)))]
+    first = int(rng.integers(max(1, len(other) - count + 1)))
+    frames = np.minimum(first + np.arange(count), len(other) - 1)
+    return other.keypoints_3d[frames] @ camera.rotation.T
+
+  @property
+  def _hides(self):
+    return not _NEED_HIDING.isdisjoint(self.fields) or self.sequences.sequences[0
+      ].keypoints_2d is None
 
 
 _DTYPES = {'visibility': np.uint8, 'covered': bool}

@@ -119,7 +119,7 @@ def _project(body, camera):
   if camera.focal is None or camera.center is None:
     raise UserError(f"camera '{camera.name}' has no focal length and center: 2D joints cannot be "
                     'projected; give what a detector said, and no other people')
-  return cameras.project(body, camera.focal, camera.center, camera.distortion)
+  return cameras.project(body, camera.params)
 
 
 def _before(rng, body, skeleton, stranger):

@@ -1,5 +1,7 @@
 """The one form in which recorded motion enters: one person's joints over time, and cameras."""
 import dataclasses
+import functools
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -95,17 +97,37 @@ class Sequence:
     return Clip(points.astype(np.float32), confidence, body, image, camera, valid)
 
 
-class Sequences(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sequences:
   """A split of a set. name, split: for messages and stamps. skeleton: of all sequences.
 
-  root: index of the joint that errors are relative to. sequences: in a fixed order.
-  notes: lines to be told once, such as what was left out and why.
-  digest: of all arrays, 12 hex digits.
+  sequences: in a fixed order. notes: lines to be told once, such as what was left out and why.
   """
   name: str
   split: str
   skeleton: Skeleton
-  root: int
   sequences: tuple[Sequence, ...]
   notes: tuple[str, ...] = ()
-  digest: str = ''
+
+  @property
+  def root(self) -> int:
+    """Index of the joint that errors are relative to."""
+    return self.skeleton.index('hip')
+
+  @functools.cached_property
+  def by_name(self) -> dict[str, Sequence]:
+    return {sequence.name: sequence for sequence in self.sequences}
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """Of all arrays and cameras, 12 hex digits."""
+    found = hashlib.sha256()
+    for sequence in self.sequences:
+      found.update(sequence.name.encode())
+      for field in ('keypoints_3d', 'keypoints_2d', 'confidence', 'image_3d', 'factor', 'valid'):
+        column = getattr(sequence, field)
+        found.update(b'' if column is None else np.ascontiguousarray(column).tobytes())
+      for camera in sequence.cameras:
+        for value in camera[:-1]:
+          found.update(b'' if value is None else np.asarray(value, np.float64).tobytes())
+    return found.hexdigest()[:12]

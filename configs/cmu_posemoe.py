@@ -1,0 +1,36 @@
+"""PoseMoE on motion of the CMU database, seen by cameras drawn at random.
+
+Paper: Liu et al., PoseMoE (arXiv 2512.16494); a reconstruction, see docs/lifting.md.
+Command: python train.py --config configs/cmu_posemoe.py:small --config.data.root=FOLDER
+  arguments after a colon, comma-separated: small (T = 27, for a CPU); entangled (the network of one
+  stream, of as many parameters); clean / occluded (what it trains on, default occluded); pair
+  (D-Slope: GNet sees the clean clips, ENet those with hidden joints)
+Files: FOLDER/index.json and FOLDER/npz/, 17 joints in Human3.6M's order; see docs/lifting.md.
+Expected and time: see docs/lifting.md.
+"""
+from configs import common
+
+_RECIPE = 'none:1,severity1:1,severity3:1,severity5:1'
+
+
+def get_config(argument=''):
+  config = on_cmu(common.lifting())
+  return common.use_lifting_arguments(config, argument, small=small)
+
+
+def on_cmu(config):
+  """The same on CMU motion: clips of 81 frames, occluded ones by default."""
+  config.system.view = 'occluded'
+  config.data.update(dict(name='cmu_mocap', root='data/cmu_mocap', frames=81, stride=27,
+                          recipe=_RECIPE))
+  return config
+
+
+def small(config):
+  """A network and clips for two CPU cores."""
+  config.duration, config.batch_size = '4000 steps', 32
+  config.system.model.update(dict(width=48, encoder_layers=2, decoder_layers=2))
+  config.data.update(dict(frames=27, stride=9))
+  for spec in config.optim.values():
+    spec.update(dict(lr=1e-3, schedule='cosine', warmup='100 steps', weight_decay=0.01))
+  config.log_every, config.save_every, config.eval_every = '50 steps', '500 steps', '2000 steps'
