@@ -3,10 +3,10 @@
 A name is that of a file here with a function `load`, or one of the table in coco_sets.py.
 """
 import importlib
-import inspect
 import os
 
 from dslope_jax.errors import UserError
+from input_pipeline import options as given_options
 from input_pipeline.sources import findings
 
 
@@ -16,17 +16,7 @@ def load(name: str, split: str, **options):
   Raises UserError for a name or an option that there is not, and for a set with errors.
   """
   read = loader(name)
-  known = inspect.signature(read).parameters
-  for option in options:
-    if option not in known:
-      raise UserError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
-  for option, parameter in known.items():
-    default = parameter.default
-    if default is parameter.empty and option not in ('split', *options):
-      raise UserError(f"data.loader: '{name}' needs {option}=...; it takes "
-                      f"{', '.join(list(known)[1:])}")
-    if isinstance(default, (int, float)) and isinstance(options.get(option), str):
-      raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
+  given_options.check(name, read, options)
   if options.get('root'):
     options['root'] = os.path.expanduser(options['root'])
   return findings.checked(read(split, **options))

@@ -1,0 +1,20 @@
+"""Options of the loaders of data sets, as a config gives them."""
+import inspect
+
+from dslope_jax.errors import UserError
+
+
+def check(name: str, read, options: dict):
+  """Raises UserError for options that the loader of a set does not take, lacks, or takes as
+  numbers; the first argument of a loader is the split."""
+  known = inspect.signature(read).parameters
+  for option in options:
+    if option not in known:
+      raise UserError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
+  for option, parameter in known.items():
+    default = parameter.default
+    if default is parameter.empty and option not in ('split', *options):
+      raise UserError(f"data.loader: '{name}' needs {option}=...; it takes "
+                      f"{', '.join(list(known)[1:])}")
+    if isinstance(default, (int, float)) and isinstance(options.get(option), str):
+      raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
