@@ -221,3 +221,15 @@ def use_lifting_arguments(config, argument, **words):
   for word in sorted(given, key=list(known).index):
     known[word](config)
   return config
+
+
+def _entangle(config):
+  """The network of one stream, as deep, and with as many parameters as `pose_moe` to 2 %: its
+  MLPs are wider by what that has in priors, router and heads."""
+  model, frames = config.system.model, config.data.frames
+  blocks, width = 4 * (model.encoder_layers + model.decoder_layers), model.width
+  more = (frames * 17 + 512 + 5) * width
+  config.system.model = ConfigDict(dict(
+    name='entangled', width=width, depth=blocks // 2,
+    mlp_ratio=round((4 + more / (2 * blocks * width ** 2)) * width) / width,
+    input_channels=model.input_channels, dtype=model.dtype))

@@ -1,10 +1,13 @@
 """Samples of lifting: a clip of 2D keypoints, its partner with hidden joints, the pose in 3D."""
 import dataclasses
+import difflib
 import zlib
 
 import numpy as np
 
 from dslope_jax import cameras
+from dslope_jax.errors import UserError
+from dslope_jax.visibility import VISIBLE
 from input_pipeline.occlusion import hidden_clips, mixtures
 from input_pipeline.sequences.sequence import Sequences
 from input_pipeline.windows import Windows
@@ -12,7 +15,8 @@ from input_pipeline.windows import Windows
 BENCHMARK = 'm1'  # the hidden partner of an evaluated clip depends on this, the recipe and the clip
 FIELDS = ('keypoints_2d', 'confidence', 'occluded_keypoints_2d', 'occluded_confidence',
           'keypoints_3d', 'visibility', 'covered')
-_NEED_HIDING = {'occluded_keypoints_2d', 'occluded_confidence', 'visibility', 'covered'}
+EXACT = 'exact'  # the 2D keypoints as the set has them; what is hidden is not asked
+RECIPES = EXACT, *hidden_clips.SEVERITIES
 TARGETS = 'image', 'camera'
 
 
@@ -20,8 +24,8 @@ TARGETS = 'image', 'camera'
 class ClipMaker:
   """Makes the sample of one window of a sequence. A `stream.Maker`.
 
-  windows: the clips, one row each, of T frames. recipe: what hides joints, 'none', 'severity1' to
-  'severity5', mixtures of them with odds, or for training a curriculum; see `recipes.recipe`.
+  windows: the clips, one row each, of T frames. recipe: what hides joints, one of RECIPES, a
+  mixture of them with odds, or for training a curriculum; see `mixtures`.
   target: units of keypoints_3d, see `to_units`. flip_prob: probability that a training clip is
   mirrored. length: samples of the whole training, which a curriculum goes by.
   fields: those that a sample holds, of keypoints_2d (T,J,2) float32, normalised by
@@ -96,13 +100,14 @@ class ClipMaker:
   def _hidden(self, row, rng, recipe, sequence, view, clip):
     """What hides the joints, and what a detector says of them."""
     frames, camera, skeleton = self.windows.frames[row], clip.camera, self.sequences.skeleton
-    if not self._hides or camera.focal is None:
+    severity = mixtures.one_of(recipe, rng)
+    if severity == EXACT or camera.focal is None:
       return _as_it_is(clip)
     seen_by = lambda other: other.keypoints_3d[frames] @ camera.rotation.T + camera.translation
     by_name = self.sequences.by_name
     detected = sequence.keypoints_2d is not None
     return hidden_clips.hide(
-      rng, clip.keypoints_3d, camera, skeleton, mixtures.one_of(recipe, rng),
+      rng, clip.keypoints_3d, camera, skeleton, severity,
       detected=hidden_clips.Seen(clip.keypoints_2d, clip.confidence) if detected else None,
       partners=[seen_by(by_name[name]) for name in sequence.partners],
       strangers=[self._stranger(rng, camera)],
@@ -117,10 +122,29 @@ class ClipMaker:
     frames = np.minimum(first + np.arange(count), len(other) - 1)
     return other.keypoints_3d[frames] @ camera.rotation.T
 
-  @property
-  def _hides(self):
-    return not _NEED_HIDING.isdisjoint(self.fields) or self.sequences.sequences[0
-      ].keypoints_2d is None
+
+def check_recipe(name: str, where: str, sequences: Sequences):
+  """Raises UserError for a recipe that there is not, or that needs cameras that the set lacks."""
+  given = {one for stage in mixtures.stages(name) for one in mixtures.mixture(stage)[1]}
+  for one in sorted(given):
+    if one not in RECIPES:
+      near = difflib.get_close_matches(one, RECIPES, 1)
+      raise UserError(f"{where} is one of {', '.join(RECIPES)}, a mixture 'none:1,severity3:1' or "
+                      f"a curriculum 'severity1>severity5', not '{one}'"
+                      + (f"; did you mean '{near[0]}'?" if near else ''))
+  blind = [s.name for s in sequences.sequences if any(c.focal is None for c in s.cameras)]
+  if blind and given - {'none', EXACT}:
+    raise UserError(f"{where} '{name}' puts things before the camera, and the camera of "
+                    f"'{blind[0]}' is not known in {sequences.name}; take 'none'")
+
+
+def _as_it_is(clip):
+  """The clip as it was given, in full sight."""
+  shape = clip.confidence.shape
+  seen = clip.keypoints_2d, clip.confidence
+  return hidden_clips.Hidden(
+    np.full(shape, VISIBLE, np.uint8), np.zeros(shape, bool), np.zeros(shape, np.uint8),
+    np.zeros((*shape, 3), np.float32), *seen, *seen)
 
 
 _DTYPES = {'visibility': np.uint8, 'covered': bool}

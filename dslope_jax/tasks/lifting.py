@@ -35,6 +35,7 @@ def build(config, workdir, training=True) -> Task:
   evals = {name: _eval_set(config, name, system, facts) for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
+  clips.check_recipe(config.data.recipe, 'data.recipe', source)
   table = windows.of(source, config.data.frames, config.data.stride, config.data.windows)
   per_epoch = len(table) / config.batch_size
   maker = ClipMaker(source, table, config.data.recipe, config.seed, config.data.target,
@@ -87,6 +88,7 @@ def _eval_set(config, name, system, facts):
     raise UserError(f"evals.{name}: {source.name} {source.split} has the joints of "
                     f'{source.skeleton.name}, and the networks those of {facts.skeleton.name}')
   lifting_scores.check_fit(entry.metric, source.skeleton)
+  clips.check_recipe(entry.recipe, f'evals.{name}.recipe', source)
   table = windows.of(source, facts.frames, entry.stride or facts.frames, entry.windows)
   fields = system.fields['predict']
   inputs = tuple(field for field in _INPUTS.values() if field in fields)
