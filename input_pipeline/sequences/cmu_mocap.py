@@ -8,6 +8,7 @@ from NSF EIA-0196217.
 import collections
 import os
 import zlib
+from typing import TypedDict
 
 import numpy as np
 
@@ -25,8 +26,8 @@ def load(split: str, root: str, split_file: str = '', cameras: int = 64, seed: i
 
   split_file: json {"train": [names], "val": [names]}; without it about a fifth of each kind of
   skeleton, subjects drawn by seed, is for val: all takes of a subject, and of their partners, are
-  on one side. cameras: of the
-  pool of each sequence. seed: of cameras and split; those of training and val are others.
+  on one side. cameras: of the pool of each sequence. seed: of cameras and split; the cameras of
+  val are others than those of training.
   """
   index = os.path.join(root, 'index.json')
   entries = _entries(index)
@@ -42,12 +43,28 @@ def load(split: str, root: str, split_file: str = '', cameras: int = 64, seed: i
   return Sequences('cmu_mocap', split, H36M, tuple(found), notes)
 
 
+class _Needed(TypedDict):
+  name: str
+  file: str
+  cmu_id: str
+  description: str
+  skeleton_family: str
+
+
+class _Entry(_Needed, total=False):
+  glitch_frames: list[int]
+  partner: str | None
+
+
+class _Index(TypedDict):
+  sequences: list[_Entry]
+
+
 def _entries(index):
   """{name: entry} of index.json."""
-  mend = 'give the folder that holds index.json and npz/ (--config.data.root)'
-  content = own_files.read_json(index, dict, mend)
-  with own_files.told(index, mend):
-    return {entry['name']: entry for entry in content['sequences']}
+  content = own_files.read_json(
+    index, _Index, 'give the folder that holds index.json and npz/ (--config.data.root)')
+  return {entry['name']: entry for entry in content['sequences']}
 
 
 def _names(entries, split, split_file, seed, index):
