@@ -206,6 +206,16 @@ def pair_lifting(config):
   return config
 
 
+def shorten(config, frames):
+  """Clips of fewer frames."""
+  config.data.update(dict(frames=frames, stride=min(config.data.stride, frames // 3)))
+
+
+def read_confidence(config):
+  """The network reads the detector's confidence beside x and y."""
+  config.system.model.input_channels = 3
+
+
 def use_lifting_arguments(config, argument, **words):
   """Applies the comma-separated words after the config file's name: 'entangled', the network of
   one stream; 'clean' or 'occluded', the clips that are trained on; 'pair', see `pair_lifting`.

@@ -10,7 +10,7 @@ from absl import flags
 
 from dslope_jax import models, systems
 from dslope_jax.errors import UserError
-from input_pipeline import sources
+from input_pipeline import sequences, sources
 
 
 def define_flag():
@@ -79,7 +79,9 @@ def _of_docstring(field, config):
         if hasattr(systems.module(name), 'learner')]
     elif '.data.loader.' in f'.{field}':
       own = config.evals[parts[1]].data.name if parts[0] == 'evals' else ''
-      takers = [sources.loader(own or config.data.name), sources.loader('coco')]
+      sets = sequences if config.get('task') == 'lifting' else sources
+      takers = [sets.loader(own or config.data.name)] + [sources.loader('coco')] * (
+        sets is sources)
     else:
       return ''
   except UserError:  # of another package, such as a task of a test
