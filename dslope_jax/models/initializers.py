@@ -17,6 +17,11 @@ def uniform(limit: float):
   return _drawn(lambda rng, shape: rng.uniform(-limit, limit, shape))
 
 
+def laplace(deviation: float):
+  """Laplace's distribution about 0 with this standard deviation."""
+  return _drawn(lambda rng, shape: rng.laplace(0, deviation / 2 ** 0.5, shape))
+
+
 def zeros(key, shape, dtype):
   return np.zeros(shape, dtype)
 

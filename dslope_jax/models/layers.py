@@ -18,7 +18,7 @@ kernel_init = initializers.normal(0.001)
 def sum_relu(*maps):
   """ReLU of the sum of maps (B,h,w,C)."""
   # Named for gradient checkpointing to keep it: a sum depends on all sums before it.
-  return checkpoint_name(_sum_relu(*maps), 'sum_relu')
+  return checkpoint_name(_sum_relu(*maps), 'residual_sum')
 
 
 @on_cpu(cpu_forms.sum_relu)

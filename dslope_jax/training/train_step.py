@@ -33,7 +33,7 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
   # would take the memory all the same.
   keep = jax.checkpoint_policies
   return jax.checkpoint(loss_fn, policy=keep.save_from_both_policies(
-    keep.dots_saveable, keep.save_only_these_names('sum_relu')))
+    keep.dots_saveable, keep.save_only_these_names('residual_sum')))
 
 
 def make_train_step(system: System, optimizer, *, trainable, seed: int = 0, accumulate: int = 1,
