@@ -113,9 +113,21 @@ class Bodies(NamedTuple):
   turns: np.ndarray
 
 
+class Builds(NamedTuple):
+  """How P bodies are built. length (P,S): of segments, 1 is normal. local (P,B,3), radii (P,B): of
+  balls, in the frames of their segments; mm."""
+  length: np.ndarray
+  local: np.ndarray
+  radii: np.ndarray
+
+
 def build(rng, pose, yaw) -> Bodies:
   """Bodies of random build in the given poses (P,24) degrees, turned by yaw (P,) degrees."""
-  count = len(pose)
+  return posed(draw_builds(rng, len(pose)), pose, yaw)
+
+
+def draw_builds(rng, count) -> Builds:
+  """Random builds of `count` people."""
   stature = rng.uniform(0.86, 1.07, (count, 1))
   length = stature * rng.uniform(0.94, 1.06, (count, _LENGTH_OF.max() + 1))[:, _LENGTH_OF]
   length[:, _HEAD] = 1.06 * np.sqrt(stature[:, 0])  # small people have large heads
@@ -123,15 +135,22 @@ def build(rng, pose, yaw) -> Bodies:
   girth[:, BALL_SEGMENT == _HEAD] = length[:, [_HEAD]]
   local = _BALL_CENTER * length[:, BALL_SEGMENT, None]
   local[rng.random(count) < 0.4, _HAIR_END] += _LONG_HAIR
+  return Builds(length, local, _BALL_RADIUS[:, 0] * girth)
+
+
+def posed(builds: Builds, pose, yaw) -> Bodies:
+  """Bodies in poses (P,24) degrees, turned by yaw (P,) degrees; one build may take many poses."""
+  count = len(pose)
   turns = rotations(np.radians(_segment_angles(pose, yaw)))
   origins = np.zeros((count, len(_SEGMENTS), 3))
   for level in _LEVELS:
     parent = _PARENT[level]
-    offset = length[:, parent, None] * _OFFSET[level]
+    offset = builds.length[:, parent, None] * _OFFSET[level]
     origins[:, level] = origins[:, parent] + (turns[:, parent] @ offset[..., None])[..., 0]
     turns[:, level] = turns[:, parent] @ turns[:, level]
-  centers = origins[:, BALL_SEGMENT] + (turns[:, BALL_SEGMENT] @ local[..., None])[..., 0]
-  return Bodies(centers, _BALL_RADIUS[:, 0] * girth, origins, turns)
+  local = builds.local[..., None]
+  centers = origins[:, BALL_SEGMENT] + (turns[:, BALL_SEGMENT] @ local)[..., 0]
+  return Bodies(centers, np.broadcast_to(builds.radii, (count, len(_BALLS))), origins, turns)
 
 
 def _angle_map():
