@@ -81,12 +81,13 @@ def test_samples_depend_on_seed_epoch_and_clip_alone(source):
 
 def test_streams_are_equal_with_and_without_workers(source):
   of = maker(source, 'none:1,severity2:1', fields=('keypoints_2d', 'keypoints_3d'))
+  found = {}
   for workers in (0, 1):
     batches = stream.train_stream(of, batch_size=4, start_step=2, num_workers=workers)
-    found = [next(batches) for _ in range(2)]
+    found[workers] = [next(batches) for _ in range(2)]
     batches.close()
-    first = found if workers == 0 else first
-    assert all(equal(a, b) for a, b in zip(first, found, strict=True))
+  assert all(equal(a, b) for a, b in zip(found[0], found[1], strict=True))
+  found = found[0]
   assert set(found[0]) == {'keypoints_2d', 'keypoints_3d'}
   assert found[0]['keypoints_2d'].shape == (4, 9, 17, 2)
 

@@ -105,7 +105,7 @@ def test_what_a_detector_said_gets_no_noise():
 
 
 def test_noise_and_errors_are_about_the_projection():
-  exact = cameras.project(walker(6), CAMERA.focal, CAMERA.center, CAMERA.distortion)
+  exact = cameras.project(walker(6), CAMERA.params)
   out = hidden(6, 'severity3', strength=0)
   np.testing.assert_allclose(out.keypoints_2d, exact, atol=1e-3)
   out = hidden(6, 'none')
