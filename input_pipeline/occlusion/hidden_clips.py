@@ -33,7 +33,7 @@ _NEAREST = 0.4  # of the way from the camera
 _DRIFTING = 0.5  # of the things move over this many mm while they are there, mostly sideways
 _DRIFT = 200, 1000
 _BALL = 80, 160  # mm radius
-_ROD = (180, 400), (40, 75)  # mm half of its length, radius
+_ROD = (160, 340), (45, 75)  # mm half of its length, radius
 _BOX = (100, 220), (250, 420)  # mm half of its sides, before a limb and before half of the body
 _PERSON = (400, 1500), 300  # mm nearer to the camera, at most mm to a side
 _OWN_BODY = 0.5  # strength of the errors where the own body hides a joint: a detector sees the rest
@@ -90,7 +90,7 @@ def hide(rng, body, camera, skeleton, severity, *, detected: Seen | None = None,
   seen = visibility.from_bits(bits)
   covered = added | (seen.occluded & ~alone)
   share = np.bitwise_count(np.bitwise_or.reduce(bits, -1)) / np.float32(visibility.RAYS)
-  others = [_project(person, camera) for person in people]
+  others = [_project(person, camera) for person in people if (person[..., 2] > 0).all()]
   hidden = detector_errors.hide(errors, clean, points, covered, skeleton, others, share, strength)
   return Hidden(np.where(seen.occluded, HIDDEN, VISIBLE).astype(np.uint8), covered, seen.cause,
                 seen.blocked, *hidden, *clean)
@@ -102,11 +102,11 @@ def draw(rng, body, skeleton, severity, partners=(), strangers=()):
     raise UserError(f"a severity of clips is one of {', '.join(SEVERITIES)}, not '{severity}'")
   number, odds = _SEVERITIES[severity]
   count, chance, which = int(number + rng.random()), rng.random(), rng.random()
-  stranger = _before(rng, body, skeleton, strangers[int(which * len(strangers))]
-                     ) if len(strangers) and not len(partners) else None
-  people = [] if chance >= odds else list(partners) or [stranger]
-  return [p for p in people if p is not None], [_thing(rng, body, skeleton, int(i >= _SMALL))
-                                                for i in range(count)]
+  people = list(partners)
+  if len(strangers) and not people:
+    people = [_before(rng, body, skeleton, strangers[int(which * len(strangers))])]
+  things = [_thing(rng, body, skeleton, int(i >= _SMALL)) for i in range(count)]
+  return people if chance < odds else [], things
 
 
 def _clean(rng, body, camera, skeleton, detected, own_blocked, strength):
@@ -150,8 +150,8 @@ def _thing(rng, body, skeleton, stage):
   near = max(1 - rng.uniform(*_BEFORE) / distance, _NEAREST)
   grown = visibility.size(body[frames[stay // 2]][None], skeleton)[0]
   size = rng.uniform(*_SIZE[stage]) * grown * near  # so large in the picture as if not nearer
-  balls = _box(rng, is_half) if is_half else (_ball, _rod, _box)[rng.integers(3)](
-    rng, behind[1] - behind[0])
+  shape = _box if is_half else (_ball, _rod, _box)[rng.integers(3)]
+  balls = shape(rng, behind[1] - behind[0], _BOX[int(is_half)])
   balls = np.append(balls[:, :3] * size + aim * near, balls[:, 3:] * size, 1)
   turn, far = rng.normal(0, 0.3), rng.uniform(*_DRIFT) * near * rng.choice((-1, 1))
   far *= rng.random() < _DRIFTING
@@ -165,11 +165,11 @@ def _half(rng, skeleton):
   return np.flatnonzero(halves[rng.integers(4)])
 
 
-def _ball(rng, along):
+def _ball(rng, along, sides):
   return np.array([[0, 0, 0, rng.uniform(*_BALL)]])
 
 
-def _rod(rng, along):
+def _rod(rng, along, sides):
   """A capsule of 12 balls, along a limb or across it, more or less."""
   direction = along / max(np.linalg.norm(along), 1e-6) + rng.normal(0, 0.5, 3)
   direction[2] = 0
@@ -180,9 +180,9 @@ def _rod(rng, along):
   return np.append(steps * direction, np.full((12, 1), radius), 1)
 
 
-def _box(rng, along):
+def _box(rng, along, sides):
   """A flat box across the line of sight, of 5 x 5 balls that overlap."""
-  half = rng.uniform(*_BOX[int(along is True)], 2)
+  half = rng.uniform(*sides, 2)
   x, y = np.meshgrid(*(np.linspace(-side, side, 5) for side in half * 4 / 5))
   radius = np.full(x.shape, half.max() / 5 * 1.45)
   turn = rng.normal(0, 0.3)
@@ -209,8 +209,9 @@ class Kept:
     key: of the sequence and the camera. num_frames: of the sequence. body: (T,J,3) mm as the camera
     sees these frames.
     """
-    kept = self._blocked.setdefault(key, np.full((num_frames, body.shape[1]), self._UNKNOWN,
-                                                 np.uint8))
+    if key not in self._blocked:
+      self._blocked[key] = np.full((num_frames, body.shape[1]), self._UNKNOWN, np.uint8)
+    kept = self._blocked[key]
     asked, first = np.unique(frames, return_index=True)
     new = kept[asked, 0] == self._UNKNOWN
     if new.any():

@@ -131,6 +131,15 @@ def test_partners_are_in_the_way_where_they_are_and_nobody_else():
   assert 10 <= sum((out.cause == visibility.PERSON).mean() > 0.5 for out in outs) < 20
 
 
+def test_partners_behind_the_camera_hide_nothing_and_are_never_seen():
+  person = walker(8)
+  for seed in range(20):
+    out = hide(np.random.default_rng(seed), person, CAMERA, H36M, 'severity5',
+               partners=[person - [0, 0, 6000]])
+    assert visibility.PERSON not in out.cause
+    assert (np.abs(out.keypoints_2d - 500) < 900).all()
+
+
 def test_strangers_come_in_front():
   person, stranger = walker(9), walker(10) + [3000, 0, 4000]
   came = 0
