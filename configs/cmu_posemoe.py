@@ -28,9 +28,9 @@ def on_cmu(config):
 
 def small(config):
   """A network and clips for two CPU cores."""
-  config.duration, config.batch_size = '4000 steps', 32
-  config.system.model.update(dict(width=48, encoder_layers=2, decoder_layers=2))
+  config.duration, config.batch_size = '2000 steps', 32
+  config.system.model.update(dict(width=32, encoder_layers=2, decoder_layers=2, heads=2))
   config.data.update(dict(frames=27, stride=9))
   for spec in config.optim.values():
     spec.update(dict(lr=1e-3, schedule='cosine', warmup='100 steps', weight_decay=0.01))
-  config.log_every, config.save_every, config.eval_every = '50 steps', '500 steps', '2000 steps'
+  config.log_every, config.save_every, config.eval_every = '50 steps', '500 steps', '1000 steps'

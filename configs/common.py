@@ -79,9 +79,9 @@ def lifting(networks=('net',)):
   config.duration, config.batch_size = '90 epochs', 16
   config.system = ConfigDict(dict(
     name='lifting', view='clean',
-    losses=dict(position=1.0, scale=0.5, velocity=20.0, encoder=0.0),
-    model=dict(name='pose_moe', width=128, encoder_layers=8, decoder_layers=8, input_channels=2,
-               dtype='float32')))
+    weights=dict(position=1.0, scale=0.5, velocity=20.0, smoothness=0.0, encoder=0.0),
+    model=dict(name='pose_moe', width=128, encoder_layers=8, decoder_layers=8, heads=8,
+               input_channels=2, dtype='float32')))
   for spec in config.optim.values():
     spec.update(dict(lr=5e-4, schedule='exponential', factor=0.99, weight_decay=0.01,
                      decay='all'))
@@ -240,6 +240,6 @@ def _entangle(config):
   blocks, width = 4 * (model.encoder_layers + model.decoder_layers), model.width
   more = (frames * 17 + 512 + 5) * width
   config.system.model = ConfigDict(dict(
-    name='entangled', width=width, depth=blocks // 2,
+    name='entangled', width=width, depth=blocks // 2, heads=model.heads,
     mlp_ratio=round((4 + more / (2 * blocks * width ** 2)) * width) / width,
     input_channels=model.input_channels, dtype=model.dtype))

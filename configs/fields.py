@@ -115,7 +115,7 @@ RANGES = {
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*',
-    'system.weights.*', 'system.losses.*', 'evals.*.stride')),
+    'system.weights.*', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
     '*loader.padding')),

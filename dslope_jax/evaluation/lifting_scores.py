@@ -102,9 +102,10 @@ def score(clips: Clips, outputs: dict, *, metric: str, mixes=(), full=True) -> S
   """Scores every output, and where two networks answer together, the mean of their poses.
 
   outputs: {'net/clean': {'keypoints_3d': (N,T,J,3) relative to the root, in the units of
-  `Clips.target`, 'router': (N,T,J) if the network has one}, 'batch': {'visibility', 'covered':
-  (N,T,J) of the occluded view, 'keypoints_3d', and of each view that was predicted from its 2D
-  keypoints}}. full: also tables, samples and files; else only the numbers.
+  `Clips.target`, and of networks that have them 'router': (N,T,J) and 'encoder_keypoints_3d'},
+  'batch': {'visibility', 'covered': (N,T,J) of the occluded view, 'keypoints_3d', and of each view
+  that was predicted from its 2D keypoints}}. full: also tables, samples and files, else only the
+  numbers.
   """
   batch = outputs['batch']
   poses = {row: in_mm(found['keypoints_3d'], clips) for row, found in outputs.items()
@@ -121,10 +122,11 @@ def score(clips: Clips, outputs: dict, *, metric: str, mixes=(), full=True) -> S
     results[row] = seen.numbers()
     if not full:
       continue
-    results[row] |= seen.by_visibility() | seen.diagnostics(batch) | _router(outputs.get(row))
+    results[row] |= seen.by_visibility() | seen.diagnostics(batch)
+    results[row] |= _of_experts(clips, outputs.get(row, {}))
     samples[row] = seen.samples()
     tables['report'][row] = {'by': seen.by_label()}
-    tables['per_joint'][row] = seen.per_joint(outputs.get(row))
+    tables['per_joint'][row] = seen.per_joint()
     files[f'predictions_{row.replace("/", "_")}.npz'] = {
       'clip': clips.names.astype(np.str_), 'counted': clips.counted, 'keypoints_3d': pose}
     worst = tuple(np.argsort(-seen.clip_errors(), kind='stable').tolist())
@@ -219,7 +221,7 @@ class _Seen:
     off = np.delete(np.linalg.norm(off, axis=-1), clips.root, axis=-1)
     return (off * mm_per_unit(clips)[..., None])[clips.counted].mean()
 
-  def per_joint(self, output):
+  def per_joint(self):
     errors = self.error[self.clips.counted].mean(0)
     names = [self.clips.skeleton.names[j] for j in self.joints]
     return dict(zip(names, errors.tolist(), strict=True))
@@ -254,6 +256,11 @@ def _weights(counted, action, by_action):
   return out / out.sum()
 
 
-def _router(output):
-  """The mean weight of the position expert, of networks that have a router."""
-  return {'router': float(output['router'].mean())} if output and 'router' in output else {}
+def _of_experts(clips, output):
+  """Mean weight of the 2D expert in the router, and the error of the pose in front of it, of
+  networks that have them."""
+  found = {'router': float(output['router'].mean())} if 'router' in output else {}
+  if 'encoder_keypoints_3d' in output:
+    off = in_mm(output['encoder_keypoints_3d'], clips) - clips.truth
+    found['MPJPE_encoder'] = float(np.linalg.norm(off, axis=-1)[clips.counted].mean())
+  return found

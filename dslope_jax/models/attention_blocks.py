@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from dslope_jax.errors import UserError
 from dslope_jax.models import initializers
-from dslope_jax.models.layers import DropPath, linear
+from dslope_jax.models.layers import DropPath, gelu, linear
 
 
 class Form(NamedTuple):
@@ -128,7 +128,7 @@ class Mlp(nn.Module):
   def __call__(self, x, *, train: bool):
     hidden = linear(layer_norm(self.form.epsilon, x, 'norm')(x),
                     int(self.form.mlp_ratio * x.shape[-1]), 'hidden')
-    part = linear(nn.gelu(hidden, approximate=False), x.shape[-1], 'out')
+    part = linear(gelu(hidden), x.shape[-1], 'out')
     return Add(self.form, self.drop_path, name='add')(x, part, train=train)
 
 

@@ -22,6 +22,7 @@ from dslope_jax.models.layers import (
   conv_norm,
   exchange,
   final_layer,
+  gelu,
   separable,
   sum_relu,
   transition,
@@ -105,7 +106,7 @@ class Mlp(nn.Module):
     c = x.shape[-1]
 
     def normalised(name, x):
-      return jax.nn.gelu(BatchNorm(name=name)(x, train=train), approximate=False)
+      return gelu(BatchNorm(name=name)(x, train=train))
 
     x = normalised('norm1', Conv(4 * c, use_bias=True, name='fc1')(x))
     x = normalised('norm2', Conv(4 * c, 3, use_bias=True, groups=4 * c, name='dw3x3')(x))

@@ -13,7 +13,7 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.models import initializers
-from dslope_jax.models.layers import DropPath, deconv_layers, final_layer
+from dslope_jax.models.layers import DropPath, deconv_layers, final_layer, gelu
 
 # (width, depth, heads, drop path), as in the authors' configurations.
 SIZES = {'small': (384, 12, 12, 0.3), 'base': (768, 12, 12, 0.3),
@@ -68,7 +68,7 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    hidden = nn.gelu(_dense(4 * x.shape[-1], x, 'fc1'), approximate=False)
+    hidden = gelu(_dense(4 * x.shape[-1], x, 'fc1'))
     return _dense(x.shape[-1], hidden, 'fc2')
 
 
