@@ -6,7 +6,9 @@ import pathlib
 import platform
 import re
 import runpy
+import statistics
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEYPOINTS = 17
@@ -34,6 +36,22 @@ def show(rows):
   if bridge and bridge.backends_are_initialized():  # asking JAX would start a device
     devices = sys.modules['jax'].devices()
     print(f'on {len(devices)} x {devices[0].device_kind} ({devices[0].platform})')
+
+
+def take_turns(sides, rounds):
+  """({side: median seconds by the clock}, {side: least CPU seconds}) of one call."""
+  clock, cpu = ({name: [] for name in sides} for _ in range(2))
+  for function in sides.values():
+    function()  # compiles, or finds its kernels
+    function()
+  for _ in range(rounds):
+    for name, function in sides.items():
+      before, busy = time.perf_counter(), time.process_time()
+      function()
+      clock[name].append(time.perf_counter() - before)
+      cpu[name].append(time.process_time() - busy)
+  return ({name: statistics.median(values) for name, values in clock.items()},
+          {name: min(values) for name, values in cpu.items()})
 
 
 def _processor():

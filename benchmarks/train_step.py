@@ -9,9 +9,7 @@ is that of the work alone, whatever else runs on the machine.
 """
 import os
 import pathlib
-import statistics
 import sys
-import time
 
 if __name__ == '__main__' and '--cores' in sys.argv:  # before jax and torch count them
   _cores = int(sys.argv[sys.argv.index('--cores') + 1])
@@ -50,7 +48,7 @@ def rows(quick=False, vs=None, batch=None, width=32):
     sides = {'ours': getattr(ours, name)}
     if theirs:
       sides['torch'] = getattr(theirs, name)
-    clock, cpu = _take_turns(sides, 2 if quick else 5)
+    clock, cpu = shared.take_turns(sides, 2 if quick else 5)
     yield what, batch / clock['ours'], unit, '', ''
     yield f'  {name}: CPU seconds a pair', cpu['ours'] / batch, 's', '', ''
     if theirs:
@@ -116,22 +114,6 @@ def _peer(width, data, vs):
       sys.exit(f'error: {error}; pip install torch torchvision timm')
     return None
   return torch_pair.Pair(width, data)
-
-
-def _take_turns(sides, rounds):
-  """({side: median seconds by the clock}, {side: least CPU seconds}) of one call."""
-  clock, cpu = ({name: [] for name in sides} for _ in range(2))
-  for function in sides.values():
-    function()  # compiles, or finds its kernels
-    function()
-  for _ in range(rounds):
-    for name, function in sides.items():
-      before, busy = time.perf_counter(), time.process_time()
-      function()
-      clock[name].append(time.perf_counter() - before)
-      cpu[name].append(time.process_time() - busy)
-  return ({name: statistics.median(values) for name, values in clock.items()},
-          {name: min(values) for name, values in cpu.items()})
 
 
 def main():

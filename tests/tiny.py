@@ -1,5 +1,6 @@
 """The smallest run there is: a world of few people and a network of few channels."""
 import flax.linen as nn
+import jax
 from ml_collections import ConfigDict
 
 from configs import common
@@ -64,3 +65,8 @@ class SmallDag(nn.Module):
       for name in ('heatmaps', 'parts', 'presence')]
     return {'heatmaps': heads[0], 'parts': heads[1], 'presence_logits': heads[2].mean((1, 2)),
             'features': [[], [stages[0], stages[0]], [stages[1]]]}
+
+
+def quick(function):
+  """Compiled fast, to run slowly."""
+  return jax.jit(function, compiler_options={'xla_backend_optimization_level': 0})

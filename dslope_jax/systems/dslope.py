@@ -18,8 +18,8 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
       heatmaps as spatial distributions), 'distill' (smooth L1 from a frozen GNet to ENet), 'none'.
     weights: factor of the term in the loss of each network; published 1e-5 for GNet and 1e-3 for
       ENet ('mse'), 1e-5 for ENet ('distill').
-    temperature: of the softmax in 'kl'. features: whether 'kl' adds the squared distance of the
-      features.
+    temperature: of the softmax in 'kl'. features: whether 'kl', or 'mse' of lifting networks, adds
+      the squared distance of the features.
     average: the partner that a network learns from is its moving average (mean teacher; needs
       `ema_decay`).
   learner: the system whose learner each half is. The rest is the learner's.

@@ -10,6 +10,7 @@ from dslope_jax import models
 from dslope_jax.errors import UserError
 from dslope_jax.models import attention_blocks
 from dslope_jax.models.pose_moe import TRACK_B
+from tests.tiny import quick
 
 TINY = dict(frames=9, width=16, heads=2, num_keypoints=17)
 MOE = TINY | dict(encoder_layers=1, decoder_layers=1)
@@ -30,11 +31,6 @@ CASES = [
   ('pose_moe', ONE_EXCHANGE | dict(pmd_direction='2d_to_depth', dtype='bfloat16')),
   ('pose_moe', ONE_EXCHANGE | dict(depth_prior='gaussian_frozen', pmd_direction='depth_to_2d')),
   ('pose_moe', ONE_EXCHANGE | dict(depth_prior='gaussian_resampled', pmd_direction='none'))]
-
-
-def quick(function):
-  """Compiled fast, to run slowly."""
-  return jax.jit(function, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def clips(channels=2, frames=9, seed=0):
