@@ -116,7 +116,7 @@ class Predictor:
     asked = found.asked or next(name for name in final.values() if name in answers)
     asked = asked if asked in answers else final.get(asked, asked)
     if asked not in answers:
-      raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
+      raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(found.asked)}")
     self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
     of = f' of {" and ".join(map(without_view, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')

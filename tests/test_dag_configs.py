@@ -8,7 +8,7 @@ import pytest
 import eval as evaluation
 import train
 from configs import coco_dag_hrnet, protocols, quickstart_dag
-from dslope_jax import exporting
+from dslope_jax import exporting, tasks
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
 from tests import data_sets
@@ -120,3 +120,16 @@ def test_the_word_clean_trains_on_clean_crops():
 def test_words_that_contradict_are_refused(words):
   with pytest.raises(UserError, match='contradict: leave one out'):
     coco_dag_hrnet.dag(words)
+
+
+@pytest.mark.parametrize('words, graph, message', [
+  ('no_graph', True, "optim lacks gcn: leave out the word 'no_graph'"),
+  ('pair,no_graph', True, 'optim lacks enet_gcn, gnet_gcn: leave out'),
+  ('', False, "optim names gcn: give the word 'no_graph'")])
+def test_the_graph_is_switched_by_its_word_alone(words, graph, message, tmp_path, small_dag):
+  """A field would leave the graph network as it starts, and its poses as the refined ones."""
+  config = quickstart_dag.get_config(words)
+  config.system.graph = graph
+  config.data.loader.num_people = config.evals.val.data.loader.num_people = 4
+  with pytest.raises(UserError, match=message):
+    tasks.build(config, str(tmp_path))

@@ -67,12 +67,16 @@ def _tell_crowds(source):
 
 
 def _check_optim(config, system):
-  """Raises UserError for a network of system.states that nothing says how to train."""
-  lacking = set(system.networks) - set(config.optim)
-  if config.system.get('states') and lacking:
-    raise UserError(f"system.states adds {', '.join(sorted(lacking))}, which optim does not name; "
-                    "give the word 'states' after the config's name, as in "
-                    'configs/ccoco_hrnet.py:states, instead of --config.system.states')
+  """Raises UserError where a field has switched networks on or off that only a word can, which adds
+  or removes their optim sections, too."""
+  made, trained = set(system.networks), set(config.optim)
+  for field, suffix, word in (('states', 'states', 'states'), ('graph', 'gcn', 'no_graph')):
+    odd = sorted(name for name in made ^ trained if name.endswith(suffix))
+    if odd and field in config.system:
+      value, verb = config.system[field], 'lacks' if made.issuperset(odd) else 'names'
+      how = 'give' if value == (word == field) else 'leave out'
+      raise UserError(f"system.{field} is {value}, but optim {verb} {', '.join(odd)}: {how} the "
+                      f"word '{word}' after the config's name instead of --config.system.{field}")
 
 
 def serve(config, facts: Facts) -> Serving:
