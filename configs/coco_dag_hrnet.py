@@ -21,7 +21,8 @@ _WORDS = ('no_masks', 'no_paste', 'no_attention', 'no_graph', 'no_guidance', 'no
 _GRAPH = {'no_guidance', 'hops3', 'hops4', 'gcn_decay'}
 _CONTRADICTIONS = dict(  # word: those that would do nothing beside it
   no_graph=_GRAPH, double_only=_GRAPH | {'spatial_attention', 'occluded'},
-  no_attention={'spatial_attention'}, hops3={'hops4'}, clean={'occluded'})
+  no_attention={'spatial_attention'}, hops3={'hops4'},
+  clean={'occluded', 'no_masks', 'no_paste'})
 
 
 def get_config(argument=''):

@@ -8,9 +8,11 @@ import pytest
 import eval as evaluation
 import train
 from configs import coco_dag_hrnet, protocols, quickstart_dag
-from dslope_jax import exporting, tasks
+from dslope_jax import exporting, systems, tasks
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
+from dslope_jax.skeletons import COCO
+from dslope_jax.systems.base import Facts
 from tests import data_sets
 from tests.sources.test_protocols import _ochuman
 from tests.test_configs import shrink
@@ -116,7 +118,7 @@ def test_the_word_clean_trains_on_clean_crops():
 
 @pytest.mark.parametrize('words', [
   'hops3,hops4', 'no_graph,hops4', 'no_attention,spatial_attention',
-  'double_only,occluded', 'clean,occluded'])
+  'double_only,occluded', 'clean,occluded', 'clean,no_paste'])
 def test_words_that_contradict_are_refused(words):
   with pytest.raises(UserError, match='contradict: leave one out'):
     coco_dag_hrnet.dag(words)
@@ -133,3 +135,27 @@ def test_the_graph_is_switched_by_its_word_alone(words, graph, message, tmp_path
   config.data.loader.num_people = config.evals.val.data.loader.num_people = 4
   with pytest.raises(UserError, match=message):
     tasks.build(config, str(tmp_path))
+
+
+def test_a_teacher_of_random_weights_is_refused(tmp_path, small_dag):
+  config = quickstart_dag.get_config('pair,distill')
+  config.data.loader.num_people = config.evals.val.data.loader.num_people = 4
+  config.data.bank.num_people = 4
+  config.init_from.gnet = str(tmp_path / 'no_run')
+  with pytest.raises(FileNotFoundError, match='no_run'):
+    train.train(config, str(tmp_path / 'run'))
+  config.init_from.gnet = ''
+  with pytest.raises(UserError, match='optim.gnet.frozen keeps .* random: set init_from.gnet,'):
+    train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('words, fields, message', [
+  ('', dict(name='heatmap'), "'heatmap' does not take coord_norm, gcn, graph, reference, weights;"),
+  ('', dict(name='dslope'), "'dslope' .*'heatmap' lacks mutual and does not take coord_norm"),
+  ('pair', dict(learner='heatmap'), "'dslope' with learner 'heatmap' does not take coord_norm"),
+  ('pair', dict(learner='dslope'), "system.learner 'dslope' is no method of one network"),
+  ('pair', dict(name='dag'), "'dag' does not take learner;")])
+def test_a_config_of_another_system_is_refused(words, fields, message):
+  system = quickstart_dag.get_config(words).system.to_dict() | fields
+  with pytest.raises(UserError, match=message):
+    systems.build(Facts(COCO, (32, 64)), **system)

@@ -71,12 +71,14 @@ def _check_optim(config, system):
   or removes their optim sections, too."""
   made, trained = set(system.networks), set(config.optim)
   for field, suffix, word in (('states', 'states', 'states'), ('graph', 'gcn', 'no_graph')):
-    odd = sorted(name for name in made ^ trained if name.endswith(suffix))
-    if odd and field in config.system:
-      value, verb = config.system[field], 'lacks' if made.issuperset(odd) else 'names'
-      how = 'give' if value == (word == field) else 'leave out'
-      raise UserError(f"system.{field} is {value}, but optim {verb} {', '.join(odd)}: {how} the "
-                      f"word '{word}' after the config's name instead of --config.system.{field}")
+    on = config.system.get(field)
+    odd = sorted(name for name in (made - trained if on else trained - made)
+                 if name.endswith(suffix))
+    if odd and on is not None:
+      how = 'give' if on == (word == field) else 'leave out'
+      raise UserError(f"system.{field} is {on}, but optim {'lacks' if on else 'names'} "
+                      f"{', '.join(odd)}: {how} the word '{word}' after the config's name instead "
+                      f'of --config.system.{field}')
 
 
 def serve(config, facts: Facts) -> Serving:
