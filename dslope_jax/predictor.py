@@ -207,7 +207,7 @@ def _of_run(folder, asked, skeleton, size):
   stored = confidences.stored(folder, step)
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
-    '; it has stored no calibration, so there are only scores')
+    "; it has stored no calibration, so nothing says 'right'")
   return _Loaded(config.system.get('codec', ''), serving, weights, facts, asked,
                  stored[1] if stored else {}, about)
 

@@ -137,13 +137,14 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
 
 
 def to_unit(points, frame):
-  """(B,K,2) points of the crop in coordinates that are -1 to 1 in a rectangle (B or 1,4)."""
-  return 2 * (points - frame[:, None, :2]) / frame[:, None, 2:] - 1
+  """(B,K,2) points of the crop in coordinates that are -1 to 1 in a rectangle (B or 1,4), x, y,
+  width, height; sides are at least a pixel."""
+  return 2 * (points - frame[:, None, :2]) / jnp.maximum(frame[:, None, 2:], 1) - 1
 
 
 def from_unit(points, frame):
   """Inverse of `to_unit`."""
-  return (points + 1) / 2 * frame[:, None, 2:] + frame[:, None, :2]
+  return (points + 1) / 2 * jnp.maximum(frame[:, None, 2:], 1) + frame[:, None, :2]
 
 
 def multi_targets(target, weight, others, draw):

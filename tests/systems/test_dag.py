@@ -132,3 +132,11 @@ def test_a_part_that_nothing_trains_is_refused(term, word):
   system = quickstart_dag.get_config(word).system
   system.weights[term] = 0.0
   assert systems.build(facts, **system.to_dict()).networks
+
+
+def test_a_box_without_a_side_gives_finite_poses():
+  points = jnp.array([[[3., 4.], [50., 60.]]])
+  for frame in (jnp.array([[3., 4., 0., 0.]]), jnp.array([[3., 4., 20., 0.]])):
+    unit = dag.to_unit(points, frame)
+    assert jnp.isfinite(unit).all()
+    np.testing.assert_allclose(dag.from_unit(unit, frame), points, rtol=1e-5)
