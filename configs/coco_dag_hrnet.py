@@ -57,8 +57,11 @@ def dag(argument, on=lambda config: config, models=None):
   system.gcn.guidance = 'no_guidance' not in words
   system.gcn.hops = 3 if 'hops3' in words else 4 if 'hops4' in words else 2
   for name in graphs:
-    config.optim[name].frozen = config.optim.get(name.removesuffix('_gcn'), {}).get('frozen', False)
-    if 'gcn_decay' not in words:
+    of_maps = config.optim['net' if name == 'gcn' else name.removesuffix('_gcn')]
+    config.optim[name].frozen = of_maps.frozen
+    if 'gcn_decay' in words:
+      config.optim[name] = ConfigDict(of_maps.to_dict())
+    else:
       config.optim[name].schedule = 'constant'
     if 'no_graph' in words:
       del config.optim[name], config.init_from[name]

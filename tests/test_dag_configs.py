@@ -7,7 +7,7 @@ import pytest
 
 import eval as evaluation
 import train
-from configs import coco_dag_hrnet, protocols, quickstart_dag
+from configs import coco_dag_hrnet, lspet_dag_hrnet, protocols, quickstart_dag
 from dslope_jax import exporting, systems, tasks
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
@@ -105,6 +105,10 @@ def test_words_leave_out_one_part_each():
   assert (large.system.sigma, large.system.model.width) == (4.0, 48)
   assert coco_dag_hrnet.get_config().optim.gcn.schedule == 'constant'
   assert coco_dag_hrnet.get_config('gcn_decay').optim.gcn.schedule == 'multistep'
+  of_pair = lspet_dag_hrnet.get_config('pair,gcn_decay').optim
+  assert of_pair.enet_gcn == of_pair.enet and of_pair.enet.schedule == 'cosine'
+  with pytest.raises(UserError, match="'gcn_decay' changes nothing here"):
+    quickstart_dag.get_config('states,gcn_decay')
   taught = coco_dag_hrnet.get_config('pair,distill').optim
   assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
   with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
