@@ -13,10 +13,13 @@ from configs.quickstart import on_world
 from dslope_jax.errors import UserError
 
 
+_WITHOUT_USE = {'gcn_decay', '256x192', '384x288', '256x256'}
+
+
 def get_config(argument=''):
-  if 'gcn_decay' in argument.split(','):
-    raise UserError("config argument 'gcn_decay' changes nothing here, where all learning rates "
-                    'fall: leave it out')
+  for word in _WITHOUT_USE & set(argument.split(',')):
+    raise UserError(f"config argument '{word}' changes nothing here, where crops are of 64x96 and "
+                    'all learning rates fall: leave it out')
   config = on_world(dag(argument))
   config.system.sigma = 2.5
   return config

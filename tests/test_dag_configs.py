@@ -107,8 +107,9 @@ def test_words_leave_out_one_part_each():
   assert coco_dag_hrnet.get_config('gcn_decay').optim.gcn.schedule == 'multistep'
   of_pair = lspet_dag_hrnet.get_config('pair,gcn_decay').optim
   assert of_pair.enet_gcn == of_pair.enet and of_pair.enet.schedule == 'cosine'
-  with pytest.raises(UserError, match="'gcn_decay' changes nothing here"):
-    quickstart_dag.get_config('states,gcn_decay')
+  for word in ('gcn_decay', '384x288'):
+    with pytest.raises(UserError, match=f"'{word}' changes nothing here"):
+      quickstart_dag.get_config(f'states,{word}')
   taught = coco_dag_hrnet.get_config('pair,distill').optim
   assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
   with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
