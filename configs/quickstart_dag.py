@@ -12,7 +12,6 @@ from configs.coco_dag_hrnet import dag
 from configs.quickstart import on_world
 from dslope_jax.errors import UserError
 
-
 _WITHOUT_USE = {'gcn_decay', '256x192', '384x288', '256x256'}
 
 
