@@ -87,7 +87,8 @@ def _add_graph(config):
     weights=dict(multi=1.0, presence=1e-5, pose=0.01),
     gcn=dict(name='pose_gcn', width=128, hops=2, guidance=True))))
   system.model.update(ConfigDict(dict(
-    name='dag', attention=True, spatial_attention=False, presence=True, double=True)))
+    name='dag', attention=True, spatial_attention=False, presence=True, double=True,
+    random_instance_scale=False)))
   for half in [name for name in ('net', 'gnet', 'enet') if name in config.optim]:
     name = 'gcn' if half == 'net' else f'{half}_gcn'
     config.optim[name], config.init_from[name] = ConfigDict(common.adam()), ''

@@ -1,5 +1,7 @@
 """DAG from its configs to tables: a pair on COCO, protocols, predictions."""
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -107,13 +109,25 @@ def test_words_leave_out_one_part_each():
   assert coco_dag_hrnet.get_config('gcn_decay').optim.gcn.schedule == 'multistep'
   of_pair = lspet_dag_hrnet.get_config('pair,gcn_decay').optim
   assert of_pair.enet_gcn == of_pair.enet and of_pair.enet.schedule == 'cosine'
-  for word in ('gcn_decay', '384x288'):
-    with pytest.raises(UserError, match=f"'{word}' changes nothing here"):
-      quickstart_dag.get_config(f'states,{word}')
+  small, large = get(), get('384x288')
+  assert (small.data.size, small.system.sigma) == ((64, 96), 2.5)
+  assert (large.data.size, large.system.sigma) == ((288, 384), 4.0)
+  assert get('pair').optim.gnet_gcn == get('pair').optim.gnet
   taught = coco_dag_hrnet.get_config('pair,distill').optim
   assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
   with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
     coco_dag_hrnet.get_config('no_such_word')
+
+
+def test_fields_that_the_page_names_can_be_set():
+  page = pathlib.Path(__file__).parent.parent.joinpath('docs/dag.md').read_text()
+  fields = set(re.findall(r'system(?:\.\w+)+', page))
+  assert {'system.weights.pose', 'system.model.random_instance_scale'} <= fields
+  for field in fields:
+    section = coco_dag_hrnet.get_config()
+    for name in field.split('.'):
+      assert name in section, field
+      section = section[name]
 
 
 def test_the_word_clean_trains_on_clean_crops():

@@ -40,8 +40,9 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
     whether a joint is inside of it; 'pose', L1 distance of the refined coordinates.
   coord_norm: the rectangle in which coordinates are -1 to 1, 'crop', or as published 'box', that of
     the person.
-  graph: False leaves the graph network out. reference: as published, a joint without a target
-    counts as absent, and the graph network normalises by the batch at test, too.
+  graph: False leaves the graph network out; the word 'no_graph' after the config's name sets it.
+  reference: as published, a joint without a target counts as absent, and the graph network
+    normalises by the batch at test, too.
   """
   if coord_norm not in ('crop', 'box'):
     raise UserError(f"system.coord_norm is 'crop' or 'box', not '{coord_norm}'")
