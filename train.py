@@ -165,9 +165,12 @@ def _leave_open(closing, kind, *_):
 def _first_state(run, checkpoints):
   """The state to start from: the newest checkpoint, else fresh weights and those of init_from."""
   config, resumes = run.config, sharding.agreed(bool(checkpoints.steps()))
-  for spec in config.init_from.values() if not resumes else ():
+  for name, spec in config.init_from.items() if not resumes else ():
     if spec:  # a wrong one is told before networks are made
       init_from.check(spec)
+    elif name in config.optim and config.optim[name].frozen:
+      raise UserError(f"optim.{name}.frozen keeps the weights that '{name}' starts from, which are "
+                      f'random: set init_from.{name}, or leave it to learn')
   state = train_state.create(run.task.system, run.optimizer, seed=config.seed,
                              example=run.task.example, ema=config.ema_decay > 0)
   if not resumes:

@@ -21,7 +21,8 @@ _WORDS = ('no_masks', 'no_paste', 'no_attention', 'no_graph', 'no_guidance', 'no
 _GRAPH = {'no_guidance', 'hops3', 'hops4', 'gcn_decay'}
 _CONTRADICTIONS = dict(  # word: those that would do nothing beside it
   no_graph=_GRAPH, double_only=_GRAPH | {'spatial_attention', 'occluded'},
-  no_attention={'spatial_attention'}, hops3={'hops4'}, clean={'occluded'})
+  no_attention={'spatial_attention'}, hops3={'hops4'},
+  clean={'occluded', 'no_masks', 'no_paste'})
 
 
 def get_config(argument=''):
@@ -56,8 +57,11 @@ def dag(argument, on=lambda config: config, models=None):
   system.gcn.guidance = 'no_guidance' not in words
   system.gcn.hops = 3 if 'hops3' in words else 4 if 'hops4' in words else 2
   for name in graphs:
-    config.optim[name].frozen = config.optim.get(name.removesuffix('_gcn'), {}).get('frozen', False)
-    if 'gcn_decay' not in words:
+    of_maps = config.optim['net' if name == 'gcn' else name.removesuffix('_gcn')]
+    config.optim[name].frozen = of_maps.frozen
+    if 'gcn_decay' in words:
+      config.optim[name] = ConfigDict(of_maps.to_dict())
+    else:
       config.optim[name].schedule = 'constant'
     if 'no_graph' in words:
       del config.optim[name], config.init_from[name]
@@ -83,7 +87,8 @@ def _add_graph(config):
     weights=dict(multi=1.0, presence=1e-5, pose=0.01),
     gcn=dict(name='pose_gcn', width=128, hops=2, guidance=True))))
   system.model.update(ConfigDict(dict(
-    name='dag', attention=True, spatial_attention=False, presence=True, double=True)))
+    name='dag', attention=True, spatial_attention=False, presence=True, double=True,
+    random_instance_scale=False)))
   for half in [name for name in ('net', 'gnet', 'enet') if name in config.optim]:
     name = 'gcn' if half == 'net' else f'{half}_gcn'
     config.optim[name], config.init_from[name] = ConfigDict(common.adam()), ''

@@ -117,12 +117,13 @@ def share_trunk(config):
 
 def tell_states(config):
   """Networks that tell which joints are in sight and in the picture, each with the optimizer of the
-  one that it reads."""
+  one that it reads; none for a teacher that does not learn."""
   config.system.states = True
   for name, spec in config.optim.items():
-    own = 'states' if name == 'net' else f'{name}_states'
-    config.optim[own] = ConfigDict(spec.to_dict() | {'frozen': False, 'layer_decay': 1.0})
-    config.init_from[own] = ''
+    if not spec.frozen:
+      own = 'states' if name == 'net' else f'{name}_states'
+      config.optim[own] = ConfigDict(spec.to_dict() | {'layer_decay': 1.0})
+      config.init_from[own] = ''
   return config
 
 

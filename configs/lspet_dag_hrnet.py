@@ -3,7 +3,7 @@
 Paper: Xu et al., A comprehensive framework for occluded human pose estimation (ICASSP 2024).
 Command: python train.py --config configs/lspet_dag_hrnet.py --config.data.root=LSPET \
     --config.data.bank.folder=BANK
-  arguments after a colon: those of coco_dag_hrnet.py, but for sizes of crops and networks
+  arguments after a colon: those of coco_dag_hrnet.py, but for sizes of networks
 LSPET has no masks, so that people to paste are cut from COCO, see tools/cut_bank.py.
 Files: as for lspet_hrnet.py.
 Expected and time: see docs/results.md.

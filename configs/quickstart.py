@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs import common
 
+RATES = dict(lr=2e-3, schedule='cosine', warmup='50 steps')
+
 
 def get_config(argument=''):
   config = on_world(common.dslope('kl'))
@@ -34,7 +36,7 @@ def on_world(config):
   config.data.augmentation.update(dict(scale=0.15, rotation=10.0, half_body_prob=0.0))
   config.data.bank.num_people = 300
   for spec in config.optim.values():
-    spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps'))
+    spec.update(RATES)
   config.evals.val.update(common.evaluation('test', 'pck') | dict(
     recipe='severity5', data=dict(name='', root='', loader=dict(num_people=500))))
   config.log_every, config.eval_every, config.save_every = '50 steps', '450 steps', '450 steps'

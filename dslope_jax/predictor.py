@@ -116,7 +116,7 @@ class Predictor:
     asked = found.asked or next(name for name in final.values() if name in answers)
     asked = asked if asked in answers else final.get(asked, asked)
     if asked not in answers:
-      raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(asked)}")
+      raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(found.asked)}")
     self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
     of = f' of {" and ".join(map(without_view, self.members))}' if len(self.members) > 1 else ''
     self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
@@ -207,7 +207,7 @@ def _of_run(folder, asked, skeleton, size):
   stored = confidences.stored(folder, step)
   about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
     f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
-    '; it has stored no calibration, so there are only scores')
+    "; it has stored no calibration, so nothing says 'right'")
   return _Loaded(config.system.get('codec', ''), serving, weights, facts, asked,
                  stored[1] if stored else {}, about)
 

@@ -1,5 +1,7 @@
 """DAG from its configs to tables: a pair on COCO, protocols, predictions."""
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 
 import eval as evaluation
 import train
-from configs import coco_dag_hrnet, protocols, quickstart_dag
-from dslope_jax import exporting
+from configs import coco_dag_hrnet, lspet_dag_hrnet, protocols, quickstart_dag
+from dslope_jax import exporting, systems, tasks
 from dslope_jax.errors import UserError
 from dslope_jax.predictor import Predictor
+from dslope_jax.skeletons import COCO
+from dslope_jax.systems.base import Facts
 from tests import data_sets
 from tests.sources.test_protocols import _ochuman
 from tests.test_configs import shrink
@@ -103,10 +107,27 @@ def test_words_leave_out_one_part_each():
   assert (large.system.sigma, large.system.model.width) == (4.0, 48)
   assert coco_dag_hrnet.get_config().optim.gcn.schedule == 'constant'
   assert coco_dag_hrnet.get_config('gcn_decay').optim.gcn.schedule == 'multistep'
+  of_pair = lspet_dag_hrnet.get_config('pair,gcn_decay').optim
+  assert of_pair.enet_gcn == of_pair.enet and of_pair.enet.schedule == 'cosine'
+  small, large = get(), get('384x288')
+  assert (small.data.size, small.system.sigma) == ((64, 96), 2.5)
+  assert (large.data.size, large.system.sigma) == ((288, 384), 4.0)
+  assert get('pair').optim.gnet_gcn == get('pair').optim.gnet
   taught = coco_dag_hrnet.get_config('pair,distill').optim
   assert taught.gnet.frozen and taught.gnet_gcn.frozen and not taught.enet_gcn.frozen
   with pytest.raises(UserError, match="'no_such_word' is none of w32, .*no_guidance"):
     coco_dag_hrnet.get_config('no_such_word')
+
+
+def test_fields_that_the_page_names_can_be_set():
+  page = pathlib.Path(__file__).parent.parent.joinpath('docs/dag.md').read_text()
+  fields = set(re.findall(r'system(?:\.\w+)+', page))
+  assert {'system.weights.pose', 'system.model.random_instance_scale'} <= fields
+  for field in fields:
+    section = coco_dag_hrnet.get_config()
+    for name in field.split('.'):
+      assert name in section, field
+      section = section[name]
 
 
 def test_the_word_clean_trains_on_clean_crops():
@@ -116,7 +137,44 @@ def test_the_word_clean_trains_on_clean_crops():
 
 @pytest.mark.parametrize('words', [
   'hops3,hops4', 'no_graph,hops4', 'no_attention,spatial_attention',
-  'double_only,occluded', 'clean,occluded'])
+  'double_only,occluded', 'clean,occluded', 'clean,no_paste'])
 def test_words_that_contradict_are_refused(words):
   with pytest.raises(UserError, match='contradict: leave one out'):
     coco_dag_hrnet.dag(words)
+
+
+@pytest.mark.parametrize('words, graph, message', [
+  ('no_graph', True, "optim lacks gcn: leave out the word 'no_graph'"),
+  ('pair,no_graph', True, 'optim lacks enet_gcn, gnet_gcn: leave out'),
+  ('', False, "optim names gcn: give the word 'no_graph'")])
+def test_the_graph_is_switched_by_its_word_alone(words, graph, message, tmp_path, small_dag):
+  """A field would leave the graph network as it starts, and its poses as the refined ones."""
+  config = quickstart_dag.get_config(words)
+  config.system.graph = graph
+  config.data.loader.num_people = config.evals.val.data.loader.num_people = 4
+  with pytest.raises(UserError, match=message):
+    tasks.build(config, str(tmp_path))
+
+
+def test_a_teacher_of_random_weights_is_refused(tmp_path, small_dag):
+  config = quickstart_dag.get_config('pair,distill')
+  config.data.loader.num_people = config.evals.val.data.loader.num_people = 4
+  config.data.bank.num_people = 4
+  config.init_from.gnet = str(tmp_path / 'no_run')
+  with pytest.raises(FileNotFoundError, match='no_run'):
+    train.train(config, str(tmp_path / 'run'))
+  config.init_from.gnet = ''
+  with pytest.raises(UserError, match='optim.gnet.frozen keeps .* random: set init_from.gnet,'):
+    train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('words, fields, message', [
+  ('', dict(name='heatmap'), "'heatmap' does not take coord_norm, gcn, graph, reference, weights;"),
+  ('', dict(name='dslope'), "'dslope' .*'heatmap' lacks mutual and does not take coord_norm"),
+  ('pair', dict(learner='heatmap'), "'dslope' with learner 'heatmap' does not take coord_norm"),
+  ('pair', dict(learner='dslope'), "system.learner 'dslope' is no method of one network"),
+  ('pair', dict(name='dag'), "'dag' does not take learner;")])
+def test_a_config_of_another_system_is_refused(words, fields, message):
+  system = quickstart_dag.get_config(words).system.to_dict() | fields
+  with pytest.raises(UserError, match=message):
+    systems.build(Facts(COCO, (32, 64)), **system)

@@ -17,7 +17,7 @@ class Results(NamedTuple):
   """N poses in the order of the file; keypoints in pixels as written.
 
   image_id: (N,) int64; keypoints: (N,K,2), keypoint_scores: (N,K) and score: (N,) float64.
-  right, visible, present: (N,K) probabilities, None unless every pose has them.
+  right, visible, present: (N,K) probabilities, None where the file has none.
   """
   image_id: np.ndarray
   keypoints: np.ndarray
@@ -35,7 +35,7 @@ def read_results(path, truth, num_keypoints) -> Results:
   its pictures. num_keypoints: K. Format: https://cocodataset.org/#format-results, a list of dicts
   with image_id, category_id, keypoints (x, y, score for each joint) and score; an empty list is
   valid. Fields that a result may have: `bbox`, x, y, width, height; `right`, `visible`, `present`,
-  null or a list of K probabilities. Others are not read.
+  null or a list of K probabilities, in all results or in none. Others are not read.
 
   Raises OSError or UserError, one line naming the file, the entry, what is wrong and the mend.
   """
@@ -50,7 +50,7 @@ def read_results(path, truth, num_keypoints) -> Results:
   joints = np.array([e['keypoints'] for e in entries], np.float64).reshape(-1, num_keypoints, 3)
   results = Results(np.array([e['image_id'] for e in entries], np.int64), joints[..., :2],
                     joints[..., 2], np.array([e['score'] for e in entries], np.float64),
-                    **{field: _probabilities(entries, field) for field in PROBABILITIES})
+                    **{field: _probabilities(entries, field, path) for field in PROBABILITIES})
   _refuse_doubles(results, path)
   _refuse_implausible(entries, results, pictures, path)
   return results
@@ -107,10 +107,17 @@ def _problem(entry, pictures, categories, num_keypoints):
   return _joint_problem(entry['keypoints'], num_keypoints)
 
 
-def _probabilities(entries, field):
-  """(N,K) of a field that all results have, else None."""
+def _probabilities(entries, field, path):
+  """(N,K) of a field that all results have, None where none has it. Raises UserError where only
+  some have it: what the others mean nobody knows."""
   values = [entry.get(field) for entry in entries]
-  return np.array(values, np.float64) if values and None not in values else None
+  lacking = [i for i, value in enumerate(values) if value is None]
+  if len(lacking) == len(values):
+    return None
+  if lacking:
+    raise UserError(f'{path}: {len(lacking)} of {len(values)} entries, such as entry {lacking[0]}, '
+                    f'have no {field}, the others do; write it for all of them, or for none')
+  return np.array(values, np.float64)
 
 
 def _joint_problem(joints, num_keypoints):

@@ -194,9 +194,11 @@ def pair(learners: dict[str, Learner], weights: dict[str, float], taught=('gnet'
 
   def loss(forward, batch):
     for half in learners:
-      if half not in taught and set(names[half].values()) & set(forward.trainable):
-        raise UserError(f"'{half}' teaches and does not learn: set optim.{half}.frozen=True and "
-                        f'init_from.{half}')
+      learning = set(names[half].values()) & set(forward.trainable) if half not in taught else ()
+      if learning:
+        fields = [f'{section}.{name}{value}' for name in sorted(learning)
+                  for section, value in (('optim', '.frozen=True'), ('init_from', ''))]
+        raise UserError(f"'{half}' teaches and does not learn: set {', '.join(fields)}")
     run = lambda half, **options: learners[half].run(Renamed(forward, names[half], **options),
                                                      inputs(half, batch))
     outputs = {half: run(half) for half in learners}

@@ -40,8 +40,9 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
     whether a joint is inside of it; 'pose', L1 distance of the refined coordinates.
   coord_norm: the rectangle in which coordinates are -1 to 1, 'crop', or as published 'box', that of
     the person.
-  graph: False leaves the graph network out. reference: as published, a joint without a target
-    counts as absent, and the graph network normalises by the batch at test, too.
+  graph: False leaves the graph network out; the word 'no_graph' after the config's name sets it.
+  reference: as published, a joint without a target counts as absent, and the graph network
+    normalises by the batch at test, too.
   """
   if coord_norm not in ('crop', 'box'):
     raise UserError(f"system.coord_norm is 'crop' or 'box', not '{coord_norm}'")
@@ -50,12 +51,19 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
                     f'{", ".join(weights) or "none"}')
   rule, skeleton = heatmaps.codec(codec), facts.skeleton
   networks = {'net': models.build(**model, num_keypoints=skeleton.num_keypoints)}
+  for term, part, word in (('presence', networks['net'].presence, 'no_presence'),
+                           ('pose', graph, 'no_graph')):
+    if part and not weights[term]:
+      raise UserError(f'system.weights.{term} is 0, so that nothing trains what it is of, and its '
+                      f"answers mean nothing: leave it out by the word '{word}' after the config's "
+                      'name')
   stride = 2 if networks['net'].double else 4
   map_size = facts.size[1] // stride, facts.size[0] // stride
   if graph:
     if not skeleton.graph:
       raise UserError(f"DAG's graph needs limbs, and the keypoints of {skeleton.name} have none: "
-                      "give the category a 'skeleton', or set system.graph=False")
+                      "give the category a 'skeleton', or the word 'no_graph' after the config's "
+                      'name')
     networks['gcn'] = models.build(**gcn, num_keypoints=skeleton.num_keypoints,
                                    heatmap_size=map_size, edges=skeleton.graph, reference=reference)
   to_crop = lambda points: heatmaps.to_crop(points, map_size[::-1], facts.size, rule.unbiased)
@@ -130,13 +138,14 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
 
 
 def to_unit(points, frame):
-  """(B,K,2) points of the crop in coordinates that are -1 to 1 in a rectangle (B or 1,4)."""
-  return 2 * (points - frame[:, None, :2]) / frame[:, None, 2:] - 1
+  """(B,K,2) points of the crop in coordinates that are -1 to 1 in a rectangle (B or 1,4), x, y,
+  width, height; sides are at least a pixel."""
+  return 2 * (points - frame[:, None, :2]) / jnp.maximum(frame[:, None, 2:], 1) - 1
 
 
 def from_unit(points, frame):
   """Inverse of `to_unit`."""
-  return (points + 1) / 2 * frame[:, None, 2:] + frame[:, None, :2]
+  return (points + 1) / 2 * jnp.maximum(frame[:, None, 2:], 1) + frame[:, None, :2]
 
 
 def multi_targets(target, weight, others, draw):

@@ -27,7 +27,8 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
   covered_weight: factor of joints under a patch, or beyond a new border of the picture, in ENet's
     loss; squared there, as all joint weights are.
   states: whether each half has a second network, 'gnet_states' and 'enet_states', that tells which
-    joints are in sight and in the picture, see `joint_states.add`; one, 'states', where shared.
+    joints are in sight and in the picture, see `joint_states.add`; one, 'states', where shared;
+    none for the GNet of 'distill', which does not learn.
   """
   mutual = dict(mutual)
   heatmap.check_mutual(mutual)
@@ -54,9 +55,9 @@ def build(facts: Facts, model, mutual, learner='heatmap', shared=False, covered_
     options = {half: given | {'view': HALVES[half]} for half, given in options.items()}
   halves = {half: make(facts, model=own, mutual=mutual, **options[half], **kwargs)
             for half, own in each.items()}
-  if states:
-    halves = {half: joint_states.add(made, facts, HALVES[half]) for half, made in halves.items()}
   taught = ('enet',) if mutual['kind'] == 'distill' else ('gnet', 'enet')
+  for half in taught if states else ():
+    halves[half] = joint_states.add(halves[half], facts, HALVES[half])
   return pair(halves, mutual['weights'], taught, mutual.get('average', False), shared)
 
 

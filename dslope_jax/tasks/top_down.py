@@ -67,12 +67,18 @@ def _tell_crowds(source):
 
 
 def _check_optim(config, system):
-  """Raises UserError for a network of system.states that nothing says how to train."""
-  lacking = set(system.networks) - set(config.optim)
-  if config.system.get('states') and lacking:
-    raise UserError(f"system.states adds {', '.join(sorted(lacking))}, which optim does not name; "
-                    "give the word 'states' after the config's name, as in "
-                    'configs/ccoco_hrnet.py:states, instead of --config.system.states')
+  """Raises UserError where a field has switched networks on or off that only a word can, which adds
+  or removes their optim sections, too."""
+  made, trained = set(system.networks), set(config.optim)
+  for field, suffix, word in (('states', 'states', 'states'), ('graph', 'gcn', 'no_graph')):
+    on = config.system.get(field)
+    odd = sorted(name for name in (made - trained if on else trained - made)
+                 if name.endswith(suffix))
+    if odd and on is not None:
+      how = 'give' if on == (word == field) else 'leave out'
+      raise UserError(f"system.{field} is {on}, but optim {'lacks' if on else 'names'} "
+                      f"{', '.join(odd)}: {how} the word '{word}' after the config's name instead "
+                      f'of --config.system.{field}')
 
 
 def serve(config, facts: Facts) -> Serving:

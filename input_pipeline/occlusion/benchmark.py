@@ -144,13 +144,15 @@ def _occluded_json(source, records):
 
 
 def _truncated(annotation, outside):
-  """The annotation of a person of whom some joints (K,) bool are beyond a new border."""
+  """The annotation of a person of whom some joints (K,) bool are beyond a new border; whom
+  num_keypoints 0 excuses stays excused."""
   if not outside.any():
     return annotation
   joints = np.reshape(annotation['keypoints'], (-1, 3))
   joints[outside, 2] = OUTSIDE
+  asked = annotation.get('num_keypoints') != 0
   return annotation | {'keypoints': joints.ravel().tolist(),
-                       'num_keypoints': int(is_labelled(joints[:, 2]).sum())}
+                       'num_keypoints': int(is_labelled(joints[:, 2]).sum()) if asked else 0}
 
 
 def _manifest(source, bank, recipe, size, records, picture_format):
@@ -165,6 +167,7 @@ def _manifest(source, bank, recipe, size, records, picture_format):
     'crop': list(size), 'pairs': len(records), 'pictures': len(np.unique(source.image_id)),
     'format': picture_format, 'share_without_patches': _share(not r['placements'] for r in records),
     'covered_joints': int(flags.sum()), 'labelled_joints': int(labelled.sum()),
+    'outside_joints': int(sum(r['outside'].sum() for r in records)),
     'mean_covered_share': round(float(share.mean()), 4),
     'covered_share_by_joint': {name: round(float(v), 4) for name, v in
                                zip(source.skeleton.names, by_joint, strict=True)}}

@@ -52,7 +52,7 @@ def test_other_fields_and_an_empty_list(tmp_path):
 
 
 def test_probabilities_are_read_where_all_poses_have_them(tmp_path):
-  first, second = result(present=[.5] * K, right=[1] * K), result(9, present=[0] * K, right=None)
+  first, second = result(present=[.5] * K, right=None), result(9, present=[0] * K)
   got = read_results(write(tmp_path, [first, second]), TRUTH, K)
   assert got.present.tolist() == [[.5] * K, [0] * K] and got.right is got.visible is None
 
@@ -89,6 +89,7 @@ def test_probabilities_are_read_where_all_poses_have_them(tmp_path):
   ('entry 0 has 1000000000.* as score of joint 16', [result(keypoints=[1] * 50 + [10**400])]),
   ("entry 0 has 'a' as x of joint 0", [result(keypoints=['a'] * 51)]),
   ('entry 0 has .* as present, not 17 probabilities from 0 to 1', [result(present=[0.5] * 16)]),
+  ('1 of 2 entries, such as entry 1, have no present', [result(present=[0.5] * K), result(9)]),
   ('entry 0 has .* as visible, not 17 probabilities', [result(visible=[1.01] + [0] * 16)]),
   ('entries 1 and 3 are the same pose of picture 9', [
     result(7), result(9), result(9, seed=1), result(9, score=0.1)]),

@@ -55,6 +55,23 @@ def test_hash_is_equal_with_any_workers_and_formats(world, bank, folder, tmp_pat
       k: v for k, v in want.items() if k not in drop}
 
 
+def test_a_border_puts_joints_outside_and_the_manifest_counts_them(world, bank, tmp_path):
+  truth = world.as_coco()
+  excused = {int(world.annotation_id[row]) for row in (0, 3)}
+  people = [a | {'num_keypoints': 0} if a['id'] in excused else a for a in truth['annotations']]
+  source = dataclasses.replace(world, ground_truth=truth | {'annotations': people})
+  found = benchmark.export(source, bank, 'none:1,crop_out:3', SIZE, tmp_path / 'C')
+  written = json.loads((tmp_path / 'C/annotations/occluded.json').read_text())['annotations']
+  joints = {a['id']: np.reshape(a['keypoints'], (-1, 3)) for a in written if 'covered' in a}
+  outside = {number: int((of[:, 2] == 3).sum()) for number, of in joints.items()}
+  assert found['outside_joints'] == sum(outside.values()) > 0 == found['covered_joints']
+  assert {n for n in excused if outside[n]}  # some of them are cut
+  counts = {a['id']: a['num_keypoints'] for a in written if 'covered' in a and outside[a['id']]}
+  labelled = lambda number: int(np.isin(joints[number][:, 2], (1, 2)).sum())
+  assert counts == {n: 0 if n in excused else labelled(n) for n in counts}
+  assert benchmark.verify(tmp_path / 'C')['outside_joints'] == found['outside_joints']
+
+
 def test_hash_changes_with_bank_recipe_version_and_people(world, bank, folder, tmp_path,
                                                           monkeypatch):
   def hash_of(name, bank=bank, recipe='severity3', source=world):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Forward, Learner, Renamed, normalise, pair, single
 
 
@@ -91,6 +92,14 @@ def test_a_pair_is_two_learners_that_see_their_view_and_each_other():
     'gnet/clean': 20, 'gnet/occluded': 10, 'enet/clean': 30, 'enet/occluded': 15}
   assert set(system.predict(run, {'hidden_x': BATCH['hidden_x']})) == {
     'gnet/occluded', 'enet/occluded'}
+
+
+def test_a_teacher_that_learns_is_refused_by_the_names_of_its_networks():
+  system = pair({half: learner() for half in ('gnet', 'enet')}, {'enet': 1.}, taught=('enet',))
+  run = evaluated(('gnet', 'gnet_head', 'enet', 'enet_head'), (1, 2, 3, 1))
+  run.trainable = 'enet', 'enet_head', 'gnet_head'
+  with pytest.raises(UserError, match='set optim.gnet_head.frozen=True, init_from.gnet_head$'):
+    system.loss(run, BATCH)
 
 
 def test_the_partner_is_detached():

@@ -8,6 +8,7 @@ import pytest
 
 from configs import quickstart_dag
 from dslope_jax import heatmaps, skeletons, systems
+from dslope_jax.errors import UserError
 from dslope_jax.systems import dag, heatmap
 from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.tasks import top_down
@@ -118,3 +119,24 @@ def test_every_word_has_a_loss_and_a_prediction(words):
     {'heatmap', 'multi', 'presence', 'pose'} - gone | more)
   readouts = {'heatmap', 'refined'} if 'pose' not in gone else {'heatmap'}
   assert {name.split('/')[1] for name in outputs} == readouts
+
+
+@pytest.mark.parametrize('term, word', [('presence', 'no_presence'), ('pose', 'no_graph')])
+def test_a_part_that_nothing_trains_is_refused(term, word):
+  """Its answers, `present` or the refined pose, would be those of first weights."""
+  config = quickstart_dag.get_config()
+  config.system.weights[term] = 0.0
+  facts = Facts(skeletons.COCO, (32, 64))
+  with pytest.raises(UserError, match=f"system.weights.{term} is 0, .*'{word}'"):
+    systems.build(facts, **config.system.to_dict())
+  system = quickstart_dag.get_config(word).system
+  system.weights[term] = 0.0
+  assert systems.build(facts, **system.to_dict()).networks
+
+
+def test_a_box_without_a_side_gives_finite_poses():
+  points = jnp.array([[[3., 4.], [50., 60.]]])
+  for frame in (jnp.array([[3., 4., 0., 0.]]), jnp.array([[3., 4., 20., 0.]])):
+    unit = dag.to_unit(points, frame)
+    assert jnp.isfinite(unit).all()
+    np.testing.assert_allclose(dag.from_unit(unit, frame), points, rtol=1e-5)

@@ -152,8 +152,10 @@ def test_the_word_states_adds_the_sections():
   config = clspet_hrnet.get_config('states,kl,shared')
   assert config.system.states and set(config.optim) == set(config.init_from) == {'net', 'states'}
   config = clspet_hrnet.get_config('states,distill')
-  assert set(config.optim) == {'gnet', 'enet', 'gnet_states', 'enet_states'}
-  assert config.optim.gnet.frozen and not config.optim.gnet_states.frozen
+  assert set(config.optim) == set(config.init_from) == {'gnet', 'enet', 'enet_states'}
+  assert config.optim.gnet.frozen and not config.optim.enet_states.frozen
+  system = systems.build(tiny.facts(K), **(config.system.to_dict() | {'model': tiny.MODEL}))
+  assert set(system.networks) == set(config.optim)
   assert ccoco_vitpose.get_config('states').optim.gnet_states.layer_decay == 1
   assert not clspet_hrnet.get_config('kl').system.states
 
