@@ -71,10 +71,16 @@ def wide(x):
   return jnp.promote_types(x.dtype, jnp.float32)
 
 
+def rows(x):
+  """(M,C) of (...,C): on a CPU, gradients of norms and dense layers are faster so."""
+  return x.reshape(-1, x.shape[-1])
+
+
 def layer_norm(epsilon: float, like, name: str):
   """Layer normalisation, statistics float32 or wider, in two passes."""
-  return nn.LayerNorm(epsilon, dtype=like.dtype, param_dtype=wide(like), use_fast_variance=False,
+  norm = nn.LayerNorm(epsilon, dtype=like.dtype, param_dtype=wide(like), use_fast_variance=False,
                       name=name)
+  return lambda x: norm(rows(x)).reshape(x.shape)
 
 
 def mixture(a, b, name: str):
@@ -98,11 +104,11 @@ class Attention(nn.Module):
     if c % self.form.heads:
       raise UserError(f'system.model.width {c} is no multiple of the {self.form.heads} heads')
     split = n, -1, self.form.heads, c // self.form.heads
-    query = linear(x, c, 'query', self.form.qkv_bias).reshape(split)
+    query = linear(rows(x), c, 'query', self.form.qkv_bias).reshape(split)
     key, value = (half.reshape(split) for half in jnp.split(
-      linear(source, 2 * c, 'key_value', self.form.qkv_bias), 2, -1))
+      linear(rows(source), 2 * c, 'key_value', self.form.qkv_bias), 2, -1))
     out = jax.nn.dot_product_attention(query, key, value, implementation=self.form.attention)
-    return linear(out.reshape(x.shape), c, 'out')
+    return linear(out.reshape(-1, c), c, 'out').reshape(x.shape)
 
 
 class Add(nn.Module):
@@ -120,15 +126,15 @@ class Add(nn.Module):
 
 
 class Mlp(nn.Module):
-  """The second part of a block: two dense layers and exact GELU, added to tokens (N,L,C)."""
+  """The second part of a block: two dense layers and exact GELU, added to tokens (...,C)."""
   form: Form
   drop_path: float
 
   @nn.compact
   def __call__(self, x, *, train: bool):
-    hidden = linear(layer_norm(self.form.epsilon, x, 'norm')(x),
+    hidden = linear(layer_norm(self.form.epsilon, x, 'norm')(rows(x)),
                     int(self.form.mlp_ratio * x.shape[-1]), 'hidden')
-    part = linear(gelu(hidden), x.shape[-1], 'out')
+    part = linear(gelu(hidden), x.shape[-1], 'out').reshape(x.shape)
     return Add(self.form, self.drop_path, name='add')(x, part, train=train)
 
 
@@ -139,10 +145,11 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x, *, train: bool):
-    own = layer_norm(self.form.epsilon, x, 'norm')(x)
-    part = Attention(self.form, name='attention')(own, own)
+    shape, x = x.shape, rows(x)
+    own = layer_norm(self.form.epsilon, x, 'norm')(x).reshape(shape)
+    part = rows(Attention(self.form, name='attention')(own, own))
     x = Add(self.form, self.drop_path, name='add')(x, part, train=train)
-    return Mlp(self.form, self.drop_path, name='mlp')(x, train=train)
+    return Mlp(self.form, self.drop_path, name='mlp')(x, train=train).reshape(shape)
 
 
 class SpaceTime(nn.Module):
@@ -200,11 +207,11 @@ class Head(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    x = x.astype(wide(x))
+    shape, x = x.shape[:-1], rows(x.astype(wide(x)))
     x = layer_norm(self.epsilon, x, 'norm')(x)
     if self.kind == 'tanh512':
       x = nn.tanh(linear(x, 512, 'representation'))
-    return linear(x, self.features, 'out')
+    return linear(x, self.features, 'out').reshape(*shape, self.features)
 
 
 HEADS = 'tanh512', 'linear'

@@ -29,6 +29,7 @@ from dslope_jax.models.attention_blocks import (
   layer_norm,
   mixture,
   one_of,
+  rows,
   wide,
 )
 from dslope_jax.models.entangled import offsets
@@ -67,14 +68,17 @@ class Exchange(nn.Module):
     norms = [layer_norm(self.form.epsilon, xy, f'{name}_norm') for name in ('xy', 'depth')]
     attend, add = parts(Attention, self.form), parts(Add, self.form, self.drop_path)
     mlp = parts(Mlp, self.form, self.drop_path)
-    of_xy, of_depth = norms[0](xy), norms[1](depth)
+    shape, xy, depth = xy.shape, rows(xy), rows(depth)
+    tokens = lambda norm, x: norm(x).reshape(shape)
+    of_xy, of_depth = tokens(norms[0], xy), tokens(norms[1], depth)
     source = of_depth if self.direction in ('both', 'depth_to_2d') else of_xy
-    xy = add[0](xy, attend[0](of_xy, source), train=train)
+    xy = add[0](xy, rows(attend[0](of_xy, source)), train=train)
     if self.update == 'sequential':
-      of_xy = norms[0](xy)
+      of_xy = tokens(norms[0], xy)
     source = of_xy if self.direction in ('both', '2d_to_depth') else of_depth
-    depth = add[1](depth, attend[1](of_depth, source), train=train)
-    return mlp[0](xy, train=train), mlp[1](depth, train=train)
+    depth = add[1](depth, rows(attend[1](of_depth, source)), train=train)
+    return tuple(part(x, train=train).reshape(shape)
+                 for part, x in zip(mlp, (xy, depth), strict=True))
 
 
 class Router(nn.Module):
