@@ -1,6 +1,7 @@
 """The smallest run there is: a world of few people and a network of few channels."""
 import flax.linen as nn
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs import common
@@ -70,3 +71,9 @@ class SmallDag(nn.Module):
 def quick(function):
   """Compiled fast, to run slowly."""
   return jax.jit(function, compiler_options={'xla_backend_optimization_level': 0})
+
+
+def shaken(tree, seed=1):
+  """The weights plus noise: nothing is zero, and no factor hides a part."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda x: x + rng.normal(0, 0.2, x.shape).astype(x.dtype), tree)

@@ -255,6 +255,20 @@ def test_one_batch_is_overfitted_below_a_millimetre():
   assert pose3d.mpjpe(pose, relative(batch()['keypoints_3d'])) < 1e-3  # metres
 
 
+def test_a_frozen_prior_stays_as_it_was_drawn():
+  """No optimizer gets to see it, and training hands it on."""
+  system = systems.build(FACTS, 'lifting', model=MOE | dict(
+    encoder_layers=0, depth_prior='gaussian_frozen'))
+  weights = initial(system)
+  assert 'depth_prior' not in weights['params']['net']
+  before = jax.tree.map(jnp.copy, weights['batch_stats'])
+  forward = Forward(system.networks, weights['params'], weights['batch_stats'], ('net',),
+                    jax.random.key(0))
+  system.loss(forward, fields(system, 'loss'))
+  jax.tree.map(np.testing.assert_array_equal, forward.batch_stats, before)
+  assert forward.batch_stats['net']['depth_prior'].shape == (T, 17, 16)
+
+
 def test_gradient_checkpointing_keeps_less():
   system = systems.build(FACTS, 'lifting', model=MOE | dict(decoder_layers=1))
   state = jax.eval_shape(lambda: train_state.create(
