@@ -22,14 +22,15 @@ def on_cmu(config):
   """The same on CMU motion: clips of 81 frames, occluded ones by default."""
   config.system.view = 'occluded'
   config.data.update(dict(name='cmu_mocap', root='data/cmu_mocap', frames=81, stride=27,
-                          recipe=_RECIPE))
+                          recipe=_RECIPE, loader=dict(split_file='', cameras=64, seed=0)))
   return config
 
 
 def small(config):
   """A network and clips for two CPU cores."""
   config.duration, config.batch_size = '2000 steps', 32
-  config.system.model.update(dict(width=32, encoder_layers=2, decoder_layers=2, heads=2))
+  config.system.model.update(dict(
+    width=32, encoder_layers=2, decoder_layers=2, heads=2, head='linear', layer_scale=1.0))
   config.data.update(dict(frames=27, stride=9))
   for spec in config.optim.values():
     spec.update(dict(lr=1e-3, schedule='cosine', warmup='100 steps', weight_decay=0.01))

@@ -81,7 +81,7 @@ def lifting(networks=('net',)):
     name='lifting', view='clean',
     weights=dict(position=1.0, scale=0.5, velocity=20.0, smoothness=0.0, encoder=0.0),
     model=dict(name='pose_moe', width=128, encoder_layers=8, decoder_layers=8, heads=8,
-               input_channels=2, dtype='float32')))
+               head='tanh512', layer_scale=1e-5, input_channels=2, dtype='float32')))
   for spec in config.optim.values():
     spec.update(dict(lr=5e-4, schedule='exponential', factor=0.99, weight_decay=0.01,
                      decay='all'))
@@ -239,8 +239,9 @@ def _entangle(config):
   MLPs are wider by what that has in priors, router and heads."""
   model, frames = config.system.model, config.data.frames
   blocks, width = 4 * (model.encoder_layers + model.decoder_layers), model.width
-  more = (frames * 17 + 512 + 5) * width
+  more = (frames * 17 + 512 * (model.head == 'tanh512') + 5) * width
   config.system.model = ConfigDict(dict(
     name='entangled', width=width, depth=blocks // 2, heads=model.heads,
+    head=model.head, layer_scale=model.layer_scale,
     mlp_ratio=round((4 + more / (2 * blocks * width ** 2)) * width) / width,
     input_channels=model.input_channels, dtype=model.dtype))

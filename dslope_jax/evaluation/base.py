@@ -18,7 +18,7 @@ class EvalSet(NamedTuple):
   score: (outputs, held-out outputs or None, full=True, fits=None) -> Scores. Outputs are those of
     all rows, the batch fields `keep` under 'batch'. Not full: results alone. fits: the
     'calibration.json' of an earlier score, in place of held-out outputs.
-  keep: fields of the batches that the score needs.
+  keep: fields of the batches that the score needs, where they have them.
   held_out: (rows, batches) of people kept from training, to calibrate on; or None.
   variants: {name: arguments of batches}; each is predicted and scored by --stress.
   score_file: (path) -> (Scores, message or ''), of another program's result file.

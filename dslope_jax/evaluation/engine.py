@@ -44,7 +44,7 @@ class Engine:
     outputs, in_flight = {}, None
     for batch in batches:
       device = {k: v for k, v in batch.items() if k in self._fields}
-      host = {k: batch[k] for k in ('row', 'mask', *self.entry.keep)}
+      host = {k: batch[k] for k in ('row', 'mask', *self.entry.keep) if k in batch}
       result = host, self._predict(weights, sharding.to_global(device, self.mesh))
       if in_flight:  # fetched while the next batch is computed
         self._collect(in_flight, outputs, rows)
@@ -59,7 +59,8 @@ class Engine:
     host, result = item
     if jax.process_count() > 1:
       host = sharding.to_host(sharding.to_global(host, self.mesh))
-    result = dict(sharding.to_host(result)) | {'batch': {k: host[k] for k in self.entry.keep}}
+    result = dict(sharding.to_host(result)) | {'batch': {
+      k: host[k] for k in self.entry.keep if k in host}}
     places = host['row'][host['mask']]
     for name, fields in result.items():
       for field, value in fields.items():

@@ -25,6 +25,10 @@ def build(config, workdir, training=True) -> Task:
   """The task of a config; without training it is that of the run in `workdir`."""
   if config.data.target not in clips.TARGETS:
     raise UserError(f"data.target is one of {', '.join(clips.TARGETS)}, not '{config.data.target}'")
+  model = config.system.model
+  if model.get('xy_residual') and config.data.target != 'image':
+    raise UserError("system.model.xy_residual needs data.target 'image', whose x and y have the "
+                    'unit of the input')
   source = None
   if training:
     source = load(config, config.data.train_split)
@@ -99,7 +103,7 @@ def _eval_set(config, name, system, facts):
 
   def batches(recipe=None):
     of_view = lambda field: recipe is None or field.startswith('occluded_')
-    wanted = {*filter(of_view, fields), *_KEPT, *filter(of_view, inputs)}
+    wanted = {*filter(of_view, fields), *_KEPT}
     return eval_batches(config, entry, maker(recipe or entry.recipe, wanted))
 
   def score(outputs, held_out_outputs, full=True, fits=None):
