@@ -13,7 +13,8 @@ def get_config(argument=''):
   config = common.lifting()
   config.batch_size = 8
   config.data.update(dict(name='mpi_inf_3dhp', root='data/mpi_inf_3dhp', target='camera',
-                          frames=81, stride=9))
+                          frames=81, stride=9,
+                          loader=dict(cameras=(0, 1, 2, 4, 5, 6, 7, 8))))
   config.evals.val.update(dict(split='test', metric='mpi_inf_3dhp', recipe='none',
                                windows='centre'))
   for spec in config.optim.values():

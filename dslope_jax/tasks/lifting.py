@@ -61,6 +61,8 @@ def load(config, split, data=None):
                          **_loader(config, data))
   for note in found.notes:
     print(f'{found.name} {found.split}: {note}', flush=True)
+  if own.target == 'camera' and found.sequences[0].image_3d is not None:
+    raise UserError(f"{found.name} has its poses in image space; take --config.data.target=image")
   if own.target == 'image':
     for sequence in found.sequences:
       if sequence.image_3d is None and any(c.focal is None for c in sequence.cameras):
@@ -92,6 +94,10 @@ def _eval_set(config, name, system, facts):
     raise UserError(f"evals.{name}: {source.name} {source.split} has the joints of "
                     f'{source.skeleton.name}, and the networks those of {facts.skeleton.name}')
   lifting_scores.check_fit(entry.metric, source.skeleton)
+  blind = [s.name for s in source.sequences if s.image_3d is not None and s.factor is None]
+  if blind:
+    raise UserError(f"evals.{name}: '{blind[0]}' of {source.name} {source.split} has no ground "
+                    'truth in mm (2.5d_factor, joints_2.5d_image); score the test split')
   clips.check_recipe(entry.recipe, f'evals.{name}.recipe', source)
   table = windows.of(source, facts.frames, entry.stride or facts.frames, entry.windows)
   fields = system.fields['predict']
@@ -139,7 +145,8 @@ def _clips(config, maker):
     source.skeleton, source.root, config.data.target,
     keypoints_3d=np.array([clip.keypoints_3d for _, _, clip in found]),
     counted=table.counted,
-    params=np.array([clip.camera.params for _, _, clip in found]),
+    params=np.array([np.zeros(9) if clip.camera.focal is None else clip.camera.params
+                     for _, _, clip in found]),
     width=np.array([clip.camera.size[0] for _, _, clip in found]),
     factor=None if factors[0] is None else np.array(
       [f[frames] for f, frames in zip(factors, table.frames, strict=True)], np.float32),
