@@ -21,6 +21,20 @@ def test_outputs():
   assert sum(x.size for x in jax.tree.leaves(variables['params'])) == 159469
 
 
+def test_refined_people():
+  """Three people, of whom one has a joint that was not found."""
+  arrays, meta = golden('associate_s83')
+  module = models.build('refine_net', num_keypoints=15)
+  weights = published_weights(module, module.example(), meta['seed'])
+  joints, pose = arrays['people_px_relz_f64'][..., :2], arrays['people_3d_f64'][..., :3]
+  found = arrays['people_px_relz_f64'][..., 3] > 0
+  assert found.shape == (3, 15) and not found.all()
+  out = module.apply(pytorch.convert('refine_net', weights, num_keypoints=15),
+                     refine_net.features(joints, pose, found, root=2))
+  np.testing.assert_allclose(refine_net.refined(out['pose'], pose, root=2),
+                             arrays['refined_3d_f64'][..., :3], atol=1e-3)
+
+
 def test_features_and_pose():
   joints = np.float32([[[10, 20], [13, 24], [0, 0]]])
   pose = np.float32([[[1, 2, 300], [2, 2, 310], [0, 0, 0]]])
