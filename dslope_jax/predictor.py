@@ -221,6 +221,9 @@ def _of_file(path, network, skeleton, size):
   if certificate['model'] == 'pose_gcn':
     raise UserError(f"'{path}' holds a graph network, which takes no pictures but the poses of "
                     'another network; predict with a run of both')
+  if certificate['model'] in ('smap', 'dsed', 'refine_net'):
+    raise UserError(f"'{path}' holds {certificate['model']}, a part of a system for several "
+                    'people; predict with weights for crops of one person')
   arguments, size = converted.arguments, tuple(certificate['image_size'])
   count = arguments['num_keypoints']
   skeleton = skeleton or {17: skeletons.COCO, 16: skeletons.MPII}.get(count)

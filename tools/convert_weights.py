@@ -28,7 +28,8 @@ def _parse():
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('file', nargs='?', help='weight file to import; FILE:enet of a pair')
   parser.add_argument('--model', default='', help='hrnet, simple_baseline, hrformer, vitpose, '
-                      "lite_hrnet, dag, pose_gcn; default what the file's keys tell")
+                      'lite_hrnet, dag, pose_gcn, smap, dsed, refine_net; default what the '
+                      "file's keys tell")
   parser.add_argument('--set', nargs='*', default=[], metavar='ARGUMENT=VALUE',
                       help='arguments of the network, as in system.model of a config')
   parser.add_argument('--image_size', type=int, nargs=2, metavar=('W', 'H'),

@@ -17,6 +17,9 @@ _SIGNS = {
   'lite_hrnet': ('stage0.0.layers.0.cross_resolution_weighting.conv1.conv.weight',),
   'dag': ('kpt_layer.weight',),
   'pose_gcn': ('gconv_input.0.gconv.W',),
+  'smap': ('stage0.upsample.up1.res_rd_conv2.conv.weight',),
+  'dsed': ('stage0.downsample_prior.layer1.0.conv_bn_relu1.conv.weight',),
+  'refine_net': ('block.layer1.0.weight',),
   'hrnet': (_BRANCH + 'conv1.weight',),
   'simple_baseline': ('layer4.0.conv1.weight',)}
 
@@ -61,7 +64,8 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
   """(W, H) of the crops that weights were trained on. UserError where they do not tell.
 
   They are told by ViTPose's position embeddings, and by the graph network's points for heatmaps of
-  half the sides; else they are what is usual for 16 keypoints (MPII) or any others (COCO).
+  half the sides; else they are what is usual for 16 keypoints (MPII) or any others (COCO). SMAP's
+  are whole pictures.
   """
   shape = lambda *ends: next((v.shape for k, v in state_dict.items() if k.endswith(ends)), None)
   positions = shape('pos_embed', 'position_embeddings')
@@ -74,6 +78,8 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
   if name == 'pose_gcn' and shape('FC.0.0.weight'):  # its heatmaps have half the sides
     rows, columns = grid_of(shape('FC.0.0.weight')[1])
     return 2 * columns, 2 * rows
+  if name == 'smap':
+    return 832, 512
   head = _last_layer(name, shape)
   return (256, 256) if head and head[0] == 16 else (192, 256)
 
@@ -126,6 +132,31 @@ def _pose_gcn(shapes):
     {'sampler_width': sampler[0], 'heatmap_size': grid_of(sampler[1])} if sampler else {})
 
 
+def _of_stages(shapes):
+  first, limbs = (shapes[f'stage0.upsample.up1.{head}_conv2.conv.weight'][0]
+                  for head in ('res', 'res_d'))
+  return {'num_keypoints': first - 2 * limbs, 'limbs': limbs, 'stages': _count(shapes, 'stage#.'),
+          'widths': tuple(shapes[f'stage0.downsample.layer{i}.0.conv_bn_relu1.conv.weight'][0]
+                          for i in (1, 2, 3, 4)),
+          'blocks': tuple(_count(shapes, f'stage0.downsample.layer{i}.#.') for i in (1, 2, 3, 4)),
+          'decoder_width': shapes['stage0.upsample.up1.u_skip.conv.weight'][0]}
+
+
+def _smap(shapes):
+  return _of_stages(shapes) | {'anchors': shapes[_SIGNS['smap'][0]][0]}
+
+
+def _dsed(shapes):
+  arguments = _of_stages(shapes)
+  return arguments | {'widths': arguments['widths'][1:]}
+
+
+def _refine_net(shapes):
+  widths = [shapes[f'block.layer{i}.0.weight'][0]
+            for i in range(1, _count(shapes, 'block.layer#.0.weight'))]
+  return {'num_keypoints': shapes[_SIGNS['refine_net'][0]][1] // 5, 'widths': tuple(widths)}
+
+
 def _hrformer(shapes):
   cells, heads = shapes[_BRANCH + 'attn.attn.relative_position_bias_table']
   width = shapes[_BRANCH + 'norm1.weight'][0]
@@ -172,5 +203,6 @@ def _filters(shapes, count):
   return {'filters': tuple(shapes[key][1] for key in keys)} if keys[0] in shapes else {}
 
 
-_READERS = {'hrnet': _hrnet, 'dag': _dag, 'pose_gcn': _pose_gcn, 'hrformer': _hrformer,
+_READERS = {'hrnet': _hrnet, 'dag': _dag, 'pose_gcn': _pose_gcn, 'smap': _smap, 'dsed': _dsed,
+            'refine_net': _refine_net, 'hrformer': _hrformer,
             'lite_hrnet': _lite_hrnet, 'simple_baseline': _simple_baseline, 'vitpose': _vitpose}
