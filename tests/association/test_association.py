@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.association import FOCAL, draw, scene
+from dslope_jax import absolute_pose
 from dslope_jax.association import THRESHOLDS, associate
 from dslope_jax.association.limbs import _choose
 from dslope_jax.association.peaks import find_peaks
@@ -179,3 +180,22 @@ def test_a_doubtful_pelvis_takes_its_depth_from_other_joints():
   np.testing.assert_allclose(root * FOCAL, 400 + 2 * 40 / 6, rtol=0.005)
   (_, root), = grouped((maps, relative, anchors), focal=FOCAL)[0]
   np.testing.assert_allclose(root * FOCAL, 400, rtol=0.005)
+
+
+def test_how_exact_ideal_maps_are():
+  errors, found, count = [], 0, 0
+  for seed in range(12):
+    joints, depth = scene(seed, 1 + seed % 4, SIZE)
+    (people, root), = grouped(draw(joints, depth, SIZE))[0]
+    camera = (FOCAL, FOCAL, 2 * SIZE[0], 2 * SIZE[1])
+    poses = absolute_pose.absolute(people, root, camera, 1, 4 * np.array(SIZE), 4 * np.array(SIZE))
+    truth = absolute_pose.back_project(4 * joints, depth, np.array(camera))
+    inside = ((joints > 2) & (joints < np.array(SIZE) - 3)).all(-1)
+    count += inside.sum()
+    gap = np.linalg.norm(poses[:, None, 2, :2] - truth[:, 2, :2], axis=-1)
+    for pose, person in zip(poses, gap.argmin(1), strict=True):
+      seen = (pose[:, 3] > 0) & inside[person]
+      error = np.linalg.norm(pose[seen, :3] - truth[person, seen], axis=-1)
+      errors.extend(error)
+      found += (error < 15).sum()
+  assert np.median(errors) < 0.6 and found / count > 0.92  # cm; measured: 0.38, 0.936
