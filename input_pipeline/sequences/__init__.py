@@ -22,30 +22,46 @@ def load(name: str, split: str, **options):
 
 def _checked(found):
   """The same; UserError for what no clip can be made of."""
-  where, count = f'{found.name} {found.split}', found.skeleton.num_keypoints
+  where, names = f'{found.name} {found.split}', set()
   if not found.sequences:
     raise UserError(f'{where} has no sequences')
   for sequence in found.sequences:
-    for field in ('keypoints_3d', 'keypoints_2d', 'confidence', 'image_3d'):
-      values = getattr(sequence, field)
-      if values is None:
-        continue
-      joints = values.shape[2 if field == 'keypoints_2d' else -1 if field == 'confidence' else 1]
-      if joints != count:
-        raise UserError(f"{where}: '{sequence.name}' has {joints} joints in {field}, and "
-                        f'{found.skeleton.name} has {count}')
-      if not np.isfinite(values).all():
-        frame, joint = np.argwhere(~np.isfinite(values))[0][1:3] if field in (
-          'keypoints_2d', 'confidence') else np.argwhere(~np.isfinite(values))[0][:2]
-        raise UserError(f"{where}: '{sequence.name}', frame {frame}: {field} of "
-                        f"'{found.skeleton.names[joint]}' is no finite number; mend the file, or "
-                        'leave the sequence out')
+    if sequence.name in names:
+      raise UserError(f"{where} has two sequences '{sequence.name}'; name them apart")
+    names.add(sequence.name)
+    if not len(sequence):
+      raise UserError(f"{where}: '{sequence.name}' has no frames; leave it out")
+    _check_arrays(sequence, found.skeleton, where)
     for partner in sequence.partners:
       other = found.by_name.get(partner)
       if other is None or len(other) != len(sequence):
         raise UserError(f"{where}: '{sequence.name}' has {len(sequence)} frames, and its partner "
                         f"'{partner}' {'is not there' if other is None else len(other)}")
   return found
+
+
+_AXES = {'keypoints_3d': 'FJ3', 'keypoints_2d': 'VFJ2', 'confidence': 'VFJ', 'image_3d': 'FJ3',
+         'factor': 'F', 'valid': 'F'}
+
+
+def _check_arrays(sequence, skeleton, where):
+  """Raises UserError for an array of another shape than `Sequence` says, or with NaN."""
+  sizes = {'V': len(sequence.cameras), 'F': len(sequence), 'J': skeleton.num_keypoints, '2': 2,
+           '3': 3}
+  for field, axes in _AXES.items():
+    values = getattr(sequence, field)
+    if values is None:
+      continue
+    if values.shape != tuple(sizes[axis] for axis in axes):
+      raise UserError(
+        f"{where}: '{sequence.name}' has {field} of the shape {values.shape}; for {len(sequence)} "
+        f"frames, {sizes['V']} cameras and {sizes['J']} joints of {skeleton.name} it is "
+        f"{tuple(sizes[axis] for axis in axes)}")
+    if not np.isfinite(values).all():
+      place = dict(zip(axes, np.argwhere(~np.isfinite(values))[0], strict=True))
+      joint = f" of '{skeleton.names[place['J']]}'" if 'J' in place else ''
+      raise UserError(f"{where}: '{sequence.name}', frame {place['F']}: {field}{joint} is no "
+                      'finite number; mend the file, or leave the sequence out')
 
 
 def loader(name: str):

@@ -5,13 +5,14 @@ hourglass with confidence. Variant B, VideoPose3D's npz: 32 joints in metres in 
 2D keypoints of a detector, or exact ones, seen by four cameras.
 """
 import os
+import re
 
 import numpy as np
 
 from dslope_jax import plain_pickle
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.skeletons import H36M
-from input_pipeline.sequences import h36m_cameras
+from input_pipeline.sequences import h36m_cameras, published
 from input_pipeline.sequences.sequence import Camera, Sequence, Sequences
 
 A_FILE = 'h36m_sh_conf_cam_source_final.pkl'
@@ -19,6 +20,8 @@ _SUBJECTS = {'train': ('S1', 'S5', 'S6', 'S7', 'S8'), 'test': ('S9', 'S11')}
 _OF_32 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
 # Published evaluations of variant A leave these out: their ground truth is broken.
 _SKIPPED = 's_09_act_05_subact_02', 's_09_act_10_subact_02', 's_09_act_13_subact_01'
+# A video of variant A: the take (subject, action, repetition), and its camera.
+_NAME = re.compile(r'(s_(\d+)_(act_\d+)_subact_\d+)_ca_\d+$')
 _FPS = 50.0
 
 
@@ -41,66 +44,62 @@ def load(split: str, root: str, file: str = ''):
 
 
 def _variant_a(path, split):
-  part = _entry(plain_pickle.load(path), split, path)
-  columns = {name: np.asarray(_entry(part, name, path), np.float32)
-             for name in ('joint_2d', 'joint3d_image')}
-  count = len(columns['joint_2d'])
-  source, cameras = (np.asarray(_entry(part, name, path)) for name in ('source', 'camera_name'))
-  for name, column in (*columns.items(), ('source', source), ('camera_name', cameras)):
-    if len(column) != count or (name in columns and column.shape[1] != 17):
-      raise UserError(f"'{path}': '{name}' of '{split}' has the shape {column.shape}, not "
-                      f'({count}, 17, ...) of {count} frames; get the file again')
-  confidence = np.asarray(part.get('confidence', np.ones((count, 17))), np.float32)
-  truth, factor, action = (part.get(name) for name in ('joints_2.5d_image', '2.5d_factor',
-                                                       'action'))
-  first = np.flatnonzero(np.append(True, source[1:] != source[:-1]))
-  for start, stop in zip(first, np.append(first[1:], count), strict=True):
-    rows, name, camera = slice(start, stop), str(source[start]), str(cameras[start])
-    if camera not in h36m_cameras.SIZES:
-      raise UserError(f"'{path}': '{name}' was seen by the camera {quoted(camera)}, which is none "
-                      f"of {', '.join(h36m_cameras.SIZES)}")
-    image = columns['joint3d_image'][rows]
-    words = name.split('_')
+  part = published.Table(plain_pickle.load(path), f"'{path}'").table(split)
+  image = part.numbers('joint3d_image', None, 17, 3, wider=True)
+  count = len(image)
+  points = part.numbers('joint_2d', count, 17, 2, wider=True)
+  confidence = np.ones((count, 17), np.float32)
+  if 'confidence' in part:  # (N,17) or (N,17,1)
+    flat = np.ndim(part.value('confidence')) == 2
+    confidence = part.numbers('confidence', *(count, 17, 1)[:3 - flat]).reshape(count, 17)
+  poses, factor = image, None
+  if '2.5d_factor' in part or 'joints_2.5d_image' in part:
+    poses = part.numbers('joints_2.5d_image', count, 17, 3)
+    factor = part.numbers('2.5d_factor', count)
+  source, cameras = part.texts('source', count), part.texts('camera_name', count)
+  action = part.texts('action', count) if 'action' in part else None
+  for rows in _videos(source):
+    name, camera = str(source[rows.start]), str(cameras[rows.start])
+    words = _NAME.match(name)
+    if not words:
+      raise UserError(f"{part.place('source')} names a video {quoted(name)}, not as in "
+                      "'s_09_act_02_subact_01_ca_01'; get the file again")
+    if camera not in h36m_cameras.SIZES or (cameras[rows] != camera).any():
+      raise UserError(f"{part.place('camera_name')} says that {quoted(name)} was seen by "
+                      f"{' and '.join(map(quoted, np.unique(cameras[rows]).tolist()))}, not by one "
+                      f"of {', '.join(h36m_cameras.SIZES)}; get the file again")
     yield Sequence(
-      name, image if truth is None else np.asarray(truth[rows], np.float32),
-      (Camera(h36m_cameras.SIZES[camera], name=camera),), _FPS, subject=f'S{int(words[1])}',
-      action='_'.join(words[2:4]) if action is None else str(action[start]), family='h36m',
-      take='_'.join(words[:6]), keypoints_2d=columns['joint_2d'][None, rows, :, :2],
-      confidence=confidence[None, rows].reshape(1, -1, 17), image_3d=image,
-      factor=None if factor is None else np.asarray(factor[rows], np.float32))
+      name, poses[rows], (Camera(h36m_cameras.SIZES[camera], name=camera),), _FPS,
+      subject=f'S{int(words[2])}', action=words[3] if action is None else str(action[rows.start]),
+      family='h36m', take=words[1], keypoints_2d=points[None, rows],
+      confidence=confidence[None, rows], image_3d=image[rows],
+      factor=None if factor is None else factor[rows])
+
+
+def _videos(source):
+  """Slices of frames that follow each other and have the same name."""
+  ends = [*(np.flatnonzero(source[1:] != source[:-1]) + 1).tolist(), len(source)]
+  return map(slice, [0, *ends[:-1]], ends) if len(source) else ()
 
 
 def _variant_b(path, root, split):
-  points = _content(path, 'positions_2d')
-  poses_path = os.path.join(root, 'data_3d_h36m.npz')
-  poses = _content(poses_path, 'positions_3d')
+  points = published.load_npz(path, 'positions_2d')
+  poses = published.load_npz(os.path.join(root, 'data_3d_h36m.npz'), 'positions_3d')
   for subject in _SUBJECTS[split]:
-    cameras = h36m_cameras.of_subject(subject)
-    for action, world in _entry(poses, subject, poses_path).items():
-      seen = _entry(_entry(points, subject, path), action, path)
-      world = np.asarray(world, np.float32)
-      short = [i for i, view in enumerate(seen) if len(view) < len(world)]
-      if len(seen) != len(cameras) or short or world.shape[1:] != (32, 3):
-        raise UserError(
-          f"'{path}' has {[np.shape(view) for view in seen]} for '{subject} {action}', and "
-          f"'{poses_path}' {world.shape}: four views of as many frames, and 32 joints in 3D, are "
-          'needed; get both files from one place')
+    cameras, own = h36m_cameras.of_subject(subject), poses.table(subject)
+    for action in own:
+      world = own.numbers(action, None, 32, 3)
+      seen = points.table(subject)
+      views = seen.value(action)
+      if not isinstance(views, (list, tuple, np.ndarray)) or len(views) != len(cameras):
+        raise UserError(f'{seen.place(action)} is not a list of {len(cameras)} views; get the file '
+                        'again')
+      views = [published.numbers(view, (None, 17, 2), f'{seen.place(action)}, view {number}', True)
+               for number, view in enumerate(views)]
+      if min(map(len, views)) < len(world):
+        raise UserError(f'{seen.place(action)} has views of {[*map(len, views)]} frames, and '
+                        f'{own.place(action)} {len(world)}; get both files from one place')
       yield Sequence(
         f'{subject} {action}', 1000 * world[:, _OF_32], cameras, _FPS, subject=subject,
-        action=action.rsplit(' ', 1)[0], family='h36m', take=f'{subject} {action}',
-        keypoints_2d=np.stack([np.asarray(view, np.float32)[:len(world), :, :2]
-                               for view in seen]))
-
-
-def _content(path, name):
-  """The dict in an array of no dimensions."""
-  arrays = plain_pickle.load_npz(path)
-  value = _entry(arrays, name, path)
-  return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
-
-
-def _entry(table, name, path):
-  if not isinstance(table, dict) or name not in table:
-    raise UserError(f"'{path}' has no {quoted(name)}; give the file as MotionBERT or VideoPose3D "
-                    'distribute it')
-  return table[name]
+        action=str(action).rsplit(' ', 1)[0], family='h36m', take=f'{subject} {action}',
+        keypoints_2d=np.stack([view[:len(world)] for view in views]))

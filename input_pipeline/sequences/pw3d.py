@@ -15,11 +15,13 @@ from dslope_jax.skeletons import H36M
 from input_pipeline.sequences.sequence import Camera, Sequence, Sequences
 
 _FORM = {
-  'name': own_files.Column('U', ('S',)), 'frames': own_files.Column('iu', ('S',)),
+  'name': own_files.Column('U', ('S',)),
+  'frames': own_files.Column('iu', ('S',), values=lambda frames: frames > 0),
   'keypoints_3d': own_files.Column('f', ('F', 17, 3)),
   'keypoints_2d': own_files.Column('f', ('F', 17, 2)),
   'confidence': own_files.Column('f', ('F', 17)), 'valid': own_files.Column('b', ('F',)),
-  'size': own_files.Column('iu', (2,)), 'params': own_files.Column('f', ('S', 9))}
+  'size': own_files.Column('iu', (2,), values=lambda size: size > 0),
+  'params': own_files.Column('f', ('S', 9))}
 
 
 def load(split: str, root: str):

@@ -86,8 +86,10 @@ def mpi_inf_3dhp(root, frames=15):
   rng = np.random.default_rng(1)
   video = lambda: {'data_2d': rng.uniform(0, 2000, (frames, 17, 2)),
                    'data_3d': rng.normal(0, 300, (frames, 17, 3)) + (0, 0, 3000)}
-  train = {f'S{s} Seq{n}': [{str(c): video() for c in (0, 3, 8)}] for s in (1, 2) for n in (1, 2)}
-  test = {f'TS{n}': video() | {'valid': rng.random((frames, 1)) < 0.7} for n in range(1, 7)}
+  train = {f'S{s} Seq{n}': [{str(c): video() for c in (0, 3, 8)}, 25 * n]
+           for s in (1, 2) for n in (1, 2)}
+  test = {f'TS{n}': video() | {'valid': (rng.random(frames) < 0.7).astype(float)}
+          for n in range(1, 7)}
   for split, content in (('train', train), ('test', test)):
     np.savez(root / f'data_{split}_3dhp.npz', data=np.array(content, dtype=object))
   return train, test

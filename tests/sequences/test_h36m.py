@@ -82,6 +82,7 @@ def test_3dhp_as_published(tmp_path):
   assert found.sequences[1].name == 'S1 Seq1 camera 8' and found.root == 14
   np.testing.assert_allclose(found.sequences[1].keypoints_3d,
                              train['S1 Seq1'][0]['8']['data_3d'], rtol=1e-6)
+  assert [s.fps for s in found.sequences] == 2 * [25, 25, 50, 50]
   found = load('mpi_inf_3dhp', 'test', tmp_path)
   assert [s.cameras[0].size for s in found.sequences] == 4 * [(2048, 2048)] + 2 * [(1920, 1080)]
   cut = windows.of(found, 9, 1, 'centre')
@@ -110,29 +111,3 @@ def test_files_that_could_run_code_are_refused(tmp_path, capsys):
   np.savez(tmp_path / 'data_test_3dhp.npz', data=np.array(Evil(), dtype=object))
   fails(lambda: load('mpi_inf_3dhp', 'test', tmp_path), 'data_test_3dhp.npz', 'print')
   assert capsys.readouterr().out == ''
-
-
-def test_broken_files_are_named(tmp_path):
-  path = tmp_path / 'h36m_sh_conf_cam_source_final.pkl'
-  path.write_bytes(pickle.dumps({'test': {}}))
-  fails(lambda: load('h36m', 'train', tmp_path), str(path), "'train'", 'MotionBERT')
-  fails(lambda: load('h36m', 'test', tmp_path), "'joint_2d'")
-  fails(lambda: load('h36m', 'val', tmp_path), 'train or test')
-  content = made.h36m_a(path)
-  made.h36m_a(path, joint_2d=content['test']['joint_2d'][:, :16])
-  fails(lambda: load('h36m', 'test', tmp_path), str(path), 'joint_2d', '16')
-  made.h36m_a(path, camera_name=['1234'] * 50)
-  fails(lambda: load('h36m', 'test', tmp_path), "'1234'", 's_09_act_05')
-  broken = content['test']['joint_2d'].copy()
-  broken[7, 3, 1] = np.nan
-  made.h36m_a(path, joint_2d=broken)
-  fails(lambda: load('h36m', 'test', tmp_path), 's_09_act_05_subact_01_ca_01', 'frame 7',
-        'right_ankle', 'keypoints_2d')
-  made.h36m_b(tmp_path, views=3)
-  fails(lambda: load('h36m', 'test', tmp_path, file='data_2d_h36m_gt.npz'), 'S9 Walking', 'four')
-  made.h36m_b(tmp_path, more=-1)
-  fails(lambda: load('h36m', 'test', tmp_path, file='data_2d_h36m_gt.npz'), 'S9 Walking')
-  np.savez(tmp_path / 'data_test_3dhp.npz', data=np.array({'TS1': {
-    'data_2d': np.zeros((5, 16, 2)), 'data_3d': np.zeros((5, 17, 3)), 'valid': np.ones(5)}},
-    dtype=object))
-  fails(lambda: load('mpi_inf_3dhp', 'test', tmp_path), "'TS1'", '(5, 16, 2)')
