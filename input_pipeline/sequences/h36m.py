@@ -50,10 +50,10 @@ def _variant_a(path, split):
   points = part.numbers('joint_2d', count, 17, 2, wider=True)
   confidence = np.ones((count, 17), np.float32)
   if 'confidence' in part:  # (N,17) or (N,17,1)
-    flat = np.ndim(part.value('confidence')) == 2
+    flat = getattr(part.value('confidence'), 'ndim', 3) == 2
     confidence = part.numbers('confidence', *(count, 17, 1)[:3 - flat]).reshape(count, 17)
-  poses, factor = image, None
-  if '2.5d_factor' in part or 'joints_2.5d_image' in part:
+  poses, factor = image, None  # mm are in the test part alone
+  if '2.5d_factor' in part and 'joints_2.5d_image' in part:
     poses = part.numbers('joints_2.5d_image', count, 17, 3)
     factor = part.numbers('2.5d_factor', count)
   source, cameras = part.texts('source', count), part.texts('camera_name', count)
@@ -90,8 +90,8 @@ def _variant_b(path, root, split):
     for action in own:
       world = own.numbers(action, None, 32, 3)
       seen = points.table(subject)
-      views = seen.value(action)
-      if not isinstance(views, (list, tuple, np.ndarray)) or len(views) != len(cameras):
+      views = published.listed(seen.value(action))
+      if len(views) != len(cameras):
         raise UserError(f'{seen.place(action)} is not a list of {len(cameras)} views; get the file '
                         'again')
       views = [published.numbers(view, (None, 17, 2), f'{seen.place(action)}, view {number}', True)

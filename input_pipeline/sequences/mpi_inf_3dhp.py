@@ -32,8 +32,8 @@ def load(split: str, root: str, cameras: tuple = (0, 1, 2, 4, 5, 6, 7, 8)):
 
 def _training(data, cameras):
   for take in data:
-    content = data.value(take)
-    if not isinstance(content, (list, tuple)) or not content:
+    content = published.listed(data.value(take))
+    if not content:
       raise UserError(f'{data.place(take)} is not [videos of the cameras, frames a second], as in '
                       'the file of the training videos')
     videos, *rest = content

@@ -42,8 +42,7 @@ class Table:
 
   def texts(self, name, count: int) -> np.ndarray:
     """(count,) texts; UserError for another number of them."""
-    value = self.value(name)
-    found = np.array([*map(str, value)] if isinstance(value, (list, tuple, np.ndarray)) else [])
+    found = np.array([*map(str, listed(self.value(name)))])
     if found.shape != (count,):
       raise UserError(f'{self.place(name)} has {len(found)} texts for {count} frames; {_MEND}')
     return found
@@ -57,6 +56,12 @@ def load_npz(path, name: str) -> Table:
   found = Table(plain_pickle.load_npz(path), f"'{path}'")
   value = found.value(name)
   return Table(value.item() if value.shape == () else None, found.place(name))
+
+
+def listed(value) -> list:
+  """The parts of a list, a tuple or an array; none of anything else."""
+  parts = isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim
+  return list(value) if parts else []
 
 
 def numbers(value, shape: tuple, where: str, wider: bool = False) -> np.ndarray:

@@ -153,6 +153,11 @@ def test_3dpw(tmp_path, change, parts):
   refused(tmp_path, 'pw3d', *parts)
 
 
+def test_listed():
+  assert published.listed((1, 'a')) == [1, 'a'] and published.listed(np.zeros((2, 3)))[1].size == 3
+  assert all(published.listed(value) == [] for value in (None, 5, 'ab', {1: 2}, np.array(5)))
+
+
 def test_numbers():
   found = published.numbers([[1, 2, 3], [4, 5, 6]], (None, 2), 'x', wider=True)
   assert found.tolist() == [[1, 2], [4, 5]] and found.dtype == np.float32
