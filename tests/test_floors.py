@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {  # a file may import its own floor and what lies below
-  'skeletons': 0, 'cameras': 0, 'commands': 0, 'errors': 0, 'files': 0, 'own_files': 0,
+  'skeletons': 0, 'joint_mapping': 0, 'cameras': 0, 'commands': 0, 'errors': 0, 'files': 0, 'own_files': 0,
   'plain_pickle': 0, 'plausibility': 0, 'visibility': 0,
   'models': 1, 'losses': 1, 'heatmaps': 1, 'metrics': 1,
   'systems': 2,
