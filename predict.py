@@ -30,8 +30,9 @@ from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import local_path
+from dslope_jax.loading import BUCKETS
 from dslope_jax.pose_writer import Writer
-from dslope_jax.predictor import BUCKETS, Predictor
+from dslope_jax.predictor import Predictor
 from input_pipeline.sources import media
 from input_pipeline.sources.given_boxes import GivenBoxes
 from input_pipeline.sources.pictures import shown

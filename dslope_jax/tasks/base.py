@@ -43,13 +43,17 @@ class Task(NamedTuple):
 class Serving(NamedTuple):
   """Prediction without data sets: all it needs is the folder of a run.
 
-  prepare: (picture or clip, boxes or tracks, camera or None) -> samples, a dict of arrays (B first)
-    with the fields that the system predicts from, and what `finish` needs.
-  finish: (outputs, samples) -> {row: fields} in picture pixels or mm.
+  prepare: (what it takes) -> samples, a dict of arrays (B first) with the fields that the system
+    predicts from, and what `finish` needs.
+  finish: (outputs, samples) -> {row: fields} in `unit`.
+  takes: 'boxes in pictures', prepare(picture, boxes); 'tracks of 2D keypoints', prepare(keypoints,
+    confidence, size of the picture).
   """
   system: System
   prepare: Callable
   finish: Callable
+  takes: str = 'boxes in pictures'
+  unit: str = 'picture pixels'
 
 
 def train_batches(config, maker: stream.Maker, start: int):
