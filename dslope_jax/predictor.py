@@ -15,6 +15,8 @@ from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import pytorch
 from input_pipeline.sources import pictures
 
+USUAL = {17: skeletons.COCO, 16: skeletons.MPII}  # by the number of keypoints, if none is named
+
 
 @dataclasses.dataclass(frozen=True)
 class People:
@@ -139,7 +141,7 @@ def _of_file(path, network, skeleton, size):
                     'another network; predict with a run of both')
   arguments, size = converted.arguments, tuple(certificate['image_size'])
   count = arguments['num_keypoints']
-  skeleton = skeleton or {17: skeletons.COCO, 16: skeletons.MPII}.get(count)
+  skeleton = skeleton or USUAL.get(count)
   if skeleton is None or skeleton.num_keypoints != count:
     raise UserError(f"'{path}' puts out {count} keypoints; name the skeleton that has them "
                     f'(--skeleton), one of {", ".join(skeletons.KNOWN)}. Networks of other '
