@@ -4,6 +4,7 @@ import numpy as np
 from dslope_jax import joint_mapping, skeletons
 from dslope_jax.errors import UserError
 from dslope_jax.loading import Networks, located, of_run
+from dslope_jax.tasks.base import TRACKS
 
 
 class Lifter(Networks):
@@ -27,7 +28,7 @@ class Lifter(Networks):
     if not is_run:
       raise UserError(f"'{path}' is no run of the task lifting, nor what tools/publish.py made of "
                       'one; give the folder of such a run')
-    super().__init__(path, of_run(path, name, 'tracks of 2D keypoints'), 'enet', flip=flip,
+    super().__init__(path, of_run(path, name, TRACKS), 'enet', flip=flip,
                      dtype=dtype)
     self.unit = self.serving.unit
 

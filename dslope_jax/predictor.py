@@ -11,6 +11,7 @@ from dslope_jax.evaluation import confidences
 from dslope_jax.loading import Loaded, Networks, located, of_run
 from dslope_jax.metrics import mixture
 from dslope_jax.systems.base import Facts, without_view
+from dslope_jax.tasks.base import BOXES
 from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import pytorch
 from input_pipeline.sources import pictures
@@ -121,7 +122,7 @@ class Predictor(Networks):
 
 
 def _of_run(folder, asked, skeleton, size):
-  found = of_run(folder, asked, 'boxes in pictures')
+  found = of_run(folder, asked, BOXES)
   facts = found.facts
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "

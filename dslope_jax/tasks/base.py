@@ -40,19 +40,22 @@ class Task(NamedTuple):
   show: Callable | None = None
 
 
+BOXES, TRACKS = 'boxes in pictures', 'tracks of 2D keypoints'  # what a `Serving` takes
+
+
 class Serving(NamedTuple):
   """Prediction without data sets: all it needs is the folder of a run.
 
   prepare: (what it takes) -> samples, a dict of arrays (B first) with the fields that the system
     predicts from, and what `finish` needs.
   finish: (outputs, samples) -> {row: fields} in `unit`.
-  takes: 'boxes in pictures', prepare(picture, boxes); 'tracks of 2D keypoints', prepare(keypoints,
-    confidence, size of the picture).
+  takes: BOXES, prepare(picture, boxes), or TRACKS, prepare(keypoints, confidence, size of the
+    picture).
   """
   system: System
   prepare: Callable
   finish: Callable
-  takes: str = 'boxes in pictures'
+  takes: str = BOXES
   unit: str = 'picture pixels'
 
 

@@ -9,7 +9,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, lifting_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
-from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
+from dslope_jax.tasks.base import TRACKS, Serving, Task, eval_batches, train_batches
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import clips, sequences, stream, windows
@@ -70,7 +70,7 @@ def serve(config, facts: Facts) -> Serving:
     return {row: {'keypoints_3d': fields['keypoints_3d'][samples['counted']] * factor}
             for row, fields in outputs.items()}
 
-  return Serving(system, prepare, finish, 'tracks of 2D keypoints', unit)
+  return Serving(system, prepare, finish, TRACKS, unit)
 
 
 def load(config, split, data=None):

@@ -17,6 +17,7 @@ from tests.predict import folders
 from tests.predict.test_media import write_picture, write_video
 from tests.refusals import fails
 from tests.sequences import made
+from tools import publish
 from train import train
 
 FRAMES = 9  # of a clip
@@ -43,7 +44,10 @@ def runs(tmp_path_factory):
   train(config, str(folder / 'mm'))
   for name, words, target in ('image', 'entangled', 'image'), ('pair', 'pair', 'camera'):
     (folder / name).mkdir()
-    folders.write(config_of(folder, words, target), folder / name)
+    config = config_of(folder, words, target)
+    if name == 'pair':
+      config.system.model.depth_prior = 'gaussian_frozen'  # is kept beside the parameters
+    folders.write(config, folder / name)
   return {name: str(folder / name) for name in ('mm', 'image', 'pair')}
 
 
@@ -110,6 +114,24 @@ def test_refused(runs, tmp_path):
   fails(lambda: Lifter(runs['mm'] + ':enet'), "gives net, not 'enet'")
   fails(lambda: Lifter(tmp_path / 'nothing'), 'is no run of the task lifting')
   fails(lambda: Predictor(runs['mm']), "task 'lifting'", 'take tracks of 2D keypoints')
+
+
+@pytest.mark.parametrize('name, answer', [('mm', 'net'), ('pair', 'enet'), ('pair:gnet', 'net')])
+def test_a_published_folder_answers_as_its_run(runs, tmp_path, name, answer):
+  name, colon, half = name.partition(':')
+  own, out = runs[name] + colon + half, tmp_path / 'out'
+  publish.main(['--weights', own, '--out', str(out)])
+  other, given = Lifter(out), (*walk(5), SIZE, H36M)
+  assert other.answer == answer
+  np.testing.assert_array_equal(other(*given), lifter_of(own)(*given))
+  card = (out / 'README.md').read_text()
+  assert "Lifter('THIS_FOLDER')" in card and 'in mm.' in card and '2D keypoints in 9 frames' in card
+  assert 'a reconstruction of PoseMoE' in card and 'heatmaps' not in card and '\n\n\n' not in card
+  changed = json.loads((out / 'config.json').read_text())
+  model = changed['system']['model']
+  (out / 'config.json').write_text(json.dumps(changed | {'system': changed['system'] | {
+    'model': model | {'width': 16}}}))
+  fails(lambda: Lifter(out), 'are not of the network that its config.json names')
 
 
 @pytest.fixture(scope='module')
