@@ -11,6 +11,10 @@ from dslope_jax.cameras import normalise_screen
 from dslope_jax.lifter import Lifter
 from dslope_jax.predictor import Predictor
 from dslope_jax.skeletons import COCO, H36M, MPII
+from dslope_jax.tasks import lifting
+from dslope_jax.training import workdir as workdirs
+from input_pipeline import windows
+from input_pipeline.clips import ClipMaker
 from input_pipeline.sources.pictures import read_picture
 from tests import tiny_lifting
 from tests.predict import folders
@@ -80,6 +84,18 @@ def test_poses_are_those_of_the_networks_on_padded_clips(runs, frames):
                              atol=0.05)
   less = lifter(points, confidence / 2, SIZE, 'h36m')
   assert np.abs(less - found).max() > 1e-3  # the confidence is looked at
+
+
+def test_pixels_become_what_the_networks_were_trained_on(runs):
+  lifter, config = lifter_of(runs['mm']), workdirs.settings(runs['mm'])
+  source = lifting.load(config, 'val')
+  maker = ClipMaker(source, windows.of(source, FRAMES, FRAMES, 'drop'), 'exact', 0, 'camera')
+  sample, (_, _, clip) = maker.evaluate(1), maker.clip(1)
+  wanted = lifter._run(lifter.weights, {
+    field: sample[field][None] for field in ('keypoints_2d', 'confidence')})
+  found = lifter(clip.keypoints_2d, clip.confidence, clip.camera.size, source.skeleton)
+  np.testing.assert_allclose(found, wanted['net/clean']['keypoints_3d'][0] * 1000, rtol=1e-3,
+                             atol=0.05)
 
 
 def test_units_networks_and_joints(runs):
