@@ -39,7 +39,7 @@ def top_down(networks=('net',)):
   config.data.update(ConfigDict(dict(
     name='coco', root='data/coco', train_split='train', size=(192, 256),
     loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
-                skip_invalid=False, category=''),
+                skip_invalid=False, category='', skeleton=''),
     prepared='',
     recipe='published',
     bank=dict(num_people=2000, seed=0, folder=''),

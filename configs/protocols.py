@@ -19,7 +19,8 @@ _OCCLUDED = dict(subset='occluded')
 _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
 
 _FILES = dict(annotations='', images='', padding=1.25, skip_invalid=False)  # '': the official ones
-_COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json', category='')
+_COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json', category='',
+                      skeleton='')
 _FACES = _FILES | dict(images='images')
 _MPII = dict(padding=1.25)
 _JHMDB = _FILES | dict(images='.', sub=1)
