@@ -161,7 +161,7 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
     rows=len(source), batches=functools.partial(batches, source),
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
-    variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
+    variants=_variants(facts.skeleton, entry.recipe) if entry.metric != 'none' else {},
     pictures=functools.partial(crop_pictures.cases, config, system.stride, _maker(
       config, source, bank, entry.recipe, pairs.FIELDS)))
 
@@ -229,9 +229,11 @@ def _of_partner(outputs):
   return [outputs['batch'][field] for field in _OF_PARTNER]
 
 
-def _variants(skeleton):
-  """Every severity, and every joint hidden alone; severity 0 hides nothing."""
-  levels = {'severity0': 'none'} | {f'severity{level}': f'severity{level}' for level in range(1, 6)}
+def _variants(skeleton, recipe):
+  """Every severity, and every joint hidden alone; severity 0 hides nothing. Those of faces where
+  the recipe of the evaluation is one of them."""
+  family = 'face_severity' if 'face_severity' in recipe else 'severity'
+  levels = {'severity0': 'none'} | {f'severity{level}': f'{family}{level}' for level in range(1, 6)}
   joints = {f'joint={name}': f'joint={name}' for name in skeleton.names}
   return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
 
