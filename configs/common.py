@@ -224,7 +224,7 @@ FIELDS = {
                          'none; of ViTPose only',
   'optim.*.frozen': 'the network keeps its weights',
 
-  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb, faces',
+  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',
   'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '

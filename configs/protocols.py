@@ -21,7 +21,7 @@ _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test
 _FILES = dict(annotations='', images='', padding=1.25, skip_invalid=False)  # '': the official ones
 _COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json', category='',
                       skeleton='')
-_FACES = _FILES | dict(images='images')
+_FACES = _FILES
 _MPII = dict(padding=1.25)
 _JHMDB = _FILES | dict(images='.', sub=1)
 

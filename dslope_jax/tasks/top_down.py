@@ -108,7 +108,7 @@ def file_evals(config) -> dict[str, EvalSet]:
     subjects = of_source(source)
     pose_scores.check_fit(entry.metric, subjects)
     score_file = functools.partial(_score_file, subjects, entry.metric)
-    stamp = _stamp_of_people(config, entry, source, subjects) | {'metric': entry.metric}
+    stamp = _stamp_of_people(config, entry, source, subjects) | _stamp_of_metric(entry, subjects)
     evals[name] = EvalSet(stamp, len(source), None, {}, None, score_file=score_file)
   return evals
 
@@ -156,8 +156,8 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
   calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(
-      config, entry, bank, facts.skeleton.flip_pairs is not None) | {
-      'boxes': boxes, 'calibrated_on': calibrated_on},
+      config, entry, bank, facts.skeleton.flip_pairs is not None) | _stamp_of_metric(
+      entry, subjects) | {'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
@@ -209,7 +209,13 @@ def _stamp(config, entry, bank, mirrored):
           'shift': entry.shift and not rule.unbiased, 'decoder': rule.stamp,
           'sigma': config.system.sigma, 'recipe': entry.recipe, 'benchmark': pairs.BENCHMARK,
           'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0,
-          'metric': entry.metric, 'oks_nms': entry.oks_nms}
+          'oks_nms': entry.oks_nms}
+
+
+def _stamp_of_metric(entry, subjects):
+  """divided_by: of errors of faces, what they are measured in."""
+  length = pose_scores.divided_by(entry.metric, subjects)
+  return {'metric': entry.metric} | ({'divided_by': length} if length else {})
 
 
 def _maker(config, source, bank, recipe, fields):
