@@ -1,4 +1,4 @@
-"""D-Slope on drawn faces with 68 points: no files, at most 5 minutes on 2 CPU cores.
+"""D-Slope on drawn faces with 68 points: no files, minutes on a CPU.
 
 Command: python train.py --config configs/quickstart_faces.py
 GNet trains on faces that hide nothing but what their hair and glasses do, ENet on the same faces
