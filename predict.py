@@ -1,15 +1,20 @@
-"""Poses of the people in pictures and videos, by a run or by published weights.
+"""Poses of the people in pictures and videos, by a run or by published weights; also in 3D.
 
   python predict.py --weights WORKDIR --out DIR picture.jpg folder 'photos/*.png' video.mp4 0
   python predict.py --weights hrnet_w32.pth --boxes results.json --out DIR folder
   python predict.py --weights WORKDIR:enet --detector yolox.onnx --csv --out DIR video.mp4
+  python predict.py --weights WORKDIR --lift LIFTDIR --out DIR video.mp4
+  python predict.py --lift LIFTDIR --tracks poses.json --frame_size 1920x1080 --out DIR
 
 --weights: a work folder (WORKDIR:enet for one network, WORKDIR:pick and others for a mixture), a
 folder with model.safetensors, or a file of HRNet, SimpleBaseline, HRFormer, Lite-HRNet or ViTPose.
 INPUT: pictures, folders with all that is below them, patterns in quotes, videos, camera numbers.
 
+--lift: a run of the task lifting, or a published folder of one; LIFTDIR:gnet for one network.
+
 DIR gets poses.json (COCO results, with file, frame and track_id), overlays/ of pictures, NAME.mp4
-of videos and, with --csv, poses.csv. docs/predict.md says what is in them.
+of videos and, with --csv, poses.csv; with --lift poses_3d.json and sides/ of the tracks of videos.
+docs/predict.md says what is in them.
 """
 if __name__ == '__main__':
   from dslope_jax import commands
@@ -24,15 +29,17 @@ import sys
 import numpy as np
 import tqdm
 
-from dslope_jax import plausibility, skeletons
+from dslope_jax import joint_mapping, plausibility, pose_3d_writer, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
 from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import local_path
+from dslope_jax.lifter import Lifter
+from dslope_jax.loading import BUCKETS
 from dslope_jax.pose_writer import Writer
-from dslope_jax.predictor import BUCKETS, Predictor
-from input_pipeline.sources import media
+from dslope_jax.predictor import USUAL, Predictor
+from input_pipeline.sources import coco, media, tracks
 from input_pipeline.sources.given_boxes import GivenBoxes
 from input_pipeline.sources.pictures import shown
 
@@ -42,8 +49,8 @@ _PIXELS = 2**26  # of the pictures that are predicted together: 0.2 GB
 def _parse(argv):
   parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('inputs', nargs='+', metavar='INPUT')
-  parser.add_argument('--weights', required=True)
+  parser.add_argument('inputs', nargs='*', metavar='INPUT')
+  parser.add_argument('--weights')
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument('--boxes', metavar='FILE', help="of people: COCO results or annotations; "
                       "'whole': every picture is one box")
@@ -52,11 +59,33 @@ def _parse(argv):
                       help='boxes with a lower score are left out (0.3)')
   parser.add_argument('--size', type=crop_size, metavar='WxH', help='of crops, for weight files')
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
-    'of weight files with other than 17 (COCO) or 16 (MPII) keypoints: '
+    'of weight files, or tracks, with other keypoints than the 17 of COCO or 16 of MPII: '
     + ', '.join(skeletons.KNOWN)))
   parser.add_argument('--csv', action='store_true', help='write poses.csv, too')
+  parser.add_argument('--lift', metavar='LIFTDIR', help='3D poses of the people in videos, too')
+  parser.add_argument('--tracks', metavar='FILE', help='lift what is in a file: COCO results with '
+                      'frame and track_id, such as poses.json of videos; there is no INPUT then')
+  parser.add_argument('--frame_size', type=crop_size, metavar='WxH', help='of their videos')
   parser.add_argument('--explain', action='help', help='the same as --help: there is no config')
-  return parser.parse_args(argv)
+  given = parser.parse_args(argv)
+  _check_flags(parser, given)
+  return given
+
+
+def _check_flags(parser, given):
+  """Ends the command where flags do not go together."""
+  if given.tracks:
+    needed = {'--lift': given.lift, '--frame_size': given.frame_size}
+    odd = [f'--{name}' for name in ('weights', 'boxes', 'detector', 'size', 'csv')
+           if getattr(given, name)] + ['INPUT'] * bool(given.inputs)
+    if odd:
+      parser.error(f'--tracks has poses already: leave out {", ".join(odd)}')
+  else:
+    needed = {'--weights': given.weights, 'INPUT': given.inputs}
+    if given.frame_size:
+      parser.error('--frame_size is of --tracks; videos have their own')
+  if missing := [name for name, value in needed.items() if not value]:
+    parser.error(f'the following arguments are required: {", ".join(missing)}')
 
 
 def _score(text):
@@ -121,13 +150,15 @@ def _batches(reader, stopped):
 
 def predict(given):
   """Predicts what the flags ask for; returns whether it came to the end of all pictures."""
-  if os.path.exists(given.out) and not os.path.isdir(given.out):
-    raise UserError(f"--out {shown(given.out)} is a file, give a folder")
   listed = media.find(given.inputs, but_not=given.out)
+  if given.lift and all(medium.kind == 'picture' for medium in listed):
+    raise UserError('--lift needs people who move: give videos, or --tracks FILE; pictures alone '
+                    'have no frames')
   predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
   say(f'weights: {predictor.about}')
+  lifter = given.lift and _lifter(given.lift, predictor.facts.skeleton)
   reader, boxes = _reader(given, listed)
-  counts = {'picture': 0, 'frame': 0, 'person': 0}
+  counts, sizes = {'picture': 0, 'frame': 0, 'person': 0}, {}
   with (StopSignal() as stopped,
         Writer(given.out, predictor.facts.skeleton, given.csv, reader.media,
                boxes.category if boxes else 1) as writer,
@@ -136,6 +167,7 @@ def predict(given):
       found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
       for seen, people in zip(batch, found, strict=True):
         writer.add(seen, people)
+        sizes[seen.medium.path] = seen.image.shape[1::-1]
         counts['picture' if seen.frame is None else 'frame'] += 1
         counts['person'] += len(people)
       bar.update(len(batch))
@@ -149,18 +181,75 @@ def predict(given):
   found = [counted(count, what) for what, count in counts.items() if count or what == 'person']
   problems = counted(len(reader.problems), 'problem')
   say(f"{', '.join(found)}; {problems}; look at {shown(given.out)}")
-  return not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
+  ended = not stopped.raised or all(medium.kind == 'camera' for medium in reader.media)
+  if lifter and ended:
+    _lift_videos(given.out, lifter, predictor.facts.skeleton, sizes, reader.media)
+  return ended
+
+
+def _lifter(weights, skeleton):
+  """The `Lifter` of these weights, which takes this skeleton."""
+  lifter = Lifter(weights)
+  joint_mapping.weights(skeleton, lifter.facts.skeleton)
+  say(f'lift: {lifter.about}; poses in {lifter.unit}'
+      + (', scale unknown' if lifter.unit != 'mm' else ''))
+  return lifter
+
+
+def _lift_videos(out, lifter, skeleton, sizes, listed):
+  """Lifts what was written to poses.json."""
+  path = os.path.join(out, 'poses.json')
+  entries = coco.parse_json(path)
+  moving = [entry for entry in entries if entry['frame'] is not None]
+  if len(moving) < len(entries):
+    say(f'lift: {counted(len(entries) - len(moving), "pose")} of pictures, which have no frames, '
+        'are left out')
+  _lift(out, lifter, tracks.of_entries(moving, path) if moving else [], skeleton, sizes,
+        [medium.path for medium in listed])
+
+
+def lift_file(given):
+  """Lifts the tracks of a file."""
+  found = tracks.read(given.tracks)
+  count = found[0].keypoints.shape[1]
+  skeleton = skeletons.by_name(given.skeleton) if given.skeleton else USUAL.get(count)
+  if skeleton is None or skeleton.num_keypoints != count:
+    raise UserError(f'{given.tracks} has {count} keypoints; name the skeleton that has them '
+                    f'(--skeleton), one of {", ".join(skeletons.KNOWN)}')
+  for finding in tracks.check_size(found, given.frame_size, given.tracks):
+    say(f"warning: {shown(given.tracks)}: {plausibility.line(finding, 'frame')}")
+  lifter = _lifter(given.lift, skeleton)
+  say(f'tracks: {shown(given.tracks)}, {count} keypoints of {skeleton.name}')
+  _lift(given.out, lifter, found, skeleton, {track.file: given.frame_size for track in found},
+        [given.tracks])
+
+
+def _lift(out, lifter, found, skeleton, sizes, inputs):
+  """Writes the poses of tracks, and says what they are."""
+  problems = pose_3d_writer.write(out, lifter, found, sizes, skeleton, inputs)
+  for problem in problems:
+    say(f'warning: {problem}')
+  frames, missing = sum(len(t.keypoints) for t in found), sum(t.missing for t in found)
+  say(f'lifted: {counted(len(found), "track")}, {counted(frames, "frame")}'
+      + (f', {missing} of them without a joint that was found, which are interpolated'
+         if missing else '')
+      + f"; {counted(len(problems), 'problem')}; look at {shown(out)}")
 
 
 def main(argv=None):
   given = _parse(argv)
   with checked():
-    for name in ('out', 'boxes', 'detector'):
+    for name in ('out', 'boxes', 'detector', 'tracks'):
       if getattr(given, name):
         setattr(given, name, local_path(getattr(given, name)))
     given.inputs = [local_path(text) for text in given.inputs]
-    if not predict(given):
-      say('stopped by a signal; what was predicted until then is written')
+    if os.path.exists(given.out) and not os.path.isdir(given.out):
+      raise UserError(f"--out {shown(given.out)} is a file, give a folder")
+    if given.tracks:
+      lift_file(given)
+    elif not predict(given):
+      say('stopped by a signal; what was predicted until then is written'
+          + ', and nothing was lifted' * bool(given.lift))
       sys.exit(STOPPED)
 
 

@@ -39,7 +39,7 @@ def top_down(networks=('net',)):
   config.data.update(ConfigDict(dict(
     name='coco', root='data/coco', train_split='train', size=(192, 256),
     loader=dict(annotations='annotations/person_keypoints_{split}.json', images='', padding=1.25,
-                skip_invalid=False, category=''),
+                skip_invalid=False, category='', skeleton=''),
     prepared='',
     recipe='published',
     bank=dict(num_people=2000, seed=0, folder=''),
@@ -160,6 +160,27 @@ def on_lspet(config):
   config.evals.val.update(evaluation('val', 'pck'))
   config.eval_every = '5 epochs'
   return config
+
+
+def faces(faces_of, test, argument):
+  """HRNetV2-W18 on a set of faces, 256x256, in bfloat16, as HRNet's code for faces trains it; with
+  the word 'plain' one network, else a pair. faces_of, test: the set and its split for testing."""
+  words = argument.split(',')
+  config = top_down() if 'plain' in words else dslope()
+  config.duration, config.batch_size, config.eval_every = '60 epochs', 16, '5 epochs'
+  config.system.sigma = 1.5
+  config.system.model.update(dict(width=18, head='multi', dtype='bfloat16'))
+  config.data.update(dict(
+    name='faces', root=f'data/{faces_of}', train_split='train', size=(256, 256), num_workers=8,
+    recipe='none,face_severity2,face_severity4'))
+  config.data.loader = ConfigDict(dict(
+    faces_of=faces_of, annotations='', images='', padding=1.25, skip_invalid=False))
+  config.data.augmentation.update(dict(scale=0.25, rotation=30.0, half_body_prob=0.0))
+  for spec in config.optim.values():
+    spec.update(dict(lr=1e-4, boundaries=('30 epochs', '50 epochs')))
+  config.evals.val.update(evaluation(test, 'nme') | dict(recipe='face_severity3', flip=False))
+  own = ','.join(word for word in words if word != 'plain')
+  return use_arguments(config, own, more=('plain',))
 
 
 def use_arguments(config, argument, models=None, more=()):

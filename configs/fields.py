@@ -51,7 +51,7 @@ FIELDS = {
                          'none; of ViTPose only',
   'optim.*.frozen': 'the network keeps its weights',
 
-  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb, faces; of '
+  'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb; of '
                'lifting a file of input_pipeline/sequences/',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',

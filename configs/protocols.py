@@ -19,8 +19,9 @@ _OCCLUDED = dict(subset='occluded')
 _TEST_DEV = dict(annotations='annotations/image_info_{split}.json', images='test2017')
 
 _FILES = dict(annotations='', images='', padding=1.25, skip_invalid=False)  # '': the official ones
-_COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json', category='')
-_FACES = _FILES | dict(images='images')
+_COCO = _FILES | dict(annotations='annotations/person_keypoints_{split}.json', category='',
+                      skeleton='')
+_FACES = _FILES
 _MPII = dict(padding=1.25)
 _JHMDB = _FILES | dict(images='.', sub=1)
 
@@ -29,9 +30,8 @@ _JHMDB = _FILES | dict(images='.', sub=1)
 # MMPose's for AI Challenger and sub-JHMDB, of which HRNet published nothing.
 _SMALLER = dict(scale=0.25, rotation=30.0, half_body_prob=0.0)
 _LARGER = dict(scale=0.5, rotation=40.0)
-# No limbs can be cut out of faces: textures, whole faces and boxes, which the severities take; a
-# third of the partners stays clean, as of `published`.
-_FACE_RECIPES = 'none,severity2,severity4', 'severity3'
+# A third of the partners stays clean, as of `published`.
+_FACE_RECIPES = 'none,face_severity2,face_severity4', 'face_severity3'
 
 
 class _Protocol(NamedTuple):

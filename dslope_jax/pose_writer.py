@@ -2,13 +2,8 @@
 import contextlib
 import csv
 import dataclasses
-import errno
-import fcntl
-import glob
 import json
 import os
-import shutil
-import stat
 import tempfile
 
 import cv2
@@ -17,6 +12,7 @@ import numpy as np
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
 from dslope_jax.metrics import keypoint_ap
+from dslope_jax.output_files import UNFINISHED, check_outputs, jpeg, lock, told
 from dslope_jax.predictor import People
 from dslope_jax.tracking import Tracks
 from dslope_jax.visibility import PROBABILITIES
@@ -24,7 +20,6 @@ from input_pipeline.sources.media import Medium, Seen, utf8_path
 from input_pipeline.sources.pictures import shown
 
 _COLUMNS = ('file', 'frame', 'track_id', 'image_id', 'score')
-_UNFINISHED = '.unfinished-'  # begins the name of the folder of what is not whole yet
 
 
 class Writer(contextlib.AbstractContextManager):
@@ -45,13 +40,13 @@ class Writer(contextlib.AbstractContextManager):
     self.folder, self._skeleton, self._category = folder, skeleton, category
     self.problems = []
     names = ['poses.json'] + ['poses.csv'] * with_csv
-    _check_outputs([os.path.join(folder, name) for name in names]
-                   + [self._path(medium) for medium in media], media)
-    with _told(overlays := os.path.join(folder, 'overlays')):
+    check_outputs([os.path.join(folder, name) for name in names]
+                  + [self._path(medium) for medium in media], [medium.path for medium in media])
+    with told(overlays := os.path.join(folder, 'overlays')):
       os.makedirs(overlays, exist_ok=True)
-    self._lock = _lock(folder)
-    with _told(folder):
-      self._parts = tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder)
+    self._lock = lock(folder)
+    with told(folder):
+      self._parts = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder)
       self._files = {name: open(self._part(name), 'w', encoding='utf-8', newline='',  # noqa: SIM115
                                 errors='backslashreplace') for name in names}
     self._video, self._tracks, self._given, self._before = None, None, None, '[\n'
@@ -79,7 +74,7 @@ class Writer(contextlib.AbstractContextManager):
       ids, smooth = self._tracks(people.boxes, people.keypoints, seen.frame / seen.rate)
       people = dataclasses.replace(people, keypoints=smooth)
     entries = _entries(seen, people, ids, self._category)
-    with _told(os.path.join(self.folder, 'poses.json')):
+    with told(os.path.join(self.folder, 'poses.json')):
       for entry in entries:
         self._json.write(self._before + json.dumps(entry, allow_nan=False))
         self._before = ',\n'
@@ -91,14 +86,14 @@ class Writer(contextlib.AbstractContextManager):
     if seen.frame is None:
       with self._decorative(seen.medium) as path:
         with open(self._part('overlay.jpg'), 'wb') as file:
-          file.write(_jpeg(picture))
+          file.write(jpeg(picture))
         os.replace(file.name, path)
     else:
       self._add_frame(picture)
 
   def _finish(self):
     """Puts the poses into their places."""
-    with _told(os.path.join(self.folder, 'poses.json')):
+    with told(os.path.join(self.folder, 'poses.json')):
       self._json.write('[]\n' if self._before == '[\n' else '\n]\n')
       if self._table and self._given is None:  # nobody was found
         self._begin_table(())
@@ -121,7 +116,7 @@ class Writer(contextlib.AbstractContextManager):
     """Within it, what cannot be written is a problem and does not end the run."""
     path = self._path(medium)
     try:
-      with _told(path):
+      with told(path):
         yield path
     except OSError as error:
       self.problems.append(str(error))
@@ -192,72 +187,11 @@ class _Video:
   frames: int = 0
 
 
-def _check_outputs(paths, media):
-  """UserError if a file to be written is one of the media, or a folder."""
-  inputs = set()
-  for medium in media:
-    with contextlib.suppress(OSError):  # a camera, or a file that will be named as missing
-      status = os.stat(medium.path)
-      inputs.add((status.st_dev, status.st_ino))
-  for path in paths:
-    try:
-      status = os.stat(path)
-    except OSError:  # there is nothing to lose
-      continue
-    if stat.S_ISDIR(status.st_mode):
-      raise UserError(f'{shown(path)} is a folder, but a file of that name is to be written; move '
-                      'it, or choose another --out')
-    if (status.st_dev, status.st_ino) in inputs:
-      raise UserError(f'{shown(path)} is one of the inputs, and would be replaced by what is '
-                      'written about it; choose another --out, or leave it out of the inputs')
-
-
-def _lock(folder):
-  """Locks the folder against a second run until what is returned is closed, and removes what a run
-  that was killed left there."""
-  lock = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    os.close(lock)
-    raise UserError(f'another run is writing to {shown(folder)}; stop it, or choose another '
-                    '--out') from None
-  except OSError:  # a file system without locks; every run has its own folder of parts
-    return lock
-  for left in glob.glob(os.path.join(glob.escape(folder), _UNFINISHED + '*')):
-    shutil.rmtree(left, ignore_errors=True)
-  return lock
-
-
-@contextlib.contextmanager
-def _told(path):
-  """Within it, errors of the disk name the file and the mend."""
-  try:
-    yield
-  except OSError as error:
-    mend = '; make room there, get the right to write there, or choose another --out'
-    if error.errno == errno.ENAMETOOLONG:
-      mend = '; give the input a shorter name'
-    raise OSError(f'cannot write {shown(path)} ({error.strerror or error})'
-                  + mend * bool(error.errno)) from None
-
-
 def _check_finite(seen, people):
   values = (people.keypoints, people.scores, *(getattr(people, name) for name in PROBABILITIES))
   if not all(value is None or np.isfinite(value).all() for value in values):
     raise UserError(f'the weights give values that are not finite for {shown(seen.medium.path)}; '
                     'they are broken, or their training diverged: give others')
-
-
-def _jpeg(picture):
-  """The bytes of an RGB picture as JPEG; OSError if that cannot be."""
-  try:
-    ok, content = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-  except cv2.error:
-    ok = False
-  if not ok:
-    raise OSError(0, f'JPEG cannot hold {picture.shape[1]}x{picture.shape[0]} pixels')
-  return content
 
 
 def _entries(seen, people, ids, category):

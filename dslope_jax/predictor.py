@@ -1,29 +1,22 @@
 """Poses of the people in any pictures, by a run of ours or by published weights."""
 import dataclasses
 import os
-from typing import NamedTuple
 
-import flax.errors
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from dslope_jax import skeletons, tasks
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation import confidences
-from dslope_jax.files import first_line
+from dslope_jax.loading import Loaded, Networks, located, of_run
 from dslope_jax.metrics import mixture
-from dslope_jax.systems.base import Facts, Forward, join, without_view
-from dslope_jax.tasks.base import Serving
-from dslope_jax.training import checkpointing
-from dslope_jax.training import workdir as workdirs
+from dslope_jax.systems.base import Facts, without_view
+from dslope_jax.tasks.base import BOXES
 from dslope_jax.visibility import PROBABILITIES
-from dslope_jax.weights import published, pytorch
-from dslope_jax.weights.files import is_weights, split_network
-from dslope_jax.weights.hub import local_weights
+from dslope_jax.weights import pytorch
 from input_pipeline.sources import pictures
 
-BUCKETS = (1, 4, 16, 64)  # people in a call of the compiled function; each size compiles once
+USUAL = {17: skeletons.COCO, 16: skeletons.MPII}  # by the number of keypoints, if none is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,18 +45,7 @@ class People:
                                  keypoint_confidence=self.scores.astype(np.float32))
 
 
-class _Loaded(NamedTuple):
-  """What weights are: see the attributes of `Predictor`. asked: name of an answer, or ''."""
-  codec: str
-  serving: Serving
-  weights: dict
-  facts: Facts
-  asked: str
-  fits: dict
-  about: str
-
-
-class Predictor:
+class Predictor(Networks):
   """Predicts poses by any weights.
 
     people, = Predictor('runs/mine')([picture], [boxes])
@@ -80,11 +62,7 @@ class Predictor:
   flip: average with the mirrored picture.
   dtype: in which the networks compute, such as 'float32'; None: as they were trained.
 
-  Attributes: serving, the system and the way from pictures to it and back. weights: {'params',
-  'batch_stats'}. facts. codec, of `heatmaps`, or ''. answer: the output, or the mixture of
-  outputs, that is given; answers: all names that it may have. members: the outputs that it needs.
-  test: of `System.predict`. fits: the calibration or {}. about: a line for the user that says all
-  this.
+  Attributes: those of `Networks`, and codec, of `heatmaps`, or ''.
 
   Raises OSError or UserError, one line.
   """
@@ -92,38 +70,10 @@ class Predictor:
   def __init__(self, weights, *, skeleton=None, size=None, flip=True, dtype=None):
     if isinstance(skeleton, str):
       skeleton = skeletons.by_name(skeleton)
-    path, name = split_network(local_weights(os.fspath(weights)))
-    is_run = published.is_published(path) or os.path.isdir(path) and not is_weights(path)
-    load = _of_run if is_run else _of_file
-    found = load(path, name, skeleton, size and tuple(size))
-    self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
+    path, name, is_run = located(weights)
+    found = (_of_run if is_run else _of_file)(path, name, skeleton, size and tuple(size))
+    super().__init__(path, found, 'pick', flip=flip, dtype=dtype)
     self.codec = found.codec
-    if dtype:
-      system = self.serving.system
-      networks = {name: net.clone(dtype=dtype) if hasattr(net, 'dtype') else net
-                  for name, net in system.networks.items()}
-      self.serving = self.serving._replace(system=system._replace(networks=networks))
-    self.weights = jax.device_put(found.weights)
-    self.test = {'flip': flip}
-    try:
-      self._shapes = jax.eval_shape(self._predict, self.weights, self._inputs(self._nobody(1)))
-    except flax.errors.FlaxError as error:
-      raise UserError(f"the weights in '{path}' are not of the network that its config.json names "
-                      f'({first_line(error)}); get the file back from a copy') from None
-    answers = _answers(self._shapes, self.serving.system.mixes, self.fits)
-    system = self.serving.system
-    final = {name: join(name, system.readouts[-1]) for name in ('pick', *system.networks)}
-    asked = found.asked or next(name for name in final.values() if name in answers)
-    asked = asked if asked in answers else final.get(asked, asked)
-    if asked not in answers:
-      raise UserError(f"'{path}' gives {', '.join(answers)}, not {quoted(found.asked)}")
-    self.answer, self.answers, self.members = asked, tuple(answers), answers[asked]
-    of = f' of {" and ".join(map(without_view, self.members))}' if len(self.members) > 1 else ''
-    self.about = found.about + (f'; answer: {asked}{of}' if len(answers) > 1 else '')
-    # Outputs that are not asked for are not computed.
-    self._run = jax.jit(lambda weights, batch: {
-      name: fields for name, fields in self._predict(weights, batch).items()
-      if name in self.members})
 
   def __call__(self, images, boxes=None) -> list[People]:
     """The people of each picture.
@@ -147,32 +97,20 @@ class Predictor:
                           for field, values in poses.items()})
             for of, end in zip(boxes, ends.tolist(), strict=True)]
 
-  def _predict(self, weights, batch):
-    system = self.serving.system
-    return system.predict(Forward(system.networks, weights['params'], weights['batch_stats']),
-                          batch, **self.test)
-
   def _nobody(self, count):
     """Samples of so many boxes of an empty picture."""
     boxes = np.full((count, 4), 8, np.float32)
     return self.serving.prepare(np.zeros((8, 8, 3), np.uint8), boxes)
 
-  def _inputs(self, samples):
-    return {name: samples[name] for name in self.serving.system.fields['predict']
-            if name in samples}
-
-  def _outputs(self, samples):
-    """{output: fields} of all samples, by calls of a few fixed sizes."""
-    inputs = self._inputs(samples)
-    pieces, results = _pieces(len(next(iter(inputs.values())))), []
-    for start, stop, size in pieces:
-      results.append(self._run(self.weights, {
-        name: _padded(values[start:stop], size) for name, values in inputs.items()}))
-    shapes = {name: self._shapes[name] for name in self.members}
-    empty = jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), shapes)
-    kept = [jax.tree.map(lambda leaf, n=stop - start: np.asarray(leaf)[:n], result)
-            for result, (start, stop, _) in zip(results, pieces, strict=True)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), empty, *kept)
+  def _answers(self):
+    """Also those of mixtures."""
+    found, view = super()._answers(), next(iter(self._shapes)).rsplit('/', 1)[1]
+    for mix in self.serving.system.mixes:
+      rules = (mixture.RULES if '+'.join(mix) in self.fits.get('gates', {})
+               else mixture.WITHOUT_FIT)
+      for rule in rules:
+        found['/'.join([rule, *mix[0].split('/')[1:]])] = tuple(f'{name}/{view}' for name in mix)
+    return found
 
   def combined(self, poses):
     """The fields of `People` of the answer, from the poses of its members."""
@@ -183,33 +121,14 @@ class Predictor:
     return {field: chosen.get(field) for field in ('keypoints', 'scores', *PROBABILITIES)}
 
 
-def _answers(outputs, mixes, fits):
-  """{name: the outputs that it needs}; a name is one of an output or of a mixture, without view."""
-  found = {without_view(output): (output,) for output in outputs}
-  view = next(iter(outputs)).rsplit('/', 1)[1]
-  for mix in mixes:
-    rules = mixture.RULES if '+'.join(mix) in fits.get('gates', {}) else mixture.WITHOUT_FIT
-    for rule in rules:
-      found['/'.join([rule, *mix[0].split('/')[1:]])] = tuple(f'{name}/{view}' for name in mix)
-  return found
-
-
 def _of_run(folder, asked, skeleton, size):
-  config, facts = workdirs.settings(folder), workdirs.read_facts(folder)
+  found = of_run(folder, asked, BOXES)
+  facts = found.facts
   if skeleton not in (None, facts.skeleton) or size not in (None, facts.size):
     raise UserError(f"the run in '{folder}' was trained with {facts.size[0]}x{facts.size[1]} crops "
                     f'and keypoints of {facts.skeleton.name}; leave size and skeleton out')
-  serving, ema = tasks.serve(config, facts), config.get('ema_decay', 0) > 0
-  if published.is_published(folder):
-    weights, step = published.read(folder, serving.system.networks, facts.size)
-  else:
-    weights, step = checkpointing.restore_networks(folder, ema=ema)
-  stored = confidences.stored(folder, step)
-  about = f"'{folder}', step {step}" + (', moving average' if ema else '') + (
-    f", calibrated by '{os.path.relpath(stored[0], folder)}'" if stored else
-    "; it has stored no calibration, so nothing says 'right'")
-  return _Loaded(config.system.get('codec', ''), serving, weights, facts, asked,
-                 stored[1] if stored else {}, about)
+  return found if found.fits else found._replace(
+    about=found.about + "; it has stored no calibration, so nothing says 'right'")
 
 
 def _of_file(path, network, skeleton, size):
@@ -226,7 +145,7 @@ def _of_file(path, network, skeleton, size):
                     'people; predict with weights for crops of one person')
   arguments, size = converted.arguments, tuple(certificate['image_size'])
   count = arguments['num_keypoints']
-  skeleton = skeleton or {17: skeletons.COCO, 16: skeletons.MPII}.get(count)
+  skeleton = skeleton or USUAL.get(count)
   if skeleton is None or skeleton.num_keypoints != count:
     raise UserError(f"'{path}' puts out {count} keypoints; name the skeleton that has them "
                     f'(--skeleton), one of {", ".join(skeletons.KNOWN)}. Networks of other '
@@ -247,7 +166,7 @@ def _of_file(path, network, skeleton, size):
   about = (f"'{path}': {name} ({told}), {count} keypoints of {skeleton.name}, crops of "
            f'{size[0]}x{size[1]}, codec {system["codec"]}')
   weights = {kind: {'net': converted.variables.get(kind, {})} for kind in ('params', 'batch_stats')}
-  return _Loaded(system['codec'], tasks.serve(config, facts), weights, facts, '', {}, about)
+  return Loaded(system['codec'], tasks.serve(config, facts), weights, facts, '', {}, about)
 
 
 def _picture(image):
@@ -267,20 +186,3 @@ def _checked_boxes(boxes):
     raise UserError(f'the boxes of a picture are an array (P,4) of finite numbers x, y, width, '
                     f'height, not {boxes.shape}')
   return boxes
-
-
-def _pieces(count):
-  """[(start, stop, size of the call)] for so many people, few calls with little padding: a call
-  is filled by more than half."""
-  out, start = [], 0
-  while start < count:
-    left = count - start
-    size = next((size for size in BUCKETS if left <= size < 2 * left),
-                max(size for size in BUCKETS if size <= left))
-    out.append((start, min(start + size, count), size))
-    start += size
-  return out
-
-
-def _padded(values, size):
-  return np.concatenate([values, np.repeat(values[:1], size - len(values), 0)])

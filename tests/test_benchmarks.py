@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
+from benchmarks import association, damage, evaluation, loop
 from benchmarks import compile as compilation
-from benchmarks import damage, evaluation, loop
 from dslope_jax.errors import UserError
 
 NEVER = {'compile': ('compilations of the step after step 1',
@@ -16,6 +16,7 @@ NEVER = {'compile': ('compilations of the step after step 1',
 
 
 @pytest.mark.parametrize('name, give', [
+  ('association', lambda: association.rows(quick=True)),
   ('compile', lambda: compilation.rows(quick=True, processes=False)),
   ('evaluation', lambda: evaluation.rows(quick=True)),
   ('loop', lambda: loop.rows(quick=True))])

@@ -8,17 +8,18 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {  # a file may import its own floor and what lies below
-  'skeletons': 0, 'cameras': 0, 'commands': 0, 'errors': 0, 'files': 0, 'own_files': 0,
-  'plain_pickle': 0, 'plausibility': 0, 'visibility': 0,
+  'skeletons': 0, 'joint_mapping': 0, 'cameras': 0, 'commands': 0, 'errors': 0, 'files': 0,
+  'own_files': 0, 'plain_pickle': 0, 'plausibility': 0, 'visibility': 0,
   'models': 1, 'losses': 1, 'heatmaps': 1, 'metrics': 1, 'part_maps': 1, 'part_losses': 1,
   'association': 1, 'absolute_pose': 1,
   'systems': 2,
   'training': 3, 'evaluation': 3, 'weights': 3,
-  'tasks': 4, 'predictor': 4, 'doctor': 4, 'explain': 4, 'cli': 4, 'detectors': 4, 'tracking': 4,
-  'pose_writer': 4, 'exporting': 4, 'trial': 4,
-  'wrong_flags': 4}
+  'tasks': 4, 'loading': 4, 'predictor': 4, 'doctor': 4, 'explain': 4, 'cli': 4, 'detectors': 4,
+  'tracking': 4, 'output_files': 4, 'pose_writer': 4, 'lifter': 4, 'pose_3d_writer': 4,
+  'exporting': 4, 'trial': 4, 'wrong_flags': 4}
 MAY_READ_DATA = ('tasks', 'predictor', 'doctor', 'explain', 'cli', 'detectors', 'tracking',
-                 'pose_writer', 'exporting', 'trial', 'wrong_flags')
+                 'output_files', 'pose_writer', 'pose_3d_writer', 'exporting', 'trial',
+                 'wrong_flags')
 FILES = sorted(p.relative_to(ROOT) for folder in ('dslope_jax', 'input_pipeline')
                for p in (ROOT / folder).rglob('*.py'))
 SCRIPTS = sorted(p.relative_to(ROOT) for p in (*ROOT.glob('*.py'), *ROOT.glob('tools/*.py')))

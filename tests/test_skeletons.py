@@ -36,6 +36,16 @@ def test_published_numbers():
     [.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1.07, 1.07, .87, .87, .89, .89]) / 10)
 
 
+def test_limbs_and_mirror_of_mupots():
+  """Order of joints, limbs and mirrored ones in the code of SMAP."""
+  s = skeletons.MPI15
+  np.testing.assert_array_equal(s.flip_order, [0, 1, 2, 9, 10, 11, 12, 13, 14, 3, 4, 5, 6, 7, 8])
+  assert s.limbs == ((0, 1), (0, 2), (0, 9), (9, 10), (10, 11), (0, 3), (3, 4), (4, 5), (2, 12),
+                     (12, 13), (13, 14), (2, 6), (6, 7), (7, 8))
+  mirrored = [s.limbs.index(tuple(map(int, s.flip_order[list(limb)]))) for limb in s.limbs]
+  assert mirrored == [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10]
+
+
 def test_mirrored_points_of_faces():
   """The numbers of the pairs as the files of the sets have them, 0-based."""
   brows_to_chin = [*[(i, 16 - i) for i in range(8)], *[(i, 43 - i) for i in range(17, 22)]]

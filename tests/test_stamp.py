@@ -27,10 +27,11 @@ CHANGES = {
   'evals.val.data.root': 'ROOT/other', 'evals.val.data.loader': dict(padding=1.1),
   'data.loader.annotations': 'annotations/other_{split}.json', 'data.loader.images': 'gray',
   'data.loader.padding': 1.5, 'data.loader.skip_invalid': True,
-  'data.loader.category': 'person',
+  'data.loader.category': 'person', 'data.loader.skeleton': 'coco',
   'system.codec': 'hrnet', 'system.sigma': 3.0, 'data.size': (64, 64), 'ema_decay': 0.9}
 # These change no number, as long as the annotations stay the same.
-ALIKE = ('evals.val.batch_size', 'data.loader.skip_invalid', 'data.loader.category', 'ema_decay')
+ALIKE = ('evals.val.batch_size', 'data.loader.skip_invalid', 'data.loader.category',
+         'data.loader.skeleton', 'ema_decay')
 
 
 class Net(nn.Module):

@@ -28,7 +28,9 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation import confidences, engine
 from dslope_jax.evaluation.base import read_stamped
 from dslope_jax.files import local_path
+from dslope_jax.lifter import Lifter
 from dslope_jax.predictor import Predictor
+from dslope_jax.tasks.base import TRACKS
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published
@@ -65,10 +67,10 @@ def publish(given):
     config, weights, calibration = published.of_half(config, weights, calibration, half)
   elif half not in ('', 'net'):
     raise UserError(f"'{workdir}' has one network, which is published as it is: name none")
-  system = tasks.serve(config, workdirs.read_facts(workdir)).system
+  serving = tasks.serve(config, workdirs.read_facts(workdir))
   facts = own_files.read_json(os.path.join(workdir, 'facts.json'), dict, 'get it from a copy')
-  published.write(given.out, config, facts, system.networks, weights, step, calibration)
-  predictor = Predictor(given.out)
+  published.write(given.out, config, facts, serving.system.networks, weights, step, calibration)
+  predictor = (Lifter if serving.takes == TRACKS else Predictor)(given.out)
   card = _card(given, config, step, predictor, _evaluations(workdir, half, step))
   pathlib.Path(given.out, 'README.md').write_text(card, encoding='utf-8')
   say(f'{predictor.about}\nread {given.out}/README.md before you pass it on')
@@ -95,9 +97,11 @@ def _card(given, config, step, predictor, evaluations):
   training = {
     'data': f'data set `{data.name}`, split {data.train_split}' + (
       f', of `{data.loader.annotations}`' if 'annotations' in data.loader else '') + (
-      f'; {data.holdout:.0%} of the pictures held out' if data.holdout else ''),
-    'occluded crops': f'recipe `{data.recipe}`',
-    'system': f'{config.system.name}, codec {config.system.codec}, sigma {config.system.sigma}',
+      f'; {data.holdout:.0%} of the pictures held out' if data.get('holdout') else ''),
+    'occlusion': f'recipe `{data.recipe}`',
+    'system': config.system.name + (
+      f', codec {config.system.codec}, sigma {config.system.sigma}' if predictor.facts.size[0]
+      else f', target {data.target}'),
     'steps': f'{step}, batches of {config.batch_size}' + (
       f', moving average {config.ema_decay}' if config.get('ema_decay') else ''),
     'settings': 'all of them are in `config.json`'}
@@ -106,6 +110,7 @@ def _card(given, config, step, predictor, evaluations):
   return environment.get_template('model_card.md.jinja').render(
     title=os.path.basename(os.path.normpath(given.out)), license=given.license,
     datasets=[name for name in given.data.split(',') if name], size=predictor.facts.size,
+    frames=predictor.facts.frames, unit=predictor.serving.unit,
     shared=config.system.get('shared', False), names=skeleton.names, skeleton=skeleton.name,
     networks={name: (models.describe(network)[0], count(name))
               for name, network in system.networks.items()},

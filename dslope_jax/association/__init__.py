@@ -23,12 +23,12 @@ from dslope_jax.skeletons import MPI15
 class Thresholds(NamedTuple):
   """What counts as found, for maps whose joints have the height 1 and whose fields the length 1.
 
-  peak: lowest height of a joint. point: least field along a limb at a point that supports it.
-  support: a limb needs more than this share of such points. short_limb: score of a limb shorter
-  than about a pixel, whose field says nothing. penalty: weight of a limb's excess length.
-  sure_pelvis: height from which on the pelvis' own depth is believed. usable_anchor: the same of
-  the joints that stand in for it. offset: pixels added to peaks, in x and y. strict: a peak is
-  higher than all its neighbours, so that of two equal pixels none is; else the first one is.
+  peak: a joint is higher than this, which is 0 or more. point: least field along a limb at a point
+  that supports it. support: a limb needs more than this share of such points. short_limb: score of
+  a limb shorter than about a pixel, whose field says nothing. penalty: weight of a limb's excess
+  length. sure_pelvis: height from which on the pelvis' own depth is believed. usable_anchor: the
+  same of the joints that stand in for it. offset: pixels added to peaks, in x and y. strict: a peak
+  is higher than all its neighbours, so that of two equal pixels none is; else the first one is.
   whole_pixels: relative depth is read at whole pixels of the network's picture, which shifts it.
   """
   peak: float = 0.1
@@ -57,7 +57,7 @@ def associate(maps, relative_depth, anchor_depth, *, thresholds=THRESHOLDS['defa
   maps: (B,h,w,43) heights of 15 joints, then x and y of the fields of 14 limbs, from a limb's first
     joint to its second. relative_depth: (B,h,w,14) cm, depth of a limb's second joint less that of
     its first. anchor_depth: (B,h,w,7) depth over focal length (cm, pixels of the network's
-    picture) of the joints ANCHORS.
+    picture) of the joints `parts.ANCHORS`.
   thresholds: a `Thresholds`; other numbers compile nothing anew.
   focal: (B,) focal lengths in pixels of the network's picture, or None. With them a joint that
     stands in for a doubtful pelvis gives its depth less its relative depth; without, as published,
@@ -68,13 +68,14 @@ def associate(maps, relative_depth, anchor_depth, *, thresholds=THRESHOLDS['defa
   (cm), height of the peak, all 0 for a joint that was not found; root_depth (B,P), of the pelvis,
   in the unit of anchor_depth; valid (B,P), the rows that hold a person, which come first; overflow
   (B,) int32, how many peaks and people found no room. The order is that of the depth read at the
-  pelvis, even where root_depth is from other joints.
+  pelvis, even where root_depth is from other joints. No gradient passes through any of it.
   """
   inverse_focal = jnp.zeros(len(maps)) if focal is None else 1 / jnp.asarray(focal, jnp.float32)
   one = functools.partial(_associate, thresholds=thresholds, max_people=max_people,
                           max_peaks=max_peaks)
-  float32 = (a.astype(jnp.float32) for a in (maps, relative_depth, anchor_depth))
-  return jax.vmap(one)(*float32, inverse_focal)
+  arrays = (jax.lax.stop_gradient(a.astype(jnp.float32))
+            for a in (maps, relative_depth, anchor_depth))
+  return jax.vmap(one)(*arrays, inverse_focal)
 
 
 def _associate(maps, relative_depth, anchor_depth, inverse_focal, *, thresholds, max_people,

@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from dslope_jax.errors import UserError
-from dslope_jax.metrics import crowdpose_ap, ex_oks, keypoint_ap, nme, pck
+from dslope_jax.metrics import crowdpose_ap, ex_oks, keypoint_ap, nme, occlusion, pck
 from dslope_jax.skeletons import JHMDB
 
 _FAR = 1e6  # pixels: where the pose of a missed person is, as wrong as none
@@ -65,10 +65,25 @@ def _jhmdb_pck(answers):
 
 def _nme(reference, answers):
   counted = answers.subjects.counted
-  errors = nme.face_errors(*_compared(answers), reference(answers.subjects)[counted],
-                           answers.rows[counted] < 0)
-  finite = np.isfinite(errors)
-  return nme.nme_table(errors), {'NME': (100 * np.where(finite, errors, 0), finite)}
+  predictions, truth, labelled = _compared(answers)
+  of_points = lambda shown: nme.face_errors(
+    predictions, truth, shown, reference(answers.subjects)[counted], answers.rows[counted] < 0)
+  errors = of_points(labelled)
+  table, finite = nme.nme_table(errors), np.isfinite(errors)
+  groups = occlusion.joint_groups(answers.people.visibility, answers.people.covered)
+  for name, points in groups.items():
+    table[f'NME({name})'] = nme.nme_table(of_points(points[counted]))['NME']
+  for name, faces in _subsets(answers.subjects).items():
+    part = nme.nme_table(errors[faces[counted]])
+    table |= {f'{metric}({name})': part[metric] for metric in ('NME', 'FR@0.10', 'AUC@0.10')}
+  return table, {'NME': (100 * np.where(finite, errors, 0), finite)}
+
+
+def _subsets(subjects):
+  """{name: (P,) bool} of the parts of a set that its annotations are of, in order of the names."""
+  named = [annotation.get('subsets') or () for annotation in subjects.truth['annotations']]
+  return {name: np.array([name in own for own in named], bool)
+          for name in sorted(set().union(*named))}
 
 
 def _compared(answers):
@@ -126,6 +141,15 @@ _NEEDS = {
   'nme_pupil': (_inter_pupil, 'faces with both pupils, or all points of both eyes, labelled',
                 "choose 'nme_box'"),
   'nme_box': (_box_side, 'faces with a box', "choose 'none'")}
+
+
+def divided_by(metric, subjects) -> str:
+  """What an NME is divided by, for stamps; empty for other metrics."""
+  if metric == 'nme_box' and subjects.reference is not None:
+    return 'box side of the annotations'
+  pupils = subjects.skeleton.index('left_pupil') is not None
+  return {'nme': 'outer corners of the eyes', 'nme_box': 'root of the box area',
+          'nme_pupil': 'pupils' if pupils else 'middles of the eyes'}.get(metric, '')
 
 
 def check_fit(metric, subjects):

@@ -17,7 +17,7 @@ from dslope_jax.metrics.people import People
 from dslope_jax.skeletons import Skeleton
 from dslope_jax.visibility import PROBABILITIES
 
-check_fit = named_metrics.check_fit
+check_fit, divided_by = named_metrics.check_fit, named_metrics.divided_by
 
 
 class Subjects(NamedTuple):

@@ -20,6 +20,7 @@ from dslope_jax.models.layers import (
   Conv,
   DropPath,
   conv_norm,
+  enlarge,
   exchange,
   final_layer,
   gelu,
@@ -129,12 +130,6 @@ class Block(nn.Module):
     attention = WindowAttention(self.heads, self.window, self.relative_bias, name='attn')
     x = x + DropPath(self.drop_path)(attention(norm('norm1')(x)), train=train)
     return x + DropPath(self.drop_path)(Mlp(name='mlp')(norm('norm2')(x), train=train), train=train)
-
-
-def enlarge(x, factor: int):
-  """Bilinear enlargement (half-pixel centres) of (B,h,w,C) by a whole factor."""
-  b, h, w, c = x.shape
-  return jax.image.resize(x, (b, h * factor, w * factor, c), 'bilinear')
 
 
 class ExchangeModule(nn.Module):

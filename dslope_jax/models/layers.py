@@ -195,6 +195,12 @@ def upsample(x, factor: int):
   return x.reshape(b, h * factor, w * factor, c)
 
 
+def enlarge(x, factor: int):
+  """Bilinear enlargement (half-pixel centres) of (B,h,w,C) by a whole factor."""
+  b, h, w, c = x.shape
+  return jax.image.resize(x, (b, h * factor, w * factor, c), 'bilinear')
+
+
 def grid_sample(maps, points):
   """Values (B,N,C) of maps (B,h,w,C) at points (B,N,2), bilinear, zero outside.
 

@@ -40,16 +40,23 @@ class Task(NamedTuple):
   show: Callable | None = None
 
 
+BOXES, TRACKS = 'boxes in pictures', 'tracks of 2D keypoints'  # what a `Serving` takes
+
+
 class Serving(NamedTuple):
   """Prediction without data sets: all it needs is the folder of a run.
 
-  prepare: (picture or clip, boxes or tracks, camera or None) -> samples, a dict of arrays (B first)
-    with the fields that the system predicts from, and what `finish` needs.
-  finish: (outputs, samples) -> {row: fields} in picture pixels or mm.
+  prepare: (what it takes) -> samples, a dict of arrays (B first) with the fields that the system
+    predicts from, and what `finish` needs.
+  finish: (outputs, samples) -> {row: fields} in `unit`.
+  takes: BOXES, prepare(picture, boxes), or TRACKS, prepare(keypoints, confidence, size of the
+    picture).
   """
   system: System
   prepare: Callable
   finish: Callable
+  takes: str = BOXES
+  unit: str = 'picture pixels'
 
 
 def train_batches(config, maker: stream.Maker, start: int):

@@ -4,12 +4,12 @@ import functools
 import jax
 import numpy as np
 
-from dslope_jax import systems
+from dslope_jax import cameras, systems
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, lifting_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
-from dslope_jax.tasks.base import Task, eval_batches, train_batches
+from dslope_jax.tasks.base import TRACKS, Serving, Task, eval_batches, train_batches
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import clips, sequences, stream, windows
@@ -18,6 +18,8 @@ from input_pipeline.clips import ClipMaker
 FREE = ('data.root', 'data.num_workers', 'data.patience')
 SETTLED = {}
 _KEPT = ('keypoints_3d', 'visibility', 'covered')  # what scoring must know beside the predictions
+# Of answers: the image space has no scale of its own.
+UNITS = {'camera': 'mm', 'image': 'half picture width'}
 _INPUTS = {'clean': 'keypoints_2d', 'occluded': 'occluded_keypoints_2d'}
 
 
@@ -48,6 +50,27 @@ def build(config, workdir, training=True) -> Task:
   return Task(system, facts, example(facts), len(table),
               functools.partial(train_batches, config, maker), evals, source.digest,
               show=functools.partial(_show, maker))
+
+
+def serve(config, facts: Facts) -> Serving:
+  """Prediction on one person's 2D keypoints (F,J,2) in the pixels of pictures W x H, with their
+  confidence (F,J), frame by frame; poses (F,J,3) are relative to the root."""
+  system = systems.build(facts, **config.system.to_dict())
+  unit = UNITS[config.data.target]
+
+  def prepare(keypoints, confidence, size):
+    places, counted = windows.cut(len(keypoints), facts.frames, facts.frames, 'cover')
+    fields = {'keypoints_2d': cameras.normalise_screen(keypoints, *size), 'confidence': confidence}
+    return {'counted': counted} | {
+      name: np.asarray(values, np.float32)[places] for name, values in fields.items()
+      if name in system.fields['predict']}
+
+  def finish(outputs, samples):
+    factor = np.float32(1000 if unit == 'mm' else 1)
+    return {row: {'keypoints_3d': fields['keypoints_3d'][samples['counted']] * factor}
+            for row, fields in outputs.items()}
+
+  return Serving(system, prepare, finish, TRACKS, unit)
 
 
 def load(config, split, data=None):

@@ -114,7 +114,7 @@ def file_evals(config) -> dict[str, EvalSet]:
     subjects = of_source(source)
     pose_scores.check_fit(entry.metric, subjects)
     score_file = functools.partial(_score_file, subjects, entry.metric)
-    stamp = _stamp_of_people(config, entry, source, subjects) | {'metric': entry.metric}
+    stamp = _stamp_of_people(config, entry, source, subjects) | _stamp_of_metric(entry, subjects)
     evals[name] = EvalSet(stamp, len(source), None, {}, None, score_file=score_file)
   return evals
 
@@ -162,12 +162,12 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
   calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(
-      config, entry, bank, facts.skeleton.flip_pairs is not None) | {
-      'boxes': boxes, 'calibrated_on': calibrated_on},
+      config, entry, bank, facts.skeleton.flip_pairs is not None) | _stamp_of_metric(
+      entry, subjects) | {'boxes': boxes, 'calibrated_on': calibrated_on},
     rows=len(source), batches=functools.partial(batches, source),
     test={'flip': entry.flip, 'shift': entry.shift}, score=score, keep=_OF_PARTNER,
     held_out=(len(held_out), functools.partial(batches, held_out)) if held_out else None,
-    variants=_variants(facts.skeleton) if entry.metric != 'none' else {},
+    variants=_variants(facts.skeleton, entry.recipe) if entry.metric != 'none' else {},
     pictures=functools.partial(crop_pictures.cases, config, system.stride, _maker(
       config, source, bank, entry.recipe, pairs.FIELDS)))
 
@@ -215,7 +215,13 @@ def _stamp(config, entry, bank, mirrored):
           'shift': entry.shift and not rule.unbiased, 'decoder': rule.stamp,
           'sigma': config.system.sigma, 'recipe': entry.recipe, 'benchmark': pairs.BENCHMARK,
           'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0,
-          'metric': entry.metric, 'oks_nms': entry.oks_nms}
+          'oks_nms': entry.oks_nms}
+
+
+def _stamp_of_metric(entry, subjects):
+  """divided_by: of errors of faces, what they are measured in."""
+  length = pose_scores.divided_by(entry.metric, subjects)
+  return {'metric': entry.metric} | ({'divided_by': length} if length else {})
 
 
 def _maker(config, source, bank, recipe, fields):
@@ -235,9 +241,11 @@ def _of_partner(outputs):
   return [outputs['batch'][field] for field in _OF_PARTNER]
 
 
-def _variants(skeleton):
-  """Every severity, and every joint hidden alone; severity 0 hides nothing."""
-  levels = {'severity0': 'none'} | {f'severity{level}': f'severity{level}' for level in range(1, 6)}
+def _variants(skeleton, recipe):
+  """Every severity, and every joint hidden alone; severity 0 hides nothing. Those of faces where
+  the recipe of the evaluation is one of them."""
+  family = 'face_severity' if 'face_severity' in recipe else 'severity'
+  levels = {'severity0': 'none'} | {f'severity{level}': f'{family}{level}' for level in range(1, 6)}
   joints = {f'joint={name}': f'joint={name}' for name in skeleton.names}
   return {name: {'recipe': recipe} for name, recipe in (levels | joints).items()}
 

@@ -6,7 +6,8 @@ from dslope_jax import models
 from dslope_jax.errors import UserError
 from dslope_jax.models import lite_hrnet, simple_baseline, vitpose
 
-_PARTS = ('backbone.', 'keypoint_head.', 'head.')  # mmpose's prefixes
+# mmpose's prefixes; HRNetV2's own head is head.0, head.1, head.3
+_PARTS = re.compile(r'backbone\.|keypoint_head\.|head\.(?!\d)')
 _BRANCH = 'stage2.0.branches.0.0.'
 # {network: keys that it alone has, in every layout it is published in}; the first that is found
 # counts.
@@ -45,7 +46,7 @@ def identify(state_dict) -> tuple[str, dict]:
         raise UserError(f'the keys are those of a {name}, but {error} is missing') from None
       if any(key.startswith('backbone.encoder.') for key in own):
         arguments['epsilon'] = 1e-12  # of transformers, where the authors have 1e-6
-      head = _last_layer(name, shapes.get)
+      head = last_layer(name, shapes.get)
       return name, arguments | ({'num_keypoints': head[0]} if head else {})
   raise UserError(f'the keys are of none of the networks {", ".join(_SIGNS)}; name the '
                   'architecture, or give its own weights')
@@ -56,7 +57,7 @@ def published(name: str, state_dict) -> dict:
   module = models.module(name)
   if hasattr(module, 'from_other_layouts'):
     state_dict = module.from_other_layouts(state_dict)
-  return {key.removeprefix(next((part for part in _PARTS if key.startswith(part)), '')): value
+  return {key[found.end() if (found := _PARTS.match(key)) else 0:]: value
           for key, value in state_dict.items()}
 
 
@@ -64,8 +65,8 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
   """(W, H) of the crops that weights were trained on. UserError where they do not tell.
 
   They are told by ViTPose's position embeddings, and by the graph network's points for heatmaps of
-  half the sides; else they are what is usual for 16 keypoints (MPII) or any others (COCO). SMAP's
-  are whole pictures.
+  half the sides; else they are what is usual for 16 keypoints (MPII), for HRNetV2 (faces) or any
+  others (COCO). SMAP's are whole pictures.
   """
   shape = lambda *ends: next((v.shape for k, v in state_dict.items() if k.endswith(ends)), None)
   positions = shape('pos_embed', 'position_embeddings')
@@ -80,14 +81,15 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
     return 2 * columns, 2 * rows
   if name == 'smap':
     return 832, 512
-  head = _last_layer(name, shape)
-  return (256, 256) if head and head[0] == 16 else (192, 256)
+  head = last_layer(name, shape)
+  square = (name == 'hrnet' and shape('head.3.weight')) or (head and head[0] == 16)
+  return (256, 256) if square else (192, 256)
 
 
-def _last_layer(name, shape_of):
+def last_layer(name, shape_of):
   """Shape of the weight that puts out heatmaps; None where the network or the file has none."""
-  last = models.trait(name, 'LAST')
-  return shape_of(f'{last[0]}.weight') if last else None
+  keys = (re.sub(r'_(\d)', r'.\1', layer) + '.weight' for layer in models.trait(name, 'LAST'))
+  return next(filter(None, map(shape_of, keys)), None)
 
 
 def grid_of(count: int) -> tuple[int, int]:
@@ -113,7 +115,8 @@ def _stages(shapes):
 def _hrnet(shapes):
   return {'width': shapes[_BRANCH + 'conv1.weight'][0], 'stem_width': shapes['conv1.weight'][0],
           'modules': _stages(shapes),
-          'blocks': tuple(_count(shapes, f'stage{stage}.0.branches.0.#.') for stage in (2, 3, 4))}
+          'blocks': tuple(_count(shapes, f'stage{stage}.0.branches.0.#.') for stage in (2, 3, 4))
+          } | ({'head': 'multi'} if 'head.0.weight' in shapes else {})
 
 
 def _dag(shapes):

@@ -20,7 +20,7 @@ from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import files, pytorch
 
-_OURS = 'joint_states'  # the architecture that only this project has
+_OURS = ('joint_states', 'pose_moe', 'entangled')  # architectures that only this project has
 _TEXTS = ('config.json', 'facts.json', 'calibration.json')
 
 
@@ -49,7 +49,7 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
     own = {kind: jax.device_get(tree[name]) for kind, tree in weights.items()}
     before = _before(name, networks)
     tensors |= {before + key: value for key, value in (
-      _flat(own['params']) if model == _OURS else pytorch.to_state_dict(model, own)).items()}
+      _flat(own) if model in _OURS else pytorch.to_state_dict(model, own)).items()}
   os.makedirs(folder, exist_ok=True)
   pytorch.save_tensors(folder, tensors)
   about = {'step': step, 'sha256': files.sha256(os.path.join(folder, 'model.safetensors'))}
@@ -59,8 +59,11 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
     own_files.write_json(os.path.join(folder, name), value)
 
 
-def _flat(tree):
-  """{'hidden.kernel': array} of a tree of parameters."""
+def _flat(weights):
+  """{'hidden.kernel': array} of the weights of a network; what it does not learn is named
+  'batch_stats.NAME'."""
+  tree = weights['params'] | ({'batch_stats': weights['batch_stats']} if weights['batch_stats']
+                              else {})
   return {key: np.asarray(leaf) for key, leaf in
           flax.traverse_util.flatten_dict(tree, sep='.').items()}
 
@@ -98,9 +101,10 @@ def read(folder, networks: dict, size):
     before = _before(name, networks)
     own = {key.removeprefix(before): value for key, value in tensors.items()
            if key.startswith(before)}
-    if model == _OURS:
-      out['params'][name] = flax.traverse_util.unflatten_dict(own, sep='.')
-      out['batch_stats'][name] = {}
+    if model in _OURS:
+      tree = flax.traverse_util.unflatten_dict(own, sep='.')
+      out['batch_stats'][name] = tree.pop('batch_stats', {})
+      out['params'][name] = tree
       continue
     try:
       converted = pytorch.convert_any(model, arguments, own, size)

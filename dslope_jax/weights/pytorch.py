@@ -60,7 +60,7 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   last = models.trait(name, 'LAST')
   partial = bool(heads) and (fresh_head or not heads & given.keys())
   if heads and not partial and 'num_keypoints' not in kwargs:
-    shape = getattr(given.get(f'{last[0]}.weight'), 'shape', ())
+    shape = architecture.last_layer(name, lambda key: getattr(given.get(key), 'shape', None))
     kwargs = kwargs | {'num_keypoints': shape[0] if shape else 1}
     wanted = _wanted(name, kwargs, image_size)
   out, problems, fresh, resized = {}, [], [], []

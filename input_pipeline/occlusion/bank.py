@@ -1,4 +1,5 @@
-"""The patch bank: body parts, people, things and textures with soft edges, to hide joints with.
+"""The patch bank: body parts, people, things and textures with soft edges, to hide joints with; for
+faces also drawings of what they wear or are held to.
 
 A bank is a folder: `pixels.bin` (all RGBA bytes in a row, mapped into memory once and shared by all
 data workers), `index.npz` (a row for each patch, with its checksum) and `contact_sheet.jpg`.
@@ -20,12 +21,14 @@ from dslope_jax import own_files
 from dslope_jax.errors import UserError
 from dslope_jax.files import check_file
 from dslope_jax.own_files import Column
+from input_pipeline.occlusion import body_parts, drawing
 from input_pipeline.occlusion.contact_sheet import contact_sheet
 from input_pipeline.occlusion.cutting import Patch, cut_person, cut_texture
 from input_pipeline.sources.source import Source
 
 PARTS = ('head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg', 'arm', 'leg',
-         'hand', 'foot', 'limb', 'upper_body', 'person', 'object', 'texture')
+         'hand', 'foot', 'limb', 'upper_body', 'person', 'face_part', *drawing.COUNTS, 'object',
+         'texture')
 _FORM = 3  # of the folder; raised when its files change
 _COLUMNS = {
   'part': Column('U', values=lambda part: np.isin(part, PARTS)),
@@ -41,8 +44,8 @@ class PatchBank:
   """Reads a bank folder; pickles as its path, so every data worker maps the same file.
 
   Columns, one row a patch: part, height, width, offset (into the pixels), bone (N,2,2), stature,
-  shrink, exact (see `cutting.Patch`), origin (name and split of the source), annotation_id and
-  crc32 of the pixels.
+  shrink, exact (see `cutting.Patch`), origin (name and split of the source, or 'drawn'),
+  annotation_id and crc32 of the pixels.
   digest: of all that decides where opaque pixels are. Colours are left out, since libraries
   decode pictures with differences in the last bit.
 
@@ -134,7 +137,7 @@ def build(folder, sources, *, num_people: int, seed: int, progress=False):
 
 
 def _cut_all(sources, num_people, seed, rejected, progress):
-  """(origin, annotation id, Patch) of every accepted cut-out."""
+  """(origin, annotation id, Patch) of every accepted cut-out, and of the drawings for faces."""
   for source in sources:
     order = np.random.default_rng([seed, 0xBA]).permutation(len(source))[:num_people]
     boxes = _boxes_of_pictures(source)
@@ -155,6 +158,9 @@ def _cut_all(sources, num_people, seed, rejected, progress):
                             np.random.default_rng([seed, 0x7E, number]))
       for patch in [*patches, *([texture] if texture else [])]:
         yield f'{source.name} {source.split}', number, patch
+  if any(body_parts.is_face(source.skeleton) for source in sources):
+    for number, patch in enumerate(drawing.drawings(np.random.default_rng([seed, 0xFA]))):
+      yield 'drawn', number, patch
 
 
 def _boxes_of_pictures(source):
@@ -193,7 +199,7 @@ def _check_content(parts, sources):
     raise UserError(f'no body part could be cut out of {names}: nobody has two neighbouring '
                     'visible joints inside the picture; check the keypoints and the limbs '
                     '(skeleton) of the category')
-  if not parts:
+  if parts <= set(drawing.COUNTS):
     raise UserError(f'nothing could be cut out of {names}: no face lies whole inside its picture, '
                     'and no picture has room beside the faces; take another set, or '
                     '--config.data.bank.folder=BANK')

@@ -57,16 +57,18 @@ def bones(skeleton):
 
 
 def bare(name):
-  """A joint or part without its side; the limbs of no human body are all 'limb'."""
+  """A joint or part without its side; the limbs of no human body are all 'limb', and the parts of
+  faces 'face_part'."""
   name = name.removeprefix('left_').removeprefix('right_')
-  return 'limb' if name.startswith('limb') else name
+  return next((part for part in ('limb', 'face_part') if name.startswith(part)), name)
 
 
 def shapes(skeleton, points, seen):
   """(name with side, Shape) of every part whose ends are seen; of a skeleton without limbs, such as
-  the points of a face, the whole as 'person'."""
+  the points of a face, the whole as 'person', and what is around its eyes and its mouth."""
   if not skeleton.limbs and seen.sum() > 2:
     yield 'person', _whole(points[seen])
+    yield from _face_parts(skeleton, points, seen)
   known = False
   for part, a, b in bones(skeleton):
     known = True
@@ -86,6 +88,40 @@ def shapes(skeleton, points, seen):
     for a, b in skeleton.limbs:
       if seen[a] and seen[b]:
         yield f'limb{a}_{b}', limb('limb', points[a], points[b])
+
+
+def face_marks(skeleton, points, seen):
+  """(3,2) middle of the right eye, of the left eye, and chin; None where one is not seen.
+
+  An eye is the mean of the points of it that are seen (K,).
+  """
+  groups = [[k for k, name in enumerate(skeleton.names) if seen[k] and found(name)]
+            for found in _FACE_MARKS]
+  return np.array([points[group].mean(0) for group in groups]) if all(groups) else None
+
+
+_FACE_MARKS = (lambda name: name.startswith('right_eye_') or name == 'right_pupil',
+               lambda name: name.startswith('left_eye_') or name == 'left_pupil',
+               lambda name: name in ('chin', 'jaw_middle'))
+
+
+def is_face(skeleton):
+  """Whether the keypoints mark both eyes and the chin of a face."""
+  points = np.zeros((skeleton.num_keypoints, 2))
+  return face_marks(skeleton, points, np.ones(len(points), bool)) is not None
+
+
+def _face_parts(skeleton, points, seen):
+  marks = face_marks(skeleton, points, seen)
+  if marks is None:
+    return
+  right, left, chin = marks
+  apart, middle = np.linalg.norm(left - right), (right + left) / 2
+  radius, mouth = 0.45 * apart, middle + 0.62 * (chin - middle)
+  for number, (a, b) in enumerate((
+      (right, right), (left, left), (right, left),
+      (mouth - 0.3 * (left - right), mouth + 0.3 * (left - right)))):
+    yield f'face_part{number}', Shape([(a, b, radius, radius)], np.full((2, 2), np.nan))
 
 
 def limb(part, a, b):

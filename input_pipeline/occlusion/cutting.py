@@ -76,7 +76,8 @@ def cut_person(source: Source, row: int, image, rejected: dict) -> Iterator[Patc
     rejected['mostly hidden'] = rejected.get('mostly hidden', 0) + 1
     return
   bone = shapes['torso'].bone if 'torso' in shapes else np.full((2, 2), np.nan)
-  capsules = None if mask is not None else [c for s in shapes.values() for c in s.capsules]
+  capsules = None if mask is not None else [c for name, s in shapes.items() for c in s.capsules
+                                            if bare(name) != 'face_part']
   if mask is not None or capsules:
     yield from _checked(_cut('person', image, mask, capsules, bone, height), rejected)
   upper = [c for name, s in shapes.items() if bare(name) in _UPPER_BODY for c in s.capsules]
@@ -110,7 +111,7 @@ def _share_inside(capsules, mask):
   """Share of the capsules, thinned by a third, that lies on the mask."""
   thin = [(a, b, ra * 0.67, rb * 0.67) for a, b, ra, rb in capsules]
   x1, y1, x2, y2 = box = _box(thin)
-  core = _capsules_alpha(thin, box) > 0.5
+  core = capsules_alpha(thin, box) > 0.5
   padded = np.zeros_like(core)  # what lies outside the picture is not on the mask
   h, w = mask.shape
   left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, w), min(y2, h)
@@ -142,7 +143,7 @@ def _cut(part, image, mask, capsules, bone, height):
     return None, 'cut by the border'
   alpha = np.ones((y2 - y1, x2 - x1))
   if capsules:
-    alpha = _capsules_alpha(capsules, (x1, y1, x2, y2))
+    alpha = capsules_alpha(capsules, (x1, y1, x2, y2))
   if mask is not None:
     if capsules and _share_inside(capsules, mask) < _MIN_MASK_SHARE:
       return None, 'mostly hidden'
@@ -157,7 +158,7 @@ def _cut(part, image, mask, capsules, bone, height):
                height / shrink, shrink, mask is not None), ''
 
 
-def _capsules_alpha(capsules, box):
+def capsules_alpha(capsules, box):
   """(h,w) opacity of the union of tapered capsules, feathered by 15 % of the radius."""
   x1, y1, x2, y2 = box
   x, y = np.arange(x1, x2), np.arange(y1, y2)[:, None]

@@ -14,7 +14,8 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import Skeleton
-from input_pipeline.occlusion import mixtures
+from input_pipeline.occlusion import drawing, mixtures
+from input_pipeline.occlusion.faces import face_severity, wear
 from input_pipeline.occlusion.pasting import (
   BLACK,
   BORDER,
@@ -117,7 +118,8 @@ def needs_bank(name: str) -> bool:
 def check_bank(name: str, bank):
   """Raises UserError where a recipe draws parts that a patch bank does not have. Limbs that are no
   human's stand for parts of a body."""
-  has = lambda part: part in bank.parts or (part != 'person' and 'limb' in bank.parts)
+  drawn = ('person', *drawing.COUNTS)
+  has = lambda part: part in bank.parts or (part not in drawn and 'limb' in bank.parts)
   lacking = lambda functions: sorted({
     part for f in functions for part in _NEEDS.get(f, ()) if not has(part)})
   missing = lacking(f for chain in recipe(name)[1] for f in chain)
@@ -279,9 +281,13 @@ def crop_out(person: Person, bank, rng) -> Iterator[Placement]:
 
 RECIPES = {'none': none, 'published': published,
            **{f'severity{level}': functools.partial(severity, level) for level in range(1, 6)},
+           **{f'face_severity{level}': functools.partial(face_severity, level)
+              for level in range(1, 6)},
+           **{part: functools.partial(wear, part) for part in ('glasses', 'mask')},
            'mask_joints': mask_joints,
            'mask_joints_scaled': functools.partial(mask_joints, scaled=True),
            'instance_paste': instance_paste, 'crop_out': crop_out}
 _WITHOUT_BANK = {none, mask_joints, RECIPES['mask_joints_scaled'], crop_out}
 # The parts that a recipe cannot do without; the severities take what there is.
-_NEEDS = {published: ('head', 'lower_arm', 'lower_leg', 'upper_leg'), instance_paste: ('person',)}
+_NEEDS = {published: ('head', 'lower_arm', 'lower_leg', 'upper_leg'), instance_paste: ('person',),
+          **{RECIPES[part]: (part,) for part in ('glasses', 'mask')}}

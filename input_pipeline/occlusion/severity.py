@@ -23,7 +23,7 @@ _KINDS = ({'limb': 6, 'head': 2, 'object': 1, 'texture': 1},
           {'limb': 1, 'upper_body': 2, 'person': 6, 'object': 2, 'border': 2})
 _PARTS = {'limb': _LIMBS, 'head': ('head',), 'torso': ('torso',), 'upper_body': ('upper_body',),
           'person': ('person',), 'object': ('object',), 'texture': ('texture',)}
-_SIZE = (0.6, 0.85), (0.8, 1.1), (0.9, 1.25), (0.9, 1.3), (1.0, 1.5)  # of the natural one
+SIZE = (0.6, 0.85), (0.8, 1.1), (0.9, 1.25), (0.9, 1.3), (1.0, 1.5)  # of the natural one
 _THING = 0.12, 0.3  # longer side of an object or a texture, box sides too: share of the stature
 _MATCHED = 0.5  # of the patches have their colours pulled to those they cover
 
@@ -36,8 +36,17 @@ def severity(level: int, person, bank, rng) -> list[Placement]:
   Patches of people are as large as the person is, by the stature of both. An occluder that would
   hide more joints than its stage allows is refused; a person of few joints can stay clean.
   """
-  labelled = np.flatnonzero(person.visibility > 0)
   height = stature(person.keypoints, person.visibility, person.skeleton, box_stature(person.scale))
+  return hide_share(level, person, bank, rng, lambda stage, joint: _occluder(
+    draw_kind(_KINDS[stage], _PARTS, bank, rng), stage, joint, person, height, bank, rng))
+
+
+def hide_share(level, person, bank, rng, occluder) -> list[Placement]:
+  """Takes occluders in turn until the share of severity 1 to 5 is hidden.
+
+  occluder: (stage, joint) -> a placement that is meant to hide this joint, or None.
+  """
+  labelled = np.flatnonzero(person.visibility > 0)
   light = np.ones(len(labelled))
   placements = []
   for _ in range(_ATTEMPTS if len(labelled) else 0):
@@ -46,7 +55,9 @@ def severity(level: int, person, bank, rng) -> list[Placement]:
     if stage >= level:
       break
     joint = int(rng.choice(labelled[light > 0.5]))
-    placement = _occluder(_draw_kind(stage, bank, rng), stage, joint, person, height, bank, rng)
+    placement = occluder(stage, joint)
+    if placement is None:
+      continue
     dimmed = light * (1 - opacity(placement, person.keypoints[labelled], bank))
     hidden = (dimmed <= 0.5).sum()
     # One joint more is always allowed, where there are enough that it is no large share.
@@ -73,7 +84,8 @@ def hide_joint(name: str, person, bank, rng) -> list[Placement]:
   labelled = np.flatnonzero(person.visibility > 0)
   height = stature(person.keypoints, person.visibility, person.skeleton, box_stature(person.scale))
   for _ in range(30):
-    placement = _occluder(_draw_kind(0, bank, rng), 0, joint, person, height, bank, rng)
+    placement = _occluder(draw_kind(_KINDS[0], _PARTS, bank, rng), 0, joint, person, height, bank,
+                          rng)
     hidden = opacity(placement, person.keypoints[labelled], bank) >= 0.5
     if hidden.sum() == 1 and hidden[labelled == joint].all():
       return [placement]
@@ -81,9 +93,11 @@ def hide_joint(name: str, person, bank, rng) -> list[Placement]:
   return [Placement(BLACK, np.column_stack([np.eye(2) * side, person.keypoints[joint] - side / 2]))]
 
 
-def _draw_kind(stage, bank, rng):
-  kinds = {k: odds for k, odds in _KINDS[stage].items()
-           if k not in _PARTS or not bank.parts.isdisjoint(_PARTS[k])}
+def draw_kind(kinds, parts, bank, rng):
+  """One of the kinds {kind: odds} that the bank has patches for, by {kind: parts}; those that need
+  no patch are not in `parts`."""
+  kinds = {k: odds for k, odds in kinds.items()
+           if k not in parts or not bank.parts.isdisjoint(parts[k])}
   odds = np.cumsum(list(kinds.values()) or [1])
   return (list(kinds) or ['box'])[int(np.searchsorted(odds, rng.random() * odds[-1], 'right'))]
 
@@ -91,30 +105,45 @@ def _draw_kind(stage, bank, rng):
 def _occluder(kind, stage, joint, person, height, bank, rng):
   """A placement of this kind over a joint; height: of the person standing, picture pixels."""
   point = person.keypoints[joint]
-  grow = rng.uniform(*_SIZE[stage])
+  grow = rng.uniform(*SIZE[stage])
   if kind == 'border':
     return _border(point, height, rng)
   if kind == 'box':
-    sides = rng.uniform(*_THING, 2) * height * grow
-    return Placement(BLACK, np.column_stack([np.diag(sides), point - sides * rng.random(2)]))
+    return black_box(point, height, grow, rng)
   i = int(rng.choice(bank.of_part(*_PARTS[kind])))
-  match = rng.random() if rng.random() < _MATCHED else 0.0
+  match = colour_match(rng)
   if bank.stature[i] and kind not in ('object', 'texture'):
     factor = height / bank.stature[i] * grow
   else:
-    factor = rng.uniform(*_THING) * height * grow * 1.4 / max(bank.height[i], bank.width[i])
+    factor = thing_factor(i, height, grow, bank, rng)
   bone = bank.bone[i]
   if kind == 'limb' and np.isfinite(bone).all():
     anchor = bone[0] + rng.uniform(0.2, 0.8) * (bone[1] - bone[0])
-    turn = _direction(joint, person, rng) - _angle(bone[1] - bone[0])
+    turn = _direction(joint, person, rng) - angle(bone[1] - bone[0])
     turn += rng.normal(0, np.pi / 9) + np.pi * rng.integers(2)
   else:
-    anchor = _opaque_pixel(bank.patch(i)[..., 3], rng)
+    anchor = opaque_pixel(bank.patch(i)[..., 3], rng)
     turn = rng.uniform(-np.pi, np.pi) if kind == 'texture' else rng.normal(0, np.pi / 15)
-  return Placement(i, _about(anchor, point, turn, factor), match)
+  return Placement(i, about(anchor, point, turn, factor), match)
 
 
-def _about(anchor, point, turn, factor):
+def black_box(point, height, grow, rng):
+  """A black box over a point, its sides a small share of the height, times grow."""
+  sides = rng.uniform(*_THING, 2) * height * grow
+  return Placement(BLACK, np.column_stack([np.diag(sides), point - sides * rng.random(2)]))
+
+
+def thing_factor(i, height, grow, bank, rng):
+  """Factor on patch i of a thing, whose natural size nobody knows; arguments as of `black_box`."""
+  return rng.uniform(*_THING) * height * grow * 1.4 / max(bank.height[i], bank.width[i])
+
+
+def colour_match(rng):
+  """How far the colours of a patch are pulled to those it covers."""
+  return rng.random() if rng.random() < _MATCHED else 0.0
+
+
+def about(anchor, point, turn, factor):
   """(2,3) map that turns and scales about an anchor in the patch, which falls on the point."""
   c, s = factor * np.cos(turn), factor * np.sin(turn)
   linear = np.array([[c, -s], [s, c]])
@@ -128,14 +157,14 @@ def _direction(joint, person, rng):
   wild = rng.uniform(-np.pi, np.pi)
   if not others:
     return wild
-  return _angle(person.keypoints[others[rng.integers(len(others))]] - person.keypoints[joint])
+  return angle(person.keypoints[others[rng.integers(len(others))]] - person.keypoints[joint])
 
 
-def _angle(vector):
+def angle(vector):
   return float(np.arctan2(vector[1], vector[0]))
 
 
-def _opaque_pixel(alpha, rng):
+def opaque_pixel(alpha, rng):
   """(2,) x, y of a random opaque pixel; of ten tries the most opaque."""
   h, w = alpha.shape
   x, y = rng.integers(w, size=10), rng.integers(h, size=10)

@@ -48,6 +48,21 @@ def skeleton_of(category, path):
     raise UserError(f"{path}: category {category['id']}: {error}; mend the category") from None
 
 
+def as_known(category, name, path):
+  """The category with the keypoints of the known skeleton `name` in place of its own.
+
+  Raises UserError if there is no such skeleton, or it has another number of keypoints.
+  """
+  known = skeletons.by_name(name)
+  given = category['keypoints']
+  if not isinstance(given, list) or len(given) != known.num_keypoints:
+    count = len(given) if isinstance(given, list) else 1
+    raise UserError(f"{path}: category {category['id']} has {count} keypoints, but skeleton "
+                    f"'{name}' has {known.num_keypoints}; name a skeleton of as many, or leave "
+                    'data.loader.skeleton empty')
+  return category | {'keypoints': list(known.names)}
+
+
 def _check_names(category, skeleton, path):
   """UserError if a category lists other keypoints than those of the set."""
   given = category.get('keypoints')

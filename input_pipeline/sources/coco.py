@@ -27,7 +27,8 @@ _OWN = 'Check config.data.root, and annotations and images of config.data.loader
 
 
 def load(split, *, root, annotations=_OF_COCO, images='',
-         aspect=0.75, padding=1.25, skip_invalid=False, category='', subset='') -> Source:
+         aspect=0.75, padding=1.25, skip_invalid=False, category='', subset='',
+         skeleton='') -> Source:
   """The labelled people of one split; DensePose-COCO's files also give masks of body parts.
 
   root: folder. annotations: json file below root, '{split}' in it is replaced. images: picture
@@ -36,7 +37,8 @@ def load(split, *, root, annotations=_OF_COCO, images='',
   enlarged by this factor, 1.25 for COCO. skip_invalid: leave out invalid annotations and say how
   many, instead of stopping. category: name or id of the one to read, where the file has people of
   several whose keypoints differ; those with the same keypoints are read as one. subset:
-  'occluded' for those of `subsets.occluded` alone.
+  'occluded' for those of `subsets.occluded` alone. skeleton: a known set of as many keypoints, such
+  as '300w', whose names, sides, limbs and sigmas stand in place of the file's; empty for its own.
 
   Raises FileNotFoundError or UserError, one line naming the file, the annotation and the mend.
   """
@@ -44,22 +46,25 @@ def load(split, *, root, annotations=_OF_COCO, images='',
   path, folder = find_set(root, (annotations,), images, split, how_to_get)
   truth = parse_json(path, _File)
   if isinstance(truth, dict) and 'images' in truth and 'annotations' not in truth:
-    return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder)
+    return pictures_only(check_lists(truth, path, ('images', 'categories')), split, path, folder,
+                         skeleton)
   check_lists(truth, path, COCO_LISTS)
   people = labelled_people(truth, split, path, folder, aspect, padding, skip_invalid,
-                           how_to_get=how_to_get, chosen=category)
+                           how_to_get=how_to_get, chosen=category, known=skeleton)
   return subsets.chosen(people, subset)
 
 
 def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, skeleton=None,
-                    how_to_get=HOW_TO_GET, chosen='') -> Source:
+                    how_to_get=HOW_TO_GET, chosen='', known='') -> Source:
   """The Source of the labelled people in the content of a file, with its findings.
 
   skeleton: the keypoints of a set that is known; its category then needs to name none. chosen: the
-  category. Arguments and errors as for `load`; how_to_get: last sentence of the message for missing
-  pictures.
+  category. known: name of a known skeleton, for a set that is not. Arguments and errors as for
+  `load`; how_to_get: last sentence of the message for missing pictures.
   """
   listed, said = categories.choose(truth, path, skeleton, chosen)
+  if known:
+    listed = [categories.as_known(category, known, path) for category in listed]
   skeleton = skeleton or categories.skeleton_of(listed[0], path)
   people, scored = checks.labelled_people(truth, listed, skeleton, path, skip_invalid)
   source = make_source(people, split, skeleton, path, folder, aspect, padding,
@@ -67,12 +72,15 @@ def labelled_people(truth, split, path, folder, aspect, padding, skip_invalid, s
   return findings.checked(source, path, said + findings.without_keypoints(truth, listed))
 
 
-def pictures_only(truth, split, path, folder) -> Source:
+def pictures_only(truth, split, path, folder, known='') -> Source:
   """A Source of nobody on the pictures of a file without annotations, as of COCO's test-dev: a
-  detector's boxes make people of it. A category without keypoints, 'person', has COCO's."""
+  detector's boxes make people of it. A category without keypoints, 'person', has COCO's. known: as
+  for `labelled_people`."""
   category = next((c for c in truth['categories'] if c.get('keypoints') or
                    c.get('name') == 'person'), {'id': 1, 'name': 'person'})
   skeleton = skeletons.COCO
+  if category.get('keypoints') and known:
+    category = categories.as_known(category, known, path)
   if category.get('keypoints'):
     skeleton = categories.skeleton_of(category, path)
   checks.index_pictures(truth, path)

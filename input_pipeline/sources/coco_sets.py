@@ -1,5 +1,4 @@
-"""Sets in COCO's form or near it, as a table: CrowdPose, AI Challenger, sub-JHMDB, faces."""
-import dataclasses
+"""Sets in COCO's form or near it, as a table: CrowdPose, AI Challenger, sub-JHMDB."""
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,29 +12,30 @@ from input_pipeline.sources.counts import check_counts
 from input_pipeline.sources.source import Source
 
 
-def _as_it_is(content, skeleton, path):
+def as_it_is(content, skeleton, path):
   return coco.check_lists(content, path, coco.COCO_LISTS)
 
 
-class _Set(NamedTuple):
+class Set(NamedTuple):
   """How a set differs from COCO.
 
   name: in `counts`. files: usual names of the annotation file below root. official: {split: (file,
-  picture folder)} of the form that the set was published in. convert: (content of the file,
-  skeleton, path) -> COCO dict. edits: {field: function of its numbers}, of 'keypoints' (N,K,3) and
-  'bbox' (N,4).
+  picture folder)} of the form that the set was published in. read: path -> content of the file.
+  convert: (content, skeleton, path) -> COCO dict. edits: {field: function of its numbers}, of
+  'keypoints' (N,K,3) and 'bbox' (N,4).
   """
   name: str
   skeleton: skeletons.Skeleton
   files: tuple[str, ...]
   how_to_get: str
   official: dict[str, tuple[str, str]] = {}
-  convert: Callable = _as_it_is
+  read: Callable = coco.parse_json
+  convert: Callable = as_it_is
   edits: dict[str, Callable] = {}
 
 
-def _load(of, split, *, root, annotations='', images='', aspect=0.75, padding=1.25,
-          skip_invalid=False) -> Source:
+def load_set(of, split, *, root, annotations='', images='', aspect=0.75, padding=1.25,
+             skip_invalid=False) -> Source:
   """The labelled people of one split.
 
   annotations: json file below root, by default the first that exists of the usual names; the other
@@ -44,7 +44,7 @@ def _load(of, split, *, root, annotations='', images='', aspect=0.75, padding=1.
   file, pictures = of.official.get(split, ('', ''))
   files = (annotations,) if annotations else (*of.files, *filter(None, [file]))
   path, folder = coco.find_set(root, files, images or pictures, split, of.how_to_get)
-  truth = of.convert(coco.parse_json(path), of.skeleton, path)
+  truth = of.convert(of.read(path), of.skeleton, path)
   for field, edit in of.edits.items():
     _edit(truth['annotations'], field, of.skeleton.num_keypoints, edit)
   check_counts(of.name, split, path, len(truth['images']), len(truth['annotations']))
@@ -65,7 +65,7 @@ def _edit(annotations, field, count, edit):
 # 'train', 'val', 'test' or 'trainval'; Li et al., CVPR 2019. The limbs are those of the 14 joints:
 # the file's own `skeleton` field is COCO's. `ground_truth` keeps each picture's crowdIndex and, as
 # published, a num_keypoints that leaves out head and neck.
-_CROWDPOSE = _Set(
+_CROWDPOSE = Set(
   'crowdpose', skeletons.CROWDPOSE,
   ('json/crowdpose_{split}.json', 'annotations/crowdpose_{split}.json',
    'annotations/mmpose_crowdpose_{split}.json', 'crowdpose_{split}.json'),
@@ -77,7 +77,7 @@ _CROWDPOSE = _Set(
 def _aic_in_coco_form(entries, skeleton, path):
   """The official list as a COCO dict; pictures and people are numbered from 1 as they come."""
   if not isinstance(entries, list):
-    return _as_it_is(entries, skeleton, path)
+    return as_it_is(entries, skeleton, path)
   codes = {1: 2, 2: 1, 3: 0}  # visible, hidden, not labelled -> COCO's
   images, annotations = [], []
   for i, entry in enumerate(entries):
@@ -101,7 +101,7 @@ def _aic_in_coco_form(entries, skeleton, path):
 
 # 'train' or 'val'; Wu et al., arXiv 1711.06475. In COCO's form, with COCO's codes of visibility, or
 # the official list.
-_AIC = _Set(
+_AIC = Set(
   'aic', skeletons.AIC, ('annotations/aic_{split}.json',),
   'AI Challenger is the folders ai_challenger_keypoint_train_20170902 and '
   'ai_challenger_keypoint_validation_20170911 as they come out of the official archives; then pass '
@@ -111,7 +111,7 @@ _AIC = _Set(
    'val': ('ai_challenger_keypoint_validation_20170911/'
            'keypoint_validation_annotations_20170911.json',
            'ai_challenger_keypoint_validation_20170911/keypoint_validation_images_20170911')},
-  _aic_in_coco_form)
+  convert=_aic_in_coco_form)
 
 
 def _jhmdb(split, *, root, sub=1, annotations='', images='.', aspect=0.75, padding=1.25,
@@ -119,77 +119,19 @@ def _jhmdb(split, *, root, sub=1, annotations='', images='.', aspect=0.75, paddi
   """The people of 'train' or 'test' of one division of sub-JHMDB (Jhuang et al., ICCV 2013).
 
   sub: 1, 2 or 3; papers report the mean of the three. Boxes and joints of the file are counted from
-  1 and made 0-based. The other options as for `_load`.
+  1 and made 0-based. The other options as for `load_set`.
   """
   if sub not in (1, 2, 3):
     raise UserError(f'data.loader.sub is {sub!r}, but sub-JHMDB has the divisions 1, 2 and 3')
-  division = _Set(
+  division = Set(
     'jhmdb', skeletons.JHMDB, (f'annotations/Sub{sub}_{{split}}.json',),
     'sub-JHMDB is the frames Rename_Images of jhmdb.is.tue.mpg.de and, in annotations/, the files '
     'Sub1_train.json to Sub3_test.json in COCO form; then pass --config.data.root=FOLDER',
     edits={'keypoints': lambda joints: joints - (1, 1, 0), 'bbox': lambda box: box - (1, 1, 0, 0)})
-  return _load(division, split, root=root, annotations=annotations, images=images, aspect=aspect,
-               padding=padding, skip_invalid=skip_invalid)
-
-
-_FACES = {'300w': skeletons.FACE_300W, 'cofw': skeletons.COFW, 'wflw': skeletons.WFLW,
-          'aflw': skeletons.AFLW}
-
-
-def _faces(split, *, root, faces_of, annotations='', images='images', aspect=1.0, padding=1.25,
-           skip_invalid=False) -> Source:
-  """The faces of one split, from json files as MMPose publishes them.
-
-  faces_of: '300w' (68 points; train, valid, valid_common, valid_challenge, test), 'cofw' (29),
-  'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where the
-  faces have a centre and a scale (box side / 200), they are the crop's, times `padding`; else the
-  box is. A point that is labelled is visible (2), but for COFW, which tells hidden ones.
-  `reference` of AFLW is the box side of its protocol. The other options as for `_load`.
-  """
-  if faces_of not in _FACES:
-    raise UserError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
-  of = _Set(
-    faces_of, _FACES[faces_of],
-    (f'annotations/face_landmarks_{faces_of}_{{split}}.json',
-     f'annotations/{faces_of}_{{split}}.json'),
-    f'The json files of {faces_of} are those that MMPose publishes ({faces_of}_annotations.tar), '
-    "the pictures come from the set's own page; pass --config.data.root=FOLDER",
-    edits={} if faces_of == 'cofw' else {
-      'keypoints': lambda joints: joints + (joints[..., 2:] == 1) * (0, 0, 1)})
-  source = _load(of, split, root=root, annotations=annotations, images=images, aspect=aspect,
-                 padding=padding, skip_invalid=skip_invalid)
-  return _with_crops(source, aspect, padding)
-
-
-def _with_crops(source, aspect, padding):
-  """The source with what its file states beside COCO's fields: centres and scales of the crops, and
-  AFLW's box sides, which its NME divides by."""
-  by_id = {a['id']: a for a in source.ground_truth['annotations']}
-  annotations = [by_id[number] for number in source.annotation_id.tolist()]
-  center = _stated('center', annotations, source, 2)
-  scale, side = (_stated(field, annotations, source) for field in ('scale', 'box_size'))
-  if center is not None and scale is not None:
-    source = dataclasses.replace(source, center=center, scale=(
-      scale * padding * (1, 1 / aspect)).astype(np.float32))
-  if source.skeleton is skeletons.AFLW and side is not None:
-    source = dataclasses.replace(source, reference=side[:, 0])
-  return source
-
-
-def _stated(field, annotations, source, count=1):
-  """(N,count) float32 numbers of a field, a single one above 0; None where no face has it."""
-  if not any(field in a for a in annotations):
-    return None
-  values = [a.get(field) for a in annotations]
-  table = checks.numbers(values if count > 1 else [[v] for v in values], count)
-  valid = (np.abs(table) < 1e9).all(1) & ((table[:, 0] > 0) if count == 1 else True)
-  if not valid.all():
-    raise UserError(f'{source.name} {source.split}: annotation '
-                    f"{annotations[valid.argmin()]['id']}: its {field} is not {count} finite "
-                    'number(s), a single one above 0; mend the file')
-  return table.astype(np.float32)
+  return load_set(division, split, root=root, annotations=annotations, images=images, aspect=aspect,
+                  padding=padding, skip_invalid=skip_invalid)
 
 
 # {name: function load}
-SETS = {'crowdpose': functools.partial(_load, _CROWDPOSE), 'aic': functools.partial(_load, _AIC),
-        'jhmdb': _jhmdb, 'faces': _faces}
+SETS = {'crowdpose': functools.partial(load_set, _CROWDPOSE),
+        'aic': functools.partial(load_set, _AIC), 'jhmdb': _jhmdb}

@@ -76,7 +76,8 @@ def _of_names(skeleton):
     'no-mirror-pairs', 'warning', f'none of the {skeleton.num_keypoints} keypoint names, such as '
     f'{quoted(skeleton.names[0])}, says left or right: pictures are not mirrored in training, and '
     'there is no flip test', skeleton.num_keypoints, (),
-    "give the category 'flip_pairs': pairs of joint numbers from 0, or [] if there are none")]
+    "give the category 'flip_pairs': pairs of joint numbers from 0, or [] if there are none; or "
+    'name a known set by --config.data.loader.skeleton=NAME')]
 
 
 def _of_joints(source):

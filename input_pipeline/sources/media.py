@@ -97,7 +97,7 @@ def find(inputs, but_not='') -> list[Medium]:
     found |= dict.fromkeys(paths) if paths else {text: 'camera'}
   taken, out = set(), []
   for path, kind in found.items():
-    out.append(Medium(path, kind or _kind(path), _name(path, kind, taken)))
+    out.append(Medium(path, kind or _kind(path), name_of(path, kind, taken)))
   return out
 
 
@@ -147,8 +147,9 @@ def _kind(path):
   return 'picture'
 
 
-def _name(path, kind, taken):
-  """The file's name; where it is taken, with its folder's before it, then with a number."""
+def name_of(path, kind, taken):
+  """A name for what is written about a file, which is added to those that are taken: the file's
+  own, then with its folder's before it, then with a number. kind: 'camera' or None."""
   folder, file = os.path.split(path)
   stem = f'camera{path}' if kind else os.path.splitext(file)[0]
   above = os.path.basename(os.path.abspath(folder))

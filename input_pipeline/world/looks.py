@@ -46,6 +46,11 @@ def _palettes(rng, count):
   return np.stack([of[name] for name in _COLORS], 1).clip(0, 255).astype(np.float32)
 
 
+def palette(rng):
+  """{what: (3,) colour, 0 to 255} of one person."""
+  return dict(zip(_COLORS, _palettes(rng, 1)[0].astype(np.float64), strict=True))
+
+
 def color(rng, hits, scene):
   """(3,N) float32 colours of the hits: people's, then the things'."""
   people = len(scene.radii)

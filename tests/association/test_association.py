@@ -137,6 +137,13 @@ def test_other_people_and_thresholds_compile_nothing_anew():
   assert associate._cache_size() == before
 
 
+def test_it_may_stand_in_a_loss():
+  picture = [jnp.asarray(x)[None] for x in disturbed(1, 2)]
+  loss = lambda maps: associate(maps, *picture[1:], max_people=6)['joints'].sum() + maps.sum()
+  gradient = jax.eval_shape(jax.grad(loss), picture[0])
+  assert gradient.shape == picture[0].shape
+
+
 def test_pictures_of_a_batch_do_not_meet():
   pictures = [disturbed(seed, seed) for seed in (0, 2, 4)]
   together, _ = grouped(*pictures)

@@ -100,6 +100,43 @@ def test_nme_of_faces_with_a_stated_side_divides_by_it():
   assert found['NME'] == pytest.approx(100 * np.mean(4 / side), rel=1e-5)
 
 
+def test_nme_of_points_by_visibility_and_of_faces_by_subset():
+  """Hidden points are 6 pixels off, covered ones 9, others 3: in every face alike."""
+  codes = np.full(COFW.num_keypoints, 2)
+  codes[[20, 21]] = 1
+  s = subjects((1, 2, 3), codes, COFW, subsets=[['blur'], [], ['blur', 'pose']])
+  covered = nothing(s)
+  covered[:, 24:28] = True
+  off = np.where(covered[0], 9.0, np.where(codes == 1, 6.0, 3.0))
+  pose = {'keypoints': s.people.keypoints + np.stack([off, 0 * off], -1)[None],
+          'scores': np.ones(covered.shape)}
+  corners = [COFW.index(f'{side}_eye_outer') for side in ('left', 'right')]
+  length = np.linalg.norm(np.diff(s.people.keypoints[:, corners], axis=1)[:, 0], axis=-1)
+  found = score(s, {'net/occluded': pose}, covered, metric='nme')
+  row, mean = found.results['net/occluded'], lambda pixels, of=slice(None): pytest.approx(
+    100 * np.mean(pixels / length[of]))
+  assert row['NME'] == mean(off.mean())
+  assert [row[f'NME({group})'] for group in ('visible', 'hidden', 'covered')] == [
+    mean(3), mean(6), mean(9)]
+  assert row['NME(blur)'] == mean(off.mean(), [0, 2]) and row['NME(pose)'] == mean(off.mean(), [2])
+  for part, members in (('blur', [0, 2]), ('pose', [2])):
+    errors = off.mean() / length[members]
+    assert row[f'FR@0.10({part})'] == pytest.approx(100 * np.mean(errors > 0.1))
+    assert row[f'AUC@0.10({part})'] == pytest.approx(
+      100 * np.mean(np.clip(1 - errors / 0.1, 0, None)))
+  plain = score(s, {'net/clean': pose}, nothing(s), metric='nme').results['net/clean']
+  assert np.isnan(plain['NME(covered)']) and plain['NME(hidden)'] == mean(6)
+
+
+def test_what_errors_of_faces_are_divided_by():
+  s, divided_by = subjects(skeleton=COFW), pose_scores.divided_by
+  assert divided_by('nme', s) == 'outer corners of the eyes' and not divided_by('coco_ap', s)
+  assert divided_by('nme_pupil', s) == 'pupils'
+  assert divided_by('nme_pupil', subjects(skeleton=skeletons.FACE_300W)) == 'middles of the eyes'
+  assert divided_by('nme_box', s) == 'root of the box area'
+  assert divided_by('nme_box', s._replace(reference=np.ones(3))) == 'box side of the annotations'
+
+
 @pytest.mark.skipif(not _DATA, reason='DSLOPE_DATA names no folder')
 def test_real_aflw_is_divided_by_the_side_that_it_states():
   source = sources.load('faces', 'test', faces_of='aflw', images='.', annotations='test_aflw.json',

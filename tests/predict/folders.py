@@ -25,19 +25,24 @@ def make(folder, kind='mse', ema=0.0, codec='udp'):
     recipe='none', batch_size=4)})
   workdir = folder / 'run'
   workdir.mkdir()
+  write(config, workdir, ema, _enlarged)
+  return config, workdir
+
+
+def write(config, workdir, ema=0.0, change=lambda path, leaf: leaf):
+  """Writes what a run of this config leaves, with fresh weights, which are changed leaf by leaf."""
   task = tasks.build(config, str(workdir))
   workdirs.check_config(config, workdir, False)
   workdirs.check_facts(workdir, task.facts, task.digest)
   state = train_state.create(task.system, optax.sgd(0.1), seed=0, example=task.example,
                              ema=ema > 0)
-  state = state.replace(params=jax.tree_util.tree_map_with_path(_enlarged, state.params))
+  state = state.replace(params=jax.tree_util.tree_map_with_path(change, state.params))
   if ema:
     state = state.replace(ema={'params': jax.tree.map(lambda leaf: 0.9 * leaf, state.params),
                                'batch_stats': state.batch_stats})
   checkpoints = checkpointing.Checkpoints(workdir)
   checkpoints.save(state, 7)
   checkpoints.close()
-  return config, workdir
 
 
 def _enlarged(path, leaf):

@@ -174,7 +174,7 @@ def test_refused_in_one_line(command, run, tmp_path, monkeypatch, arguments, par
   assert not command.out.exists() or not list(command.out.glob('poses*'))
 
 
-@pytest.mark.parametrize('arguments', [['--lift', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], [],
+@pytest.mark.parametrize('arguments', [['--lifts', 'w', 'a.jpg'], ['--size', '64', 'a.jpg'], [],
                                        ['--box_score', 'nan', 'a.jpg']])
 def test_wrong_flags(command, arguments):
   command(*arguments, code=2)

@@ -1,4 +1,5 @@
 """Loaders on good input: every column of a Source, masks, folders, custom sets, real files."""
+import functools
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ from input_pipeline.occlusion import bank as patches
 from input_pipeline.occlusion import recipes
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import coco, coco_objects, detections, label_maps, mpii
-from tests.data_sets import write_coco, write_lsp, write_mpii
+from tests.data_sets import write_coco, write_keypoints, write_lsp, write_mpii
 from tests.golden_data import GOLDEN
 from tests.refusals import fails
 
@@ -109,6 +110,25 @@ def test_own_keypoint_set(tmp_path):
   results = keypoint_ap.to_coco_results(source.image_id, source.keypoints, np.ones((4, 5)),
                                         np.ones(4), source.category_id)
   assert keypoint_ap.coco_ap(source.ground_truth, results, source.skeleton.sigmas)['AP'] > 0.999
+
+
+def test_points_of_a_known_set_under_other_names(tmp_path):
+  """A file that numbers its points gets sides and eye corners from a skeleton of as many."""
+  def edit(truth):
+    truth['categories'][0] = {'id': 1, 'name': 'face', 'flip_pairs': [[0, 1]],
+                              'keypoints': [f'point_{i}' for i in range(68)], 'skeleton': []}
+  root = write_keypoints(tmp_path, 'val.json', skeletons.FACE_300W, edit=edit)
+  load = functools.partial(coco.load, 'val', root=root, annotations='{split}.json')
+  plain, source = load(), load(skeleton='300w')
+  assert plain.skeleton.flip_pairs == ((0, 1),)
+  assert source.skeleton is skeletons.FACE_300W and len(source.skeleton.flip_pairs) == 29
+  assert source.skeleton.index('right_eye_outer') == 36
+  np.testing.assert_array_equal(source.keypoints, plain.keypoints)
+  assert source.ground_truth['categories'][0]['keypoints'] == list(skeletons.FACE_300W.names)
+  assert source.digest == plain.digest
+  fails(lambda: load(skeleton='wflw'), 'val.json', 'category 1 has 68', "'wflw' has 98",
+        'data.loader.skeleton')
+  fails(lambda: load(skeleton='68'), 'a skeleton is one of coco', "'68'")
 
 
 def test_ground_truth_is_what_a_metric_can_read(tmp_path):

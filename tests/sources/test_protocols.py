@@ -1,9 +1,12 @@
 """Loaders of the field's sets: formats, codes of visibility, official counts."""
+import functools
 import json
 import os
 import pathlib
 import pickle
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 import scipy.io
@@ -201,6 +204,58 @@ def test_faces(tmp_path, faces_of, skeleton):
   plain = write_keypoints(tmp_path / 'plain', f'annotations/{faces_of}_test.json', skeleton)
   assert (sources.load('faces', 'test', root=plain, faces_of=faces_of).center
           != source.center).any()
+
+
+def _subsets(source):
+  return [a.get('subsets') for a in source.ground_truth['annotations']]
+
+
+def test_the_parts_of_300w_and_of_json_files(tmp_path):
+  def edit(truth):
+    for entry, folder in zip(truth['images'], ('ibug', 'helen/testset', 'lfpw/testset'),
+                             strict=True):
+      moved = f"{folder}/{entry['file_name']}"
+      (tmp_path / 'images' / folder).mkdir(parents=True)
+      shutil.copy(tmp_path / 'images' / entry['file_name'], tmp_path / 'images' / moved)
+      entry['file_name'] = moved
+  write = functools.partial(write_keypoints, tmp_path, skeleton=skeletons.FACE_300W)
+  write('annotations/300w_valid.json', edit=edit)
+  load = lambda split: sources.load('faces', split, root=str(tmp_path), faces_of='300w')
+  assert _subsets(load('valid')) == [['challenge'], ['common'], ['common']]
+
+  def name(parts):
+    return lambda truth: truth['annotations'][1].update(subsets=parts)
+  write('annotations/300w_test.json', edit=name(['indoor']))
+  assert _subsets(load('test')) == [None, ['indoor'], None]
+  for wrong in ('indoor', [1]):
+    write('annotations/300w_test.json', edit=name(wrong))
+    fails(lambda: load('test'), '300w_test.json', 'annotation 20', 'its subsets are')
+
+
+def test_wflw_by_its_own_list(tmp_path):
+  """Two faces of one picture and one of another; the flags are the six subsets."""
+  folder = tmp_path / 'WFLW_annotations/list_98pt_rect_attr_train_test'
+  folder.mkdir(parents=True)
+  rng, lines = np.random.default_rng(0), []
+  points = rng.uniform(20, 60, (3, 98, 2)).round(3)
+  for flags, file, face in zip(('1 0 0 0 0 1', '0 0 0 0 0 0', '0 1 1 1 1 0'),
+                               ('a/1 b.jpg', 'a/1 b.jpg', 'a/2.jpg'), points, strict=True):
+    lines.append(f"{' '.join(map(str, face.ravel()))} 15 10 70 65 {flags} {file}")
+    (tmp_path / 'WFLW_images/a').mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(tmp_path / 'WFLW_images' / file), np.zeros((96, 80, 3), np.uint8))
+  path = folder / 'list_98pt_rect_attr_test.txt'
+  path.write_text('\n'.join(lines) + '\n')
+  load = lambda: sources.load('faces', 'test', root=str(tmp_path), faces_of='wflw')
+  source = load()
+  assert source.image_id.tolist() == [1, 1, 2] and source.read(2).shape == (96, 80, 3)
+  np.testing.assert_allclose(source.keypoints, points, rtol=1e-6)
+  assert (source.visibility == 2).all() and source.skeleton is skeletons.WFLW
+  np.testing.assert_allclose(source.center, [[42.5, 37.5]] * 3, atol=0.6)
+  assert _subsets(source) == [['largepose', 'blur'], [], ['expression', 'illumination', 'makeup',
+                                                           'occlusion']]
+  for broken in ('1 2 3', lines[1].replace(' 0 0 ', ' 0 7 ', 1), lines[1].replace('15', 'x')):
+    path.write_text('\n'.join([lines[0], broken]))
+    fails(load, 'list_98pt_rect_attr_test.txt', 'line 2', '196 coordinates')
 
 
 def test_faces_errors(tmp_path):
