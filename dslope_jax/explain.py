@@ -8,9 +8,9 @@ import textwrap
 
 from absl import flags
 
-from dslope_jax import models, systems
+from dslope_jax import models, systems, tasks
 from dslope_jax.errors import UserError
-from input_pipeline import sequences, sources
+from input_pipeline import sources
 
 
 def define_flag():
@@ -79,7 +79,7 @@ def _of_docstring(field, config):
         if hasattr(systems.module(name), 'learner')]
     elif '.data.loader.' in f'.{field}':
       own = config.evals[parts[1]].data.name if parts[0] == 'evals' else ''
-      sets = sequences if config.get('task') == 'lifting' else sources
+      sets = getattr(tasks.module(config.task), 'SETS', sources)
       takers = [sets.loader(own or config.data.name)] + [sources.loader('coco')] * (
         sets is sources)
     else:

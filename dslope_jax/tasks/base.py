@@ -5,6 +5,7 @@ A task file dslope_jax/tasks/<name>.py only binds: a formula in it is in the wro
   serve(config, facts) -> Serving
   file_evals(config) -> {entry: EvalSet}, to score result files: no networks, no pictures
   FREE: beginnings of its config fields that may change when a run is resumed
+  SETS: the package whose `loader(name)` reads its data sets; input_pipeline.sources without
   SETTLED: {folder of the workdir: beginnings of the config fields that it was made from}
 """
 from collections.abc import Callable, Iterator
@@ -57,6 +58,23 @@ class Serving(NamedTuple):
   finish: Callable
   takes: str = BOXES
   unit: str = 'picture pixels'
+
+
+def data_set(config, data=None) -> tuple[str, str, dict]:
+  """(name, root, options of the loader) of a data set.
+
+  data: section `evals.NAME.data`; its empty fields are those of `config.data`.
+  """
+  own, data = config.data, data or {}
+  same = data.get('name', '') in ('', own.name)
+  name = own.name if same else data['name']
+  root = data.get('root', '') or (own.get('root', '') if same else '')
+  return name, root, (own.loader.to_dict() if same else {}) | dict(data.get('loader', {}))
+
+
+def describe_loader(options: dict) -> str:
+  """How the data of an evaluation are read, for its stamp; the folder is left to the digest."""
+  return ','.join(f'{k}={v}' for k, v in sorted(options.items()))
 
 
 def train_batches(config, maker: stream.Maker, start: int):

@@ -9,13 +9,22 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing, lifting_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
-from dslope_jax.tasks.base import TRACKS, Serving, Task, eval_batches, train_batches
+from dslope_jax.tasks.base import (
+  TRACKS,
+  Serving,
+  Task,
+  data_set,
+  describe_loader,
+  eval_batches,
+  train_batches,
+)
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import clips, sequences, stream, windows
 from input_pipeline.clips import ClipMaker
 
 FREE = ('data.root', 'data.num_workers', 'data.patience')
+SETS = sequences
 SETTLED = {}
 _KEPT = ('keypoints_3d', 'visibility', 'covered')  # what scoring must know beside the predictions
 # Of answers: the image space has no scale of its own.
@@ -76,27 +85,18 @@ def serve(config, facts: Facts) -> Serving:
 def load(config, split, data=None):
   """The sequences of a split; what was left out of it is printed. data: section
   `evals.NAME.data`, whose empty fields are those of `config.data`."""
-  own, data = config.data, data or {}
-  same = data.get('name', '') in ('', own.name)
-  name = own.name if same else data['name']
-  root = data.get('root', '') or (own.get('root', '') if same else '')
-  found = sequences.load(name, split, **({'root': root} if root else {}),
-                         **_loader(config, data))
+  name, root, options = data_set(config, data)
+  found = sequences.load(name, split, **({'root': root} if root else {}), **options)
   for note in found.notes:
     print(f'{found.name} {found.split}: {note}', flush=True)
-  if own.target == 'camera' and found.sequences[0].image_3d is not None:
+  if config.data.target == 'camera' and found.sequences[0].image_3d is not None:
     raise UserError(f"{found.name} has its poses in image space; take --config.data.target=image")
-  if own.target == 'image':
+  if config.data.target == 'image':
     for sequence in found.sequences:
       if sequence.image_3d is None and any(c.focal is None for c in sequence.cameras):
         raise UserError(f"{found.name} {found.split}: '{sequence.name}' has no focal length, which "
                         "data.target 'image' needs; take --config.data.target=camera")
   return found
-
-
-def _loader(config, data):
-  same = data.get('name', '') in ('', config.data.name)
-  return (config.data.loader.to_dict() if same else {}) | dict(data.get('loader', {}))
 
 
 def example(facts: Facts) -> dict:
@@ -150,7 +150,7 @@ def _eval_set(config, name, system, facts):
 def _stamp(config, entry, source, table, facts):
   return {'data': source.name, 'split': source.split, 'clips': len(table),
           'frames_scored': int(table.counted.sum()), 'digest': source.digest,
-          'loader': ','.join(f'{k}={v}' for k, v in sorted(_loader(config, entry.data).items())),
+          'loader': describe_loader(data_set(config, entry.data)[2]),
           'frames': facts.frames, 'stride': entry.stride or facts.frames,
           'windows': entry.windows, 'metric': entry.metric, 'recipe': entry.recipe,
           'benchmark': clips.BENCHMARK, 'target': config.data.target, 'flip': entry.flip,

@@ -8,6 +8,7 @@ import numpy as np
 
 from dslope_jax import own_files, plausibility
 from dslope_jax.errors import UserError
+from dslope_jax.tasks.base import data_set, describe_loader
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import geometry, sources
 from input_pipeline.occlusion import bank as patch_bank
@@ -53,21 +54,14 @@ def _aspect(config):
 
 
 def _where(config, data):
-  """(name, root, options of the loader) of a data set."""
-  own, data = config.data, data or {}
-  same = data.get('name', '') in ('', own.name)
-  name = own.name if same else data['name']
-  root = data.get('root', '') or (own.get('root', '') if same else '')
-  # How the originals are read was settled when crops were prepared.
-  if name == 'prepared':
-    return name, root, {}
-  loader = own.loader.to_dict() if same else {}
-  return name, root, loader | dict(data.get('loader', {}))
+  """See `data_set`; how the originals are read was settled when crops were prepared."""
+  name, root, options = data_set(config, data)
+  return name, root, {} if name == 'prepared' else options
 
 
-def describe_loader(config, data) -> str:
-  """How an evaluation's people are read, for its stamp; the folder is left to the digest."""
-  return ','.join(f'{k}={v}' for k, v in sorted(_where(config, data)[2].items()))
+def loader_of(config, data) -> str:
+  """How an evaluation's people are read, for its stamp."""
+  return describe_loader(_where(config, data)[2])
 
 
 def padding_of(config, data) -> float:

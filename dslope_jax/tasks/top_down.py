@@ -16,11 +16,12 @@ from dslope_jax.tasks.base import Serving, Task, eval_batches, train_batches
 from dslope_jax.tasks.subjects import of_source
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import geometry, pairs
+from input_pipeline import geometry, pairs, sources
 from input_pipeline.pairs import PairMaker
 from input_pipeline.sources import checks, detections
 
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
+SETS = sources
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank', 'data.holdout')}
 _OF_PARTNER = 'covered', 'window'  # what scoring must know of an occluded picture
 
@@ -199,7 +200,7 @@ def _stamp_of_people(config, entry, source, subjects):
   return {'data': source.name, 'split': entry.split, 'people': len(source),
           'digest': source.digest, 'truth': _hash(truth),
           'crops': _hash((source.center, source.scale, source.box_score)),
-          'loader': people.describe_loader(config, entry.data)}
+          'loader': people.loader_of(config, entry.data)}
 
 
 def _hash(columns):
