@@ -1,9 +1,12 @@
 """How recipes are written: mixtures with odds, and curricula of them."""
+import functools
+
 import numpy as np
 
 from dslope_jax.errors import UserError
 
 
+@functools.cache
 def mixture(name: str):
   """Cumulative odds of the alternatives of a mixture 'a:2,b:1', and their texts. UserError."""
   odds, alternatives = [], []
