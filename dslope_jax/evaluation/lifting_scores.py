@@ -92,10 +92,8 @@ def in_mm(relative, clips: Clips):
   if clips.factor is not None:
     poses = pixels * clips.factor[..., None, None]
     return poses - poses[:, :, [clips.root]]
-  root = clips.keypoints_3d[:, :, clips.root]
-  found = [cameras.from_image_space(p, r, c)
-           for p, r, c in zip(pixels, root, clips.params, strict=True)]
-  return np.array(found, np.float32)
+  return cameras.from_image_space(pixels, clips.keypoints_3d[:, :, clips.root],
+                                  clips.params).astype(np.float32)
 
 
 def score(clips: Clips, outputs: dict, *, metric: str, mixes=(), full=True) -> Scores:
@@ -145,36 +143,34 @@ class _Seen:
   def __init__(self, clips, pose, batch, view, protocol):
     self.clips, self.pose, self.protocol, self.view = clips, pose, protocol, view
     self.joints = list(protocol.joints or range(clips.skeleton.num_keypoints))
-    self.error = np.linalg.norm((pose - clips.truth)[:, :, self.joints], axis=-1)
+    self.truth = clips.truth
+    self.error = np.linalg.norm((pose - self.truth)[:, :, self.joints], axis=-1)
     self.weight = _weights(clips.counted, clips.action, protocol.by_action)
     hidden, covered = batch['visibility'] == HIDDEN, batch['covered']
-    states = {'visible': ~hidden, 'hidden': hidden & ~covered}
-    states |= {'covered': covered} if view == 'occluded' else {}
-    if view == 'clean':
-      states['visible'] = states['visible'] | covered
+    states = {'visible': ~hidden, 'hidden': hidden & ~covered, 'covered': covered}
+    if view == 'clean':  # nothing covers it there
+      states['visible'] |= states.pop('covered')
     self.states = {name: found[:, :, self.joints] for name, found in states.items()}
 
   def numbers(self):
     """The metrics of the protocol."""
-    truth = self.clips.truth
-    own = lambda poses: poses[:, :, self.joints]
+    own = self.pose[:, :, self.joints], self.truth[:, :, self.joints]
     mean = lambda of_frames: float((of_frames * self.weight).sum())
     found = {'MPJPE': mean(self.error.mean(-1)),
-             'P-MPJPE': mean(pose3d.p_mpjpe(own(self.pose), own(truth), per_frame=True)),
-             'N-MPJPE': mean(pose3d.n_mpjpe(own(self.pose), own(truth), per_frame=True)),
-             'MPJVE': self._mpjve()}
+             'P-MPJPE': mean(pose3d.p_mpjpe(*own, per_frame=True)),
+             'N-MPJPE': mean(pose3d.n_mpjpe(*own, per_frame=True)),
+             'MPJVE': self._mpjve(*own)}
     chosen = list(self.protocol.pck_joints or range(self.clips.skeleton.num_keypoints))
-    pair = self.pose[:, :, chosen], truth[:, :, chosen]
+    pair = self.pose[:, :, chosen], self.truth[:, :, chosen]
     return found | {'PCK': 100 * mean(pose3d.pck(*pair, per_frame=True)),
                     'AUC': 100 * mean(pose3d.auc(*pair, per_frame=True))}
 
-  def _mpjve(self):
+  def _mpjve(self, pose, truth):
     """Of neighbouring frames of a clip, both of which count; NaN where there are none."""
     both = self.clips.counted[:, 1:] & self.clips.counted[:, :-1]
     if not both.any():
       return float('nan')
-    moved = np.diff(self.pose - self.clips.truth, axis=1)[:, :, self.joints]
-    speed = np.linalg.norm(moved, axis=-1).mean(-1)
+    speed = pose3d.mpjve(pose, truth, per_frame=True)
     return float((speed * _weights(both, self.clips.action, self.protocol.by_action)).sum())
 
   def by_visibility(self):
@@ -202,7 +198,7 @@ class _Seen:
     """Errors in the picture's plane and in depth, mm; of the input in its plane; and how they go
     together. Source: PoseMoE, introduction (XY of the output against the input; Z error with XY
     error)."""
-    off = (self.pose - self.clips.truth)[self.clips.counted]
+    off = (self.pose - self.truth)[self.clips.counted]
     off = np.delete(off, self.clips.root, axis=-2)
     plane, depth = np.linalg.norm(off[..., :2], axis=-1), np.abs(off[..., 2])
     found = {'MPJPE_xy': float(plane.mean()), 'MPJPE_z': float(depth.mean())}
