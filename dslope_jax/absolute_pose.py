@@ -9,6 +9,7 @@ its own picture of `network_size` (W, H).
 import numpy as np
 
 from dslope_jax.association.parts import PELVIS, STRIDE
+from dslope_jax.cameras import arrays
 
 
 def assumed_camera(size):
@@ -28,7 +29,7 @@ def back_project(pixels, depth, camera):
   """Points (...,P,J,3) at pixels (...,P,J,2) of the picture, whose Z is depth (...,P,J)."""
   camera = _like(pixels, camera)[0][..., None, None, :]
   flat = (pixels - camera[..., 2:4]) / camera[..., :2]
-  return _arrays(pixels).concat([flat * depth[..., None], depth[..., None]], axis=-1)
+  return arrays(pixels).concat([flat * depth[..., None], depth[..., None]], axis=-1)
 
 
 def absolute(joints, root_depth, camera, scale, size, network_size=(832, 512)):
@@ -42,7 +43,7 @@ def absolute(joints, root_depth, camera, scale, size, network_size=(832, 512)):
   root = root_depth * (scale * camera[..., 0])[..., None]
   pixels = to_picture(STRIDE * joints[..., :2], scale, size, network_size)
   points = back_project(pixels, joints[..., 2] + root[..., None], camera)
-  return _where_seen(joints, _arrays(joints).concat([points, joints[..., 3:]], axis=-1))
+  return _where_seen(joints, arrays(joints).concat([points, joints[..., 3:]], axis=-1))
 
 
 def refinement_input(joints, poses):
@@ -51,16 +52,16 @@ def refinement_input(joints, poses):
 
   joints: as in `absolute`, poses: what it makes of them. Source: SMAP's RefineNet.
   """
-  rows = _arrays(joints).concat([STRIDE * joints[..., :2], poses[..., :3]], axis=-1)
+  rows = arrays(joints).concat([STRIDE * joints[..., :2], poses[..., :3]], axis=-1)
   is_root = (np.arange(rows.shape[-2]) == PELVIS)[:, None]
-  rows = rows - _arrays(rows).where(is_root, 0, rows[..., PELVIS, None, :])
+  rows = rows - arrays(rows).where(is_root, 0, rows[..., PELVIS, None, :])
   return _where_seen(joints, rows).reshape(*rows.shape[:-2], -1)
 
 
 def refined(poses, output):
   """Poses (...,P,15,4) whose joints are the root plus the network's output (...,P,45), all of
   height 1; the root stays. A person without a root stays nobody."""
-  xp, root = _arrays(poses), poses[..., PELVIS, None, :]
+  xp, root = arrays(poses), poses[..., PELVIS, None, :]
   points = root[..., :3] + output.reshape(*poses.shape[:-1], 3)
   points = xp.where((np.arange(poses.shape[-2]) == PELVIS)[:, None], root[..., :3], points)
   there = xp.broadcast_to(root[..., 3:] > 0, (*poses.shape[:-1], 1))
@@ -70,20 +71,15 @@ def refined(poses, output):
 def reprojected(poses, before):
   """Refined poses (...,P,15,4) where the joints that were found lie behind their pixels again, at
   their refined depth; the others stay. before: (...,P,15,4) the poses of `absolute`."""
-  ray = before[..., :2] / _arrays(before).where(before[..., 3:] > 0, before[..., 2:3], 1)
-  xy = _arrays(poses).where(before[..., 3:] > 0, ray * poses[..., 2:3], poses[..., :2])
-  return _arrays(poses).concat([xy, poses[..., 2:]], axis=-1)
+  ray = before[..., :2] / arrays(before).where(before[..., 3:] > 0, before[..., 2:3], 1)
+  xy = arrays(poses).where(before[..., 3:] > 0, ray * poses[..., 2:3], poses[..., :2])
+  return arrays(poses).concat([xy, poses[..., 2:]], axis=-1)
 
 
 def _where_seen(joints, values):
-  return _arrays(values).where(joints[..., 3:] > 0, values, 0)
+  return arrays(values).where(joints[..., 3:] > 0, values, 0)
 
 
 def _like(array, *others):
   """The others as arrays of the same module."""
-  return [_arrays(array).asarray(other) for other in others]
-
-
-def _arrays(array):
-  """The module that the array is of, NumPy or jax.numpy."""
-  return array.__array_namespace__()
+  return [arrays(array).asarray(other) for other in others]

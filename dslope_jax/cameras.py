@@ -60,7 +60,7 @@ def to_image_space(points, params, root):
   params, depth = _spread(params, points), points[..., root:root + 1, 2:]
   z = (points[..., 2:] - depth) * _mean_focal(params) / depth
   xy = params[..., :2] * _flat(points) + params[..., 2:4]
-  return _arrays(points).concat([xy, z], axis=-1)
+  return arrays(points).concat([xy, z], axis=-1)
 
 
 def from_image_space(relative, root_mm, params):
@@ -72,7 +72,7 @@ def from_image_space(relative, root_mm, params):
   params, root = _spread(params, relative), root_mm[..., None, :]
   depth = root[..., 2:] * (1 + relative[..., 2:] / _mean_focal(params))
   flat = _flat(root) + relative[..., :2] / params[..., :2]  # X/Z, Y/Z
-  return _arrays(relative).concat([flat * depth, depth], axis=-1) - root
+  return arrays(relative).concat([flat * depth, depth], axis=-1) - root
 
 
 def _flat(points):
@@ -92,11 +92,11 @@ def _mean_focal(params):
 
 def _rotate(points, axis, w):
   """Points turned by the unit quaternion (w, axis)."""
-  across = _arrays(points).linalg.cross
+  across = arrays(points).linalg.cross
   turned = across(axis, points)
   return points + 2 * (w * turned + across(axis, turned))
 
 
-def _arrays(points):
+def arrays(points):
   """The module that the array is of, NumPy or jax.numpy."""
   return points.__array_namespace__()

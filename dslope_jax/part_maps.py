@@ -12,13 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.association.parts import ANCHORS, STRIDE
 from dslope_jax.skeletons import MPI15
 from dslope_jax.visibility import VISIBLE, is_labelled
 
-STRIDE = 4
-# Joints of MPI15 whose absolute depth has a map: neck, head, hip, shoulders, sides of the hip. SMAP
-# has the third alone.
-ANCHORS = (0, 1, 2, 3, 9, 6, 12)
 # Of the five scales: pixels of the heatmaps' square kernels, and half width of the limbs.
 KERNELS = np.array([15, 11, 9, 7, 5])
 HALF_WIDTHS = np.array([3, 2, 1, 1, 1])

@@ -5,7 +5,8 @@ from dslope_jax.skeletons import MPI15
 
 STRIDE = 4  # pixels of the network's picture for one of a map
 PELVIS = MPI15.names.index('hip')
-# Joints whose absolute depth has a map: neck, head, pelvis, shoulders, sides of the hip.
+# Joints whose absolute depth has a map: neck, head, pelvis, shoulders, sides of the hip. SMAP has
+# the pelvis alone.
 ANCHORS = np.array((0, 1, 2, 3, 9, 6, 12))
 LIMBS = np.array(MPI15.limbs)
 # Mean lengths of the limbs, cm. Source: SMAP's code.

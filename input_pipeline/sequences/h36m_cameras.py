@@ -4,6 +4,7 @@ Source of the numbers: Ionescu et al., Human3.6M (TPAMI 2014); Pavllo et al., Vi
 """
 import numpy as np
 
+from dslope_jax import cameras
 from input_pipeline.sequences.sequence import Camera
 
 # Name: fx, fy, cx, cy, k1, k2, k3, p1, p2; height of the pictures, which are 1000 wide.
@@ -88,15 +89,8 @@ def of_subject(subject: str) -> tuple[Camera, ...] | None:
   out = []
   for (name, (numbers, _)), (turn, place) in zip(_INTRINSICS.items(), _EXTRINSICS[subject],
                                                  strict=True):
-    params, rotation = np.array(numbers), _matrix(np.array(turn)).T
+    params, turn = np.array(numbers), np.array(turn)
+    rotation = cameras.camera_to_world(np.eye(3), turn / np.linalg.norm(turn), 0)
     out.append(Camera(SIZES[name], params[:2], params[2:4], params[4:], rotation,
                       -rotation @ np.array(place), name))
   return tuple(out)
-
-
-def _matrix(quaternion):
-  """(3,3) rotation of a quaternion w, x, y, z, from the camera's axes into the world."""
-  w, x, y, z = quaternion / np.linalg.norm(quaternion)
-  return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                   [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                   [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
