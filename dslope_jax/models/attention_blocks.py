@@ -72,15 +72,14 @@ def wide(x):
 
 
 def rows(x):
-  """(M,C) of (...,C): on a CPU, gradients of norms and dense layers are faster so."""
+  """(M,C) of (...,C): on a CPU a step is some percent faster if norms and dense layers see rows."""
   return x.reshape(-1, x.shape[-1])
 
 
 def layer_norm(epsilon: float, like, name: str):
   """Layer normalisation, statistics float32 or wider, in two passes."""
-  norm = nn.LayerNorm(epsilon, dtype=like.dtype, param_dtype=wide(like), use_fast_variance=False,
+  return nn.LayerNorm(epsilon, dtype=like.dtype, param_dtype=wide(like), use_fast_variance=False,
                       name=name)
-  return lambda x: norm(rows(x)).reshape(x.shape)
 
 
 def mixture(a, b, name: str):
