@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import glob
+import json
 import os
 import shutil
 import stat
@@ -64,6 +65,20 @@ def told(path):
       mend = '; give the input a shorter name'
     raise OSError(f'cannot write {shown(path)} ({error.strerror or error})'
                   + mend * bool(error.errno)) from None
+
+
+class JsonList:
+  """A list that is written to an open file entry by entry, one a line; `end` closes it."""
+
+  def __init__(self, file):
+    self._file, self._before = file, '[\n'
+
+  def add(self, entry):
+    self._file.write(self._before + json.dumps(entry, allow_nan=False))
+    self._before = ',\n'
+
+  def end(self):
+    self._file.write('[]\n' if self._before == '[\n' else '\n]\n')
 
 
 def jpeg(picture):

@@ -1,5 +1,4 @@
 """What is lifted, as files: poses in 3D, and a sheet of each track from two sides."""
-import json
 import os
 import tempfile
 
@@ -8,7 +7,7 @@ import tqdm
 
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
-from dslope_jax.output_files import UNFINISHED, check_outputs, jpeg, lock, told
+from dslope_jax.output_files import UNFINISHED, JsonList, check_outputs, jpeg, lock, told
 from input_pipeline.sources.media import name_of
 
 _ROWS = 6  # frames of a sheet
@@ -32,7 +31,7 @@ def write(folder, lifter, tracks, sizes, skeleton, inputs=()) -> list[str]:
   try:
     with (tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as parts, told(path),
           open(os.path.join(parts, 'poses.json'), 'w', encoding='utf-8') as file):
-      before = '[\n'
+      poses_json = JsonList(file)
       for track, sheet in zip(tqdm.tqdm(tracks, unit=' tracks'), sheets, strict=True):
         joints, confidence = lifter.joints(track.keypoints, track.confidence, skeleton)
         poses = lifter.poses(joints, confidence, sizes[track.file])
@@ -41,11 +40,10 @@ def write(folder, lifter, tracks, sizes, skeleton, inputs=()) -> list[str]:
                           f'{track.track_id}; they are broken, or their training diverged: give '
                           'others')
         for entry in _entries(track, poses, confidence, lifter.unit):
-          file.write(before + json.dumps(entry, allow_nan=False))
-          before = ',\n'
+          poses_json.add(entry)
         problems += _draw(sheet, os.path.join(parts, 'sheet.jpg'), track, joints, confidence,
                           poses, lifter.facts.skeleton)
-      file.write('[]\n' if before == '[\n' else '\n]\n')
+      poses_json.end()
       file.close()
       os.replace(file.name, path)
   finally:

@@ -2,7 +2,6 @@
 import contextlib
 import csv
 import dataclasses
-import json
 import os
 import tempfile
 
@@ -12,7 +11,7 @@ import numpy as np
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
 from dslope_jax.metrics import keypoint_ap
-from dslope_jax.output_files import UNFINISHED, check_outputs, jpeg, lock, told
+from dslope_jax.output_files import UNFINISHED, JsonList, check_outputs, jpeg, lock, told
 from dslope_jax.predictor import People
 from dslope_jax.tracking import Tracks
 from dslope_jax.visibility import PROBABILITIES
@@ -49,8 +48,8 @@ class Writer(contextlib.AbstractContextManager):
       self._parts = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder)
       self._files = {name: open(self._part(name), 'w', encoding='utf-8', newline='',  # noqa: SIM115
                                 errors='backslashreplace') for name in names}
-    self._video, self._tracks, self._given, self._before = None, None, None, '[\n'
-    self._json = self._files['poses.json']
+    self._video, self._tracks, self._given = None, None, None
+    self._json = JsonList(self._files['poses.json'])
     self._table = csv.writer(self._files['poses.csv']) if with_csv else None
 
   def __exit__(self, kind, *_):
@@ -76,8 +75,7 @@ class Writer(contextlib.AbstractContextManager):
     entries = _entries(seen, people, ids, self._category)
     with told(os.path.join(self.folder, 'poses.json')):
       for entry in entries:
-        self._json.write(self._before + json.dumps(entry, allow_nan=False))
-        self._before = ',\n'
+        self._json.add(entry)
       if self._table:
         self._add_rows(entries)
     picture = drawing.draw_people(
@@ -94,7 +92,7 @@ class Writer(contextlib.AbstractContextManager):
   def _finish(self):
     """Puts the poses into their places."""
     with told(os.path.join(self.folder, 'poses.json')):
-      self._json.write('[]\n' if self._before == '[\n' else '\n]\n')
+      self._json.end()
       if self._table and self._given is None:  # nobody was found
         self._begin_table(())
       for file in self._files.values():

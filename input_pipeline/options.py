@@ -1,12 +1,16 @@
 """Options of the loaders of data sets, as a config gives them."""
 import inspect
+import os
 
 from dslope_jax.errors import UserError
 
 
-def check(name: str, read, options: dict):
-  """Raises UserError for options that the loader of a set does not take, lacks, or takes as
-  numbers; the first argument of a loader is the split."""
+def checked(name: str, read, options: dict) -> dict:
+  """The options of the loader of a set; a root may begin with '~'.
+
+  Raises UserError for those that it does not take, lacks, or takes as numbers. The first argument
+  of a loader is the split.
+  """
   known = inspect.signature(read).parameters
   for option in options:
     if option not in known:
@@ -18,3 +22,6 @@ def check(name: str, read, options: dict):
                       f"{', '.join(list(known)[1:])}")
     if isinstance(default, (int, float)) and isinstance(options.get(option), str):
       raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
+  if options.get('root'):
+    return options | {'root': os.path.expanduser(options['root'])}
+  return options

@@ -1,6 +1,5 @@
 """Sets of recorded motion by name, `load("cmu_mocap", "train", root=...)`; one set a file here."""
 import importlib
-import os
 
 import numpy as np
 
@@ -14,9 +13,7 @@ def load(name: str, split: str, **options):
   Raises UserError for a name or an option that there is not.
   """
   read = loader(name)
-  given_options.check(name, read, options)
-  if options.get('root'):
-    options['root'] = os.path.expanduser(options['root'])
+  options = given_options.checked(name, read, options)
   return _checked(read(split, **options))
 
 

@@ -3,7 +3,6 @@
 A name is that of a file here with a function `load`, or one of the table in coco_sets.py.
 """
 import importlib
-import os
 
 from dslope_jax.errors import UserError
 from input_pipeline import options as given_options
@@ -16,9 +15,7 @@ def load(name: str, split: str, **options):
   Raises UserError for a name or an option that there is not, and for a set with errors.
   """
   read = loader(name)
-  given_options.check(name, read, options)
-  if options.get('root'):
-    options['root'] = os.path.expanduser(options['root'])
+  options = given_options.checked(name, read, options)
   return findings.checked(read(split, **options))
 
 

@@ -12,11 +12,9 @@ from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.source import Source
-from input_pipeline.world import bodies, looks, poses, rendering, scenes, surroundings
+from input_pipeline.world import bodies, kept, looks, poses, rendering, scenes, surroundings
 
 _MIN_LABELLED, _MIN_VISIBLE = 6, 3  # joints a person needs to be a row; others are only drawn
-_KEPT_BYTES = 2 ** 28  # of pictures that a process keeps, so that later epochs cost no drawing
-_kept = {}
 PART_NAMES = bodies.PARTS  # part ids are places in this
 
 
@@ -125,15 +123,13 @@ class World:
 
   def read(self, row) -> np.ndarray:
     number = int(self.rows[row, 0])
-    key = self.seed, self.split, self.size, self.people, self.activities, number
-    if key in _kept:
-      return _kept[key]
-    scene = self.scene(number)
-    image = _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
-    image.flags.writeable = False
-    if (len(_kept) + 1) * image.nbytes <= _KEPT_BYTES:
-      _kept[key] = image
-    return image
+
+    def draw():
+      scene = self.scene(number)
+      return _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+
+    return kept.picture(('people', self.seed, self.split, self.size, self.people, self.activities,
+                         number), draw)
 
   def mask(self, row) -> np.ndarray:
     return self._own_parts(row) >= 0

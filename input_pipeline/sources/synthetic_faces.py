@@ -7,11 +7,9 @@ from dslope_jax.errors import UserError
 from dslope_jax.skeletons import FACE_300W
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.source import Source
-from input_pipeline.world import faces
+from input_pipeline.world import faces, kept
 
-_KEPT_BYTES = 2 ** 28  # of pictures that a process keeps, so that later epochs cost no drawing
 _MIN_LABELLED = 60  # of 68 points; a face with fewer in the picture is left out
-_kept = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +22,12 @@ class Pictures:
 
   def read(self, row) -> np.ndarray:
     number = int(self.numbers[row])
-    key = self.seed, self.split, self.size, number
-    if key in _kept:
-      return _kept[key]
-    rng = _generator(self.seed, self.split, number)
-    image = faces.paint(faces.face(rng, self.size), rng, self.size)
-    image.flags.writeable = False
-    if (len(_kept) + 1) * image.nbytes <= _KEPT_BYTES:
-      _kept[key] = image
-    return image
+
+    def draw():
+      rng = _generator(self.seed, self.split, number)
+      return faces.paint(faces.face(rng, self.size), rng, self.size)
+
+    return kept.picture(('faces', self.seed, self.split, self.size, number), draw)
 
 
 def _generator(seed, split, number):

@@ -8,7 +8,7 @@ import pytest
 
 from dslope_jax.skeletons import COCO
 from input_pipeline.sources import synthetic
-from input_pipeline.world import poses
+from input_pipeline.world import kept, poses
 
 SIZE = (160, 192)
 BONES = {'thigh': ('hip', 'knee', 320, 530), 'shin': ('knee', 'ankle', 310, 510),
@@ -36,7 +36,7 @@ def test_a_picture_is_the_same_twice_and_after_pickling(source):
     image = source.read(row)
     assert image.dtype == np.uint8 and image.shape == (192, 160, 3)
     assert source.read(row) is image  # kept, for the next epoch
-    synthetic._kept.clear()
+    kept.forget()
     np.testing.assert_array_equal(image, twin.read(row))
     np.testing.assert_array_equal(source.mask(row), twin.mask(row))
 

@@ -11,7 +11,7 @@ from dslope_jax.skeletons import FACE_300W
 from dslope_jax.tasks.people import load_train
 from input_pipeline.occlusion import body_parts
 from input_pipeline.sources import synthetic_faces
-from input_pipeline.world import faces
+from input_pipeline.world import faces, kept
 from tests.refusals import fails
 
 SIZE = (96, 80)
@@ -29,7 +29,7 @@ def test_a_picture_is_the_same_twice_and_after_pickling(source):
   image = source.read(7)
   assert image.dtype == np.uint8 and image.shape == (80, 96, 3)
   assert source.read(7) is image  # kept, for the next epoch
-  synthetic_faces._kept.clear()
+  kept.forget()
   np.testing.assert_array_equal(image, twin.read(7))
   few = synthetic_faces.load('train', num_people=5, size=SIZE)
   np.testing.assert_array_equal(few.keypoints, source.keypoints[:5])
