@@ -18,6 +18,7 @@ from input_pipeline.sources import media
 from input_pipeline.sources.pictures import read_picture
 from tests.predict import folders
 from tests.predict.test_media import write_picture, write_video
+from tests.predict.typed import caller
 
 
 @pytest.fixture(scope='module')
@@ -35,21 +36,7 @@ def command(run, tmp_path, capsys, monkeypatch):
   """Runs predict.py with arguments; gives (poses, printed) of the folder 'out'."""
   out = tmp_path / 'out'
   monkeypatch.setattr(predict, 'Predictor', _predictor)
-
-  def call(*arguments, code=0):
-    given = ['--weights', str(run[0]), '--out', str(out), *map(str, arguments)]
-    if code:
-      with pytest.raises(SystemExit) as raised:
-        predict.main(given)
-      assert raised.value.code == code
-      printed = capsys.readouterr().err
-      assert printed.count('error: ') == 1 and 'Traceback' not in printed
-      return printed
-    predict.main(given)
-    return json.loads((out / 'poses.json').read_text()), capsys.readouterr().out
-
-  call.out = out
-  return call
+  return caller(out, 'poses.json', capsys, ['--weights', run[0]])
 
 
 def test_whole_pictures(command, run, tmp_path):

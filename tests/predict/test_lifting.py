@@ -19,6 +19,7 @@ from input_pipeline.sources.pictures import read_picture
 from tests import tiny_lifting
 from tests.predict import folders
 from tests.predict.test_media import write_picture, write_video
+from tests.predict.typed import caller
 from tests.refusals import fails
 from tests.sequences import made
 from tools import publish
@@ -161,21 +162,7 @@ def command(tmp_path, capsys, monkeypatch):
   """Runs predict.py; gives (content of poses_3d.json, printed), or what is printed of an error."""
   out = tmp_path / 'out'
   monkeypatch.setattr(predict, 'Lifter', lifter_of)
-
-  def call(*arguments, code=0):
-    given = ['--out', str(out), *map(str, arguments)]
-    if code:
-      with pytest.raises(SystemExit) as raised:
-        predict.main(given)
-      assert raised.value.code == code
-      printed = capsys.readouterr().err
-      assert printed.count('error: ') == 1 and 'Traceback' not in printed
-      return printed
-    predict.main(given)
-    return json.loads((out / 'poses_3d.json').read_text()), capsys.readouterr().out
-
-  call.out = out
-  return call
+  return caller(out, 'poses_3d.json', capsys)
 
 
 def tracks_file(path, people, skeleton=COCO, missing=()):

@@ -13,7 +13,7 @@ from dslope_jax.weights import architecture, pytorch
 from tests.golden import rule
 from tests.golden_data import published_weights
 from tests.refusals import fails
-from tests.weights import torch_writer
+from tests.weights import listings, torch_writer
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/dag'
 UNUSED = ['final_layer.bias', 'final_layer.weight']  # of the pose network
@@ -34,16 +34,9 @@ LISTINGS = {
 def test_every_published_key_is_taken_and_given_back(listing):
   name, arguments, count = LISTINGS[listing]
   entries = json.loads((GOLDEN / f'{listing}.json').read_text())['entries']
-  given = {key: np.broadcast_to(np.float32(0), shape) for key, shape, _ in entries
-           if not key.endswith('num_batches_tracked')}
-  wanted = name, arguments | {'num_keypoints': 17}
-  assert architecture.identify({f'module.{k}': v for k, v in given.items()}) == wanted
+  given = listings.taken_and_given_back(entries, name, arguments | {'num_keypoints': 17}, count,
+                                        UNUSED if name == 'dag' else ())
   assert architecture.crop_size(name, given) == (192, 256)
-  converted = pytorch.convert_any(*wanted, given, (64, 64))
-  assert sorted(converted.dropped) == (UNUSED if name == 'dag' else []) and not converted.fresh
-  assert sum(x.size for x in jax.tree.leaves(converted.variables['params'])) == count
-  back = pytorch.to_state_dict(name, jax.tree.map(lambda x: x[..., :0], converted.variables))
-  assert sorted([*back, *converted.dropped]) == sorted(given)
 
 
 def inputs(name):

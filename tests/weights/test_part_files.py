@@ -1,8 +1,6 @@
 """Weight files of SMAP and HUPOR: a detector, a reasoning network and a refinement network."""
 import json
 
-import jax
-import numpy as np
 import pytest
 
 from dslope_jax import models
@@ -11,6 +9,7 @@ from dslope_jax.weights import architecture, pytorch
 from tests.golden_data import published_weights
 from tests.part_golden import GOLDEN
 from tests.refusals import fails
+from tests.weights import listings
 
 _STAGES = dict(num_keypoints=15, limbs=14, stages=3, blocks=(3, 4, 6, 3), decoder_width=256)
 _SMAP = _STAGES | dict(widths=(64, 128, 256, 512))
@@ -26,16 +25,9 @@ TINY = dict(num_keypoints=3, widths=(5, 6))
 def test_every_published_key_is_taken_and_given_back(listing):
   name, arguments, count = LISTINGS[listing]
   entries = json.loads((GOLDEN / f'{listing}.json').read_text())['entries']
-  given = {key: np.broadcast_to(np.float32(0), shape) for key, shape, _ in entries
-           if not key.endswith('num_batches_tracked')}
-  assert architecture.identify({f'module.{k}': v for k, v in given.items()}) == (name, arguments)
+  given = listings.taken_and_given_back(entries, name, arguments, count)
   if name == 'smap':
     assert architecture.crop_size(name, given) == (832, 512)
-  converted = pytorch.convert_any(name, arguments, given, (64, 64))
-  assert not converted.dropped and not converted.fresh
-  assert sum(x.size for x in jax.tree.leaves(converted.variables['params'])) == count
-  back = pytorch.to_state_dict(name, jax.tree.map(lambda x: x[..., :0], converted.variables))
-  assert sorted(back) == sorted(given)
 
 
 def test_a_file_of_another_form(tmp_path):
