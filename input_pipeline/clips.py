@@ -126,14 +126,19 @@ class ClipMaker:
     return other.keypoints_3d[frames] @ camera.rotation.T
 
 
-def check_recipe(name: str, where: str, sequences: Sequences):
-  """Raises UserError for a recipe that there is not, or that needs cameras that the set lacks."""
-  given = {one for stage in mixtures.stages(name) for one in mixtures.mixture(stage)[1]}
+def check_recipe(name: str, where: str, sequences: Sequences, training=False):
+  """Raises UserError for a recipe that there is not, or that needs cameras that the set lacks.
+
+  training: whether it may be a curriculum.
+  """
+  stages = mixtures.stages(name) if training else [name]
+  given = {one for stage in stages for one in mixtures.mixture(stage)[1]}
   for one in sorted(given):
     if one not in RECIPES:
       near = difflib.get_close_matches(one, RECIPES, 1)
-      raise UserError(f"{where} is one of {', '.join(RECIPES)}, a mixture 'none:1,severity3:1' or "
-                      f"a curriculum 'severity1>severity5', not '{one}'"
+      raise UserError(f"{where} is one of {', '.join(RECIPES)}, or a mixture "
+                      "'none:1,severity3:1', in training also a curriculum 'severity1>severity5', "
+                      f"not '{one}'"
                       + (f"; did you mean '{near[0]}'?" if near else ''))
   blind = [s.name for s in sequences.sequences if any(c.focal is None for c in s.cameras)]
   if blind and given - {'none', EXACT}:

@@ -93,11 +93,13 @@ def test_streams_are_equal_with_and_without_workers(source):
 
 
 def test_recipes_are_checked_before_anything_starts(source):
-  check = lambda name, of=source: clips.check_recipe(name, 'data.recipe', of)
+  check = lambda name, of=source: clips.check_recipe(name, 'data.recipe', of, training=True)
   for name in ('exact', 'none:1,severity3:2', 'severity1>severity5'):
     check(name)
   fails(lambda: check('severty3'), 'data.recipe', "'severity3'")
   fails(lambda: check('none:x'), 'none:x')
+  fails(lambda: clips.check_recipe('severity1>severity5', 'evals.val.recipe', source),
+        'evals.val.recipe', "'severity1>severity5'", 'in training')
   blind = sequences.sequence.Sequences('blind', 'val', H36M, tuple(
     s.__class__(s.name, s.keypoints_3d, (sequences.sequence.Camera((10, 10)),), 50.0)
     for s in source.sequences))

@@ -50,7 +50,7 @@ def build(config, workdir, training=True) -> Task:
   evals = {name: _eval_set(config, name, system, facts) for name in config.evals}
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
-  clips.check_recipe(config.data.recipe, 'data.recipe', source)
+  clips.check_recipe(config.data.recipe, 'data.recipe', source, training=True)
   table = windows.of(source, config.data.frames, config.data.stride, config.data.windows)
   per_epoch = len(table) / config.batch_size
   maker = ClipMaker(source, table, config.data.recipe, config.seed, config.data.target,
