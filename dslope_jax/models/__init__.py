@@ -10,6 +10,7 @@ _TRAITS = {
   'HEAD': ('final_layer', 'deconv_layers'),  # submodules that are no part of the backbone
   'LAST': ('final_layer',),  # those that other keypoints cannot use; the first puts out heatmaps
   'UNUSED': (),  # published keys that the network has no use for
+  'OWN_NAMES': False,  # its weights have names of this project alone
   'PREFIXED': False,  # published with backbone. and keypoint_head. before the names
   'depth_of': None}  # function (path, number of blocks) -> layer number
 

@@ -18,6 +18,8 @@ from dslope_jax.models.attention_blocks import (
   one_of,
 )
 
+OWN_NAMES = True
+
 
 class Model(nn.Module):
   """A lifting network of `depth` pairs of spatial and temporal blocks.

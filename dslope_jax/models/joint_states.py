@@ -3,6 +3,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+OWN_NAMES = True
 _SHARPNESS = 10.0  # of the heatmaps as weights: a peak outweighs e^10 empty pixels, however low
 
 

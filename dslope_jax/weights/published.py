@@ -20,7 +20,6 @@ from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import PROBABILITIES
 from dslope_jax.weights import files, pytorch
 
-_OURS = ('joint_states', 'pose_moe', 'entangled')  # architectures that only this project has
 _TEXTS = ('config.json', 'facts.json', 'calibration.json')
 
 
@@ -48,8 +47,8 @@ def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict
     model, _ = models.describe(network)
     own = {kind: jax.device_get(tree[name]) for kind, tree in weights.items()}
     before = _before(name, networks)
-    tensors |= {before + key: value for key, value in (
-      _flat(own) if model in _OURS else pytorch.to_state_dict(model, own)).items()}
+    named = _flat(own) if models.trait(model, 'OWN_NAMES') else pytorch.to_state_dict(model, own)
+    tensors |= {before + key: value for key, value in named.items()}
   os.makedirs(folder, exist_ok=True)
   pytorch.save_tensors(folder, tensors)
   about = {'step': step, 'sha256': files.sha256(os.path.join(folder, 'model.safetensors'))}
@@ -101,7 +100,7 @@ def read(folder, networks: dict, size):
     before = _before(name, networks)
     own = {key.removeprefix(before): value for key, value in tensors.items()
            if key.startswith(before)}
-    if model in _OURS:
+    if models.trait(model, 'OWN_NAMES'):
       tree = flax.traverse_util.unflatten_dict(own, sep='.')
       out['batch_stats'][name] = tree.pop('batch_stats', {})
       out['params'][name] = tree
