@@ -140,6 +140,9 @@ def _of_file(path, network, skeleton, size):
   if certificate['model'] == 'pose_gcn':
     raise UserError(f"'{path}' holds a graph network, which takes no pictures but the poses of "
                     'another network; predict with a run of both')
+  if certificate['model'] == 'iresnet':
+    raise UserError(f"'{path}' holds an iresnet, which tells who a face is of and puts out no "
+                    'keypoints; give weights that were trained on poses')
   if certificate['model'] in ('smap', 'dsed', 'refine_net'):
     raise UserError(f"'{path}' holds {certificate['model']}, a part of a system for several "
                     'people; predict with weights for crops of one person')

@@ -28,11 +28,22 @@ def module(name: str):
 def build(name: str, **kwargs):
   """The Linen module `Model` of that file; UserError for an argument that it does not take."""
   model = module(name).Model
-  known = [k for k in inspect.signature(model).parameters if k not in ('parent', 'name')]
+  known = arguments(name)
   unknown = sorted(set(kwargs) - set(known))
   if unknown:
     raise UserError(f"system.model: '{name}' takes {', '.join(known)}, not {', '.join(unknown)}")
   return model(**kwargs)
+
+
+def arguments(name: str) -> list[str]:
+  """Names of the arguments that `build` takes for it."""
+  found = inspect.signature(module(name).Model).parameters
+  return [argument for argument in found if argument not in ('parent', 'name')]
+
+
+def with_keypoints(name: str, kwargs: dict, count: int) -> dict:
+  """Arguments of `build` with a number of keypoints, where the network takes one and has none."""
+  return ({'num_keypoints': count} if 'num_keypoints' in arguments(name) else {}) | kwargs
 
 
 def of_network(model: dict, network: str) -> dict:

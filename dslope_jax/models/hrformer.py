@@ -213,6 +213,8 @@ class Model(nn.Module):
                                 name=f'stage{stage}_{m}')
         branches = module(branches, train=train)
       features.append(branches)
+    if not self.num_keypoints:
+      return {'features': features}
     return {'heatmaps': final_layer(branches[0], self.num_keypoints), 'features': features}
 
   def _numbers(self):

@@ -129,6 +129,8 @@ class Model(nn.Module):
     multi = self.head == 'multi'
     features = trunk(images, self.width, self.modules, self.blocks, self.stem_width, self.dtype,
                      multi, train=train)
+    if not self.num_keypoints:
+      return {'features': features}
     if multi:
       heatmaps = multi_head(features[-1], self.num_keypoints, train=train)
     else:

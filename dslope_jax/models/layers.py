@@ -141,15 +141,18 @@ class BatchNorm(nn.Module):
   over devices the statistics are those of the global batch.
 
   Called with (B,...,C). train: normalise by the batch; running statistics are kept where they may
-  change. scale_init: initialiser of the scale.
+  change. scale_init: initialiser of the scale. learn_scale: whether it may change.
   """
   scale_init: Callable = initializers.ones
+  learn_scale: bool = True
 
   @nn.compact
   def __call__(self, x, *, train: bool):
     like = (x.shape[-1],), jnp.promote_types(x.dtype, jnp.float32)
     scale = self.param('scale', self.scale_init, *like)
     bias = self.param('bias', initializers.zeros, *like)
+    if not self.learn_scale:
+      scale = jax.lax.stop_gradient(scale)
     running_mean = self.variable('batch_stats', 'mean', np.zeros, *like)
     running_var = self.variable('batch_stats', 'var', np.ones, *like)
     if self.is_initializing():  # only shapes matter
@@ -187,6 +190,17 @@ def normalise(x, scale, bias):
   gain = jax.lax.rsqrt(var + 1e-5) * scale
   out = centred * gain + (bias + (fixed - mean) * gain)  # zero, but for the mean's gradient
   return out.astype(x.dtype), fixed, jax.lax.stop_gradient(var)
+
+
+class PReLU(nn.Module):
+  """x (B,...,C), times a learned factor of the channel where it is negative (He et al., 2015, Delving
+  Deep into Rectifiers); the factors start from 0.25, as in PyTorch."""
+
+  @nn.compact
+  def __call__(self, x):
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    scale = self.param('scale', initializers.constant(0.25), (x.shape[-1],), wide)
+    return jnp.where(x >= 0, x, x * scale.astype(x.dtype))
 
 
 def upsample(x, factor: int):

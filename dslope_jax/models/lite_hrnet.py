@@ -227,6 +227,8 @@ class Model(nn.Module):
         branches = module(branches, train=train)
       features.append(branches)
     features[-1] = IterativeHead(name='head_layer')(branches, train=train)
+    if not self.num_keypoints:
+      return {'features': features}
     return {'heatmaps': final_layer(features[-1][0], self.num_keypoints), 'features': features}
 
 

@@ -48,6 +48,8 @@ class Model(nn.Module):
         stride = 2 if stage and not i else 1
         x = block(self.width * 2 ** stage, stride, name=f'layer{stage + 1}_{i}')(x, train=train)
       features.append([x])
+    if not self.num_keypoints:
+      return {'features': features}
     x = deconv_layers(x, self.filters, train=train)
     return {'heatmaps': final_layer(x, self.num_keypoints), 'features': features}
 

@@ -133,7 +133,8 @@ class Model(nn.Module):
       block = Block(heads, float(rate), self.epsilon, self.attention, name=f'blocks_{i}')
       x = block(x, train=train)
     x = _layer_norm(x, self.epsilon, 'last_norm').reshape(b, h, w, width)
-    return {'heatmaps': self._decode(x, train), 'features': [[x]]}
+    heatmaps = {'heatmaps': self._decode(x, train)} if self.num_keypoints else {}
+    return heatmaps | {'features': [[x]]}
 
   def _decode(self, x, train):
     """Features (B,h/4,w/4,C) -> heatmaps (B,h,w,K)."""

@@ -4,7 +4,7 @@ import re
 
 from dslope_jax import models
 from dslope_jax.errors import UserError
-from dslope_jax.models import lite_hrnet, simple_baseline, vitpose
+from dslope_jax.models import iresnet, lite_hrnet, simple_baseline, vitpose
 
 # mmpose's prefixes; HRNetV2's own head is head.0, head.1, head.3
 _PARTS = re.compile(r'backbone\.|keypoint_head\.|head\.(?!\d)')
@@ -22,6 +22,7 @@ _SIGNS = {
   'dsed': ('stage0.downsample_prior.layer1.0.conv_bn_relu1.conv.weight',),
   'refine_net': ('block.layer1.0.weight',),
   'hrnet': (_BRANCH + 'conv1.weight',),
+  'iresnet': ('layer4.0.prelu.weight',),
   'simple_baseline': ('layer4.0.conv1.weight',)}
 
 
@@ -47,7 +48,7 @@ def identify(state_dict) -> tuple[str, dict]:
       if any(key.startswith('backbone.encoder.') for key in own):
         arguments['epsilon'] = 1e-12  # of transformers, where the authors have 1e-6
       head = last_layer(name, shapes.get)
-      return name, arguments | ({'num_keypoints': head[0]} if head else {})
+      return name, models.with_keypoints(name, arguments, head[0]) if head else arguments
   raise UserError(f'the keys are of none of the networks {", ".join(_SIGNS)}; name the '
                   'architecture, or give its own weights')
 
@@ -66,7 +67,7 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
 
   They are told by ViTPose's position embeddings, and by the graph network's points for heatmaps of
   half the sides; else they are what is usual for 16 keypoints (MPII), for HRNetV2 (faces) or any
-  others (COCO). SMAP's are whole pictures.
+  others (COCO). SMAP's are whole pictures; those of IResNet, squares, are told by its last layer.
   """
   shape = lambda *ends: next((v.shape for k, v in state_dict.items() if k.endswith(ends)), None)
   positions = shape('pos_embed', 'position_embeddings')
@@ -81,6 +82,10 @@ def crop_size(name: str, state_dict) -> tuple[int, int]:
     return 2 * columns, 2 * rows
   if name == 'smap':
     return 832, 512
+  if name == 'iresnet':
+    weight, last = shape('fc.weight'), shape('layer4.0.conv2.weight')
+    side = iresnet.STRIDE * math.isqrt(weight[1] // last[0]) if weight and last else 112
+    return side, side
   head = last_layer(name, shape)
   square = (name == 'hrnet' and shape('head.3.weight')) or (head and head[0] == 16)
   return (256, 256) if square else (192, 256)
@@ -169,6 +174,16 @@ def _hrformer(shapes):
           'window': (math.isqrt(cells) + 1) // 2}
 
 
+def _iresnet(shapes):
+  blocks = tuple(_count(shapes, f'layer{stage}.#.') for stage in (1, 2, 3, 4))
+  depth = next((depth for depth, counts in iresnet.DEPTHS.items() if counts == blocks), None)
+  if depth is None:
+    raise UserError(f'an IResNet of {blocks} blocks is none of the depths '
+                    f'{", ".join(map(str, iresnet.DEPTHS))}')
+  return {'depth': depth, 'width': shapes['conv1.weight'][0]} | (
+    {'dim': shapes['fc.weight'][0]} if 'fc.weight' in shapes else {})
+
+
 def _lite_hrnet(shapes):
   modules = tuple(_count(shapes, f'stage{stage}.#.') for stage in (0, 1, 2))
   depth = {m: depth for depth, m in lite_hrnet.MODULES.items()}.get(modules)
@@ -207,5 +222,5 @@ def _filters(shapes, count):
 
 
 _READERS = {'hrnet': _hrnet, 'dag': _dag, 'pose_gcn': _pose_gcn, 'smap': _smap, 'dsed': _dsed,
-            'refine_net': _refine_net, 'hrformer': _hrformer,
+            'refine_net': _refine_net, 'iresnet': _iresnet, 'hrformer': _hrformer,
             'lite_hrnet': _lite_hrnet, 'simple_baseline': _simple_baseline, 'vitpose': _vitpose}

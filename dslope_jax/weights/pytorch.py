@@ -51,7 +51,8 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
   set of keypoints; so it is where the file has none. Float arrays keep their dtype.
   Raises UserError that names the missing, unexpected and misshapen keys.
   """
-  if not models.trait(name, 'HEAD') and 'num_keypoints' not in kwargs:
+  told = models.with_keypoints(name, kwargs, 0) == kwargs
+  if not models.trait(name, 'HEAD') and not told:
     raise UserError(f'give num_keypoints of the {name}, or leave its name out: the file tells both')
   wanted = _wanted(name, kwargs, image_size)
   given = canonical(name, state_dict, wanted)
@@ -59,7 +60,7 @@ def convert_any(name: str, kwargs: dict, state_dict, image_size, fresh_head=Fals
            if path[1].startswith(models.trait(name, 'HEAD'))}
   last = models.trait(name, 'LAST')
   partial = bool(heads) and (fresh_head or not heads & given.keys())
-  if heads and not partial and 'num_keypoints' not in kwargs:
+  if heads and not partial and not told:
     shape = architecture.last_layer(name, lambda key: getattr(given.get(key), 'shape', None))
     kwargs = kwargs | {'num_keypoints': shape[0] if shape else 1}
     wanted = _wanted(name, kwargs, image_size)
@@ -96,7 +97,7 @@ _HINT = ': another number of keypoints; fresh_head (--fresh_head) takes all but 
 
 def _wanted(name, kwargs, image_size):
   """{published key: (path in the variables, shape)} of a network."""
-  module = models.build(name, **{'num_keypoints': 1} | kwargs)
+  module = models.build(name, **models.with_keypoints(name, kwargs, 1))
   try:
     example = module.example() if hasattr(module, 'example') else (
       jax.ShapeDtypeStruct((1, image_size[1], image_size[0], 3), 'float32'),)
@@ -220,7 +221,7 @@ def _other_model(name, kwargs, state_dict):
   """What to say of weights that do not fit: which network they are, if it is another."""
   try:
     found, told = architecture.identify(state_dict)
-    _, own = models.describe(models.build(name, **{'num_keypoints': 1} | kwargs))
+    _, own = models.describe(models.build(name, **models.with_keypoints(name, kwargs, 1)))
   except UserError:
     return ''
   same = lambda key, value: found == name and own[key] in (None, value)  # None: of the size

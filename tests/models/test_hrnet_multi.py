@@ -13,69 +13,12 @@ from dslope_jax import models
 from dslope_jax.models import hrnet
 from dslope_jax.weights import architecture, pytorch
 from tests.golden_data import nhwc, published_weights, relative_error
+from tests.models.twins import OfNumpy, OfTorch
 from tests.refusals import fails
 
 SMALL = dict(num_keypoints=5, width=4, stem_width=4, modules=(1, 1, 1), blocks=(1, 1, 1),
              head='multi')
 IMAGE = (1, 64, 96, 3)
-
-
-class OfNumpy:
-  """Operations on (B,C,H,W) float64."""
-
-  def convolve(self, x, weight, bias=None, stride=1):
-    size = weight.shape[-1]
-    x = np.pad(x, ((0, 0), (0, 0), *[((size - 1) // 2,) * 2] * 2))
-    patches = np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))
-    out = np.einsum('bchwij,ocij->bohw', patches[:, :, ::stride, ::stride], weight, optimize=True)
-    return out if bias is None else out + bias[:, None, None]
-
-  def norm(self, x, scale, bias, mean, var):
-    mean, var, scale, bias = (v[:, None, None] for v in (mean, var, scale, bias))
-    return (x - mean) / np.sqrt(var + 1e-5) * scale + bias
-
-  def enlarge(self, x, size):
-    for axis, new in zip((2, 3), size, strict=True):
-      old = x.shape[axis]
-      place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-      low = np.floor(place).astype(int)
-      share = (place - low).reshape([-1 if a == axis else 1 for a in range(4)])
-      high = np.minimum(low + 1, old - 1)
-      x = x.take(low, axis) * (1 - share) + x.take(high, axis) * share
-    return x
-
-  relu = staticmethod(lambda x: np.maximum(x, 0))
-  join = staticmethod(lambda maps: np.concatenate(maps, 1))
-  tensor = staticmethod(lambda x: np.asarray(x, np.float64))
-  array = staticmethod(np.asarray)
-
-
-class OfTorch:
-  """The same operations by PyTorch."""
-
-  def __init__(self):
-    self.torch = pytest.importorskip('torch', reason='PyTorch is not installed: the twin runs on '
-                                     'NumPy alone')
-    self.functional = self.torch.nn.functional
-    self.relu = self.functional.relu
-
-  def convolve(self, x, weight, bias=None, stride=1):
-    return self.functional.conv2d(x, weight, bias, stride, (weight.shape[-1] - 1) // 2)
-
-  def norm(self, x, scale, bias, mean, var):
-    return self.functional.batch_norm(x, mean, var, scale, bias)
-
-  def enlarge(self, x, size):
-    return self.functional.interpolate(x, size=size, mode='bilinear', align_corners=False)
-
-  def join(self, maps):
-    return self.torch.cat(maps, 1)
-
-  def tensor(self, x):
-    return self.torch.tensor(np.ascontiguousarray(x, np.float64))
-
-  def array(self, x):
-    return x.numpy()
 
 
 class Twin:
