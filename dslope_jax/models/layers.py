@@ -193,8 +193,8 @@ def normalise(x, scale, bias):
 
 
 class PReLU(nn.Module):
-  """x (B,...,C), times a learned factor of the channel where it is negative (He et al., 2015, Delving
-  Deep into Rectifiers); the factors start from 0.25, as in PyTorch."""
+  """x (B,...,C), times a learned factor of the channel where it is negative, 0.25 at first as in
+  PyTorch (He et al., Delving Deep into Rectifiers, 2015)."""
 
   @nn.compact
   def __call__(self, x):
