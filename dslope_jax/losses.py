@@ -63,22 +63,46 @@ def _log_distribution(heatmaps, temperature):
 def mutual_mse(own, partner, smooth_l1=False, first_stage=2):
   """Distances of features and heatmaps to those of the detached partner, by name.
 
-  own, partner: network outputs, dicts with `heatmaps` and, where the network has stages,
-  `features` (a list of stages, each a list of branch maps). Returns {'stage2': scalar, ...,
-  'heatmap': scalar}; a stage's distance is the mean over its branches of the mean over elements.
-  smooth_l1: Huber distance with the switch at 1 instead of the square (the distilling variant).
-  first_stage: number of the first of the stages.
+  own, partner: network outputs, dicts with `heatmaps` and those of `mutual_stages`. Returns
+  {'stage2': scalar, ..., 'heatmap': scalar}, means over all elements. The rest is as there.
   MoEPose / D-Slope, mutual training loop; the heatmap term ignores joint visibility.
   """
-  def distance(a, b):
-    wide = jnp.promote_types(a.dtype, jnp.float32)
-    a, b = a.astype(wide), jax.lax.stop_gradient(b).astype(wide)
-    each = optax.losses.huber_loss(a, b) if smooth_l1 else jnp.square(a - b)
-    return each.mean((1, 2)).mean()  # in two steps: one long float32 sum loses digits
+  heatmap = _mean(distances(own['heatmaps'], partner['heatmaps'], smooth_l1))
+  return mutual_stages(own, partner, smooth_l1, first_stage) | {'heatmap': heatmap}
 
+
+def mutual_stages(own, partner, smooth_l1=False, first_stage=2):
+  """{'stage2': scalar, ...}: distances of features to those of the detached partner.
+
+  own, partner: network outputs; `features` is a list of stages, each a list of branch maps. A
+  stage's distance is the mean over its branches of the mean over elements.
+  smooth_l1: see `distances`. first_stage: number of the first of the stages.
+  """
   terms = {}
   stages = zip(own['features'], partner['features'], strict=True)
   for stage, (mine, theirs) in enumerate(stages, start=first_stage):
-    distances = [distance(a, b) for a, b in zip(mine, theirs, strict=True)]
-    terms[f'stage{stage}'] = sum(distances) / len(distances)
-  return terms | {'heatmap': distance(own['heatmaps'], partner['heatmaps'])}
+    found = [_mean(distances(a, b, smooth_l1)) for a, b in zip(mine, theirs, strict=True)]
+    terms[f'stage{stage}'] = sum(found) / len(found)
+  return terms
+
+
+def distances(own, partner, smooth_l1=False):
+  """Squared differences of arrays of one shape, float32 or wider; no gradient reaches the partner.
+
+  smooth_l1: Huber distance with the switch at 1 instead of the square (the distilling variant).
+  """
+  wide = jnp.promote_types(own.dtype, jnp.float32)
+  a, b = own.astype(wide), jax.lax.stop_gradient(partner).astype(wide)
+  return optax.losses.huber_loss(a, b) if smooth_l1 else jnp.square(a - b)
+
+
+def _mean(maps):
+  return maps.mean((1, 2)).mean()  # in two steps: one long float32 sum loses digits
+
+
+def class_kl(own, partner, temperature=1.0):
+  """(B,) KL(partner || own) of the distributions softmax(logits / temperature), of logits (B,C). No
+  gradient reaches the partner. Deep Mutual Learning (Zhang et al., 2018)."""
+  log_q = jax.nn.log_softmax(own / temperature)
+  log_p = jax.nn.log_softmax(jax.lax.stop_gradient(partner) / temperature)
+  return (jnp.exp(log_p) * (log_p - log_q)).sum(-1)

@@ -37,6 +37,6 @@ def with_margin(cosines, labels, kind: str, margin: float):
 
 
 def cross_entropy(cosines, labels, kind: str, scale: float, margin: float):
-  """Mean cross-entropy of softmax(scale * `with_margin`), a scalar; see there."""
+  """(B,) cross-entropy of softmax(scale * `with_margin`); see there."""
   logits = scale * with_margin(cosines, labels, kind, margin)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)

@@ -145,6 +145,4 @@ def compare(mutual, own, partner, batch, first_stage=2):
                         of_all.mean())
   if not mutual['features']:
     return {'kl': kl}
-  stages = losses.mutual_mse(own, partner, first_stage=first_stage)
-  del stages['heatmap']  # the KL term stands in its place
-  return {'kl': kl} | stages
+  return {'kl': kl} | losses.mutual_stages(own, partner, first_stage=first_stage)
