@@ -1,4 +1,5 @@
 """The one evaluation: predicts over padded batches, gathers, scatters to rows, scores, writes."""
+import collections
 import itertools
 import os
 import re
@@ -105,19 +106,26 @@ class Engine:
 
   def _stress(self, weights, fits):
     """{row without its view: {'metric', 'severity': [[level, value], ...], 'area': mean height of
-    the curve, 'others': {variant: value}}}, by the first metric of each row."""
+    the curve, 'others': {variant: value}}}, by the first metric of each row; and 'interval':
+    [[level, low, high], ...] where the row has METRIC_low and METRIC_high. A row keeps its view
+    where its network has several."""
     if not self.entry.variants:
       raise UserError('this set has no variants to score with --stress')
     curves = {}
     for variant, arguments in self.entry.variants.items():
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))
-      for row, numbers in self.entry.score(outputs, None, full=False, fits=fits).results.items():
+      results = self.entry.score(outputs, None, full=False, fits=fits).results
+      views = collections.Counter(map(without_view, results))
+      for row, numbers in results.items():
         metric, value = next(iter(numbers.items()))
-        curve = curves.setdefault(without_view(row),
-                                  {'metric': metric, 'severity': [], 'others': {}})
+        name = without_view(row) if views[without_view(row)] == 1 else row
+        curve = curves.setdefault(name, {'metric': metric, 'severity': [], 'others': {}})
         level = re.fullmatch(r'severity(\d+)', variant)
         if level:
           curve['severity'].append([int(level[1]), value])
+          if f'{metric}_low' in numbers:
+            curve.setdefault('interval', []).append(
+              [int(level[1]), numbers[f'{metric}_low'], numbers[f'{metric}_high']])
         else:
           curve['others'][variant] = value
     for curve in curves.values():

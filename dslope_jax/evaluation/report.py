@@ -83,6 +83,7 @@ class _Report(TypedDict, total=False):
 class _Curve(TypedDict, total=False):
   metric: str
   severity: list[tuple[float, float | None]]
+  interval: list[tuple[float, float | None, float | None]]
   area: float | None
   others: _Numbers
 
