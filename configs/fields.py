@@ -52,11 +52,16 @@ FIELDS = {
   'optim.*.frozen': 'the network keeps its weights',
 
   'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb; of '
-               'lifting a file of input_pipeline/sequences/',
+               'lifting a file of input_pipeline/sequences/, of recognition of '
+               'input_pipeline/identities/',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',
   'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '
                'height x width',
+  'data.crop': "how faces of recognition are cut out: by 'landmarks', turned, scaled and shifted "
+               "so that eyes, nose and mouth lie where the template has them, or by the 'box'",
+  'data.padding': "factor on the longer side of the box, of crops by the 'box' and of faces "
+                  'without landmarks',
   'data.num_workers': 'data processes; 0 works in threads of the training process',
   'data.max_unreadable': 'picture files that cannot be read and count as without labels; one more '
                          'stops the run',
@@ -77,9 +82,15 @@ FIELDS = {
   'data.bank.seed': 'of the choice of these people',
   'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
   'data.augmentation.scale': 'standard deviation of the factor on the crop size, which is 1 in the '
-                             'mean and never differs from it by more than this',
+                             'mean and never differs from it by more than this; of recognition '
+                             'twice this',
   'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; never more than '
                                 'twice that',
+  'data.augmentation.shift': "standard deviation of the shift, as a share of the crop's side; "
+                             'never more than twice that',
+  'data.augmentation.light': 'largest difference from 1 of the factor on the brightness',
+  'data.augmentation.contrast': 'largest difference from 1 of the factor on the contrast',
+  'data.augmentation.saturation': 'largest difference from 1 of the factor on the saturation',
   'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
   'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
   'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
@@ -89,6 +100,8 @@ FIELDS = {
   'evals.*.split': 'split that is scored',
   'evals.*.metric': 'how it is scored: a name of docs/evaluation.md',
   'evals.*.recipe': 'how the occluded pictures are drawn; see docs/occlusion.md',
+  'evals.*.pairs': 'pairs of pictures that are drawn, half of them of one person, for a set that '
+                   'does not name any',
   'evals.*.boxes': "boxes that people are cut out by: 'gt', the ground truth, or a detector's COCO "
                    'result file',
   'evals.*.batch_size': 'people of one batch, of all devices together',
@@ -110,18 +123,19 @@ RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
-    'system.gcn.hops', 'data.frames', 'data.stride')),
+    'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride', 'evals.*.pairs')),
   '0 or more': (lambda x: x >= 0, (
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
-    'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*',
-    'system.weights.*', 'evals.*.stride')),
+    'data.augmentation.half_body_joints', 'data.augmentation.shift', 'system.margin',
+    'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
-    'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
-    '*loader.padding')),
+    'optim.*.factor', 'data.patience', 'data.padding', 'system.sigma', 'system.scale',
+    'system.mutual.temperature', '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
-    'ema_decay', 'data.holdout', 'data.augmentation.scale')),
+    'ema_decay', 'data.holdout', 'data.augmentation.scale', 'data.augmentation.light',
+    'data.augmentation.contrast', 'data.augmentation.saturation', 'system.model.dropout')),
 }

@@ -151,10 +151,23 @@ def crops_asked(config) -> dict:
 
 
 def load_bank(config, workdir, train_source=None, recipe_names=()):
-  """The patch bank of a run, cut from the training people if it is not there yet; None where no
-  recipe needs one. Raises UserError for an unknown recipe.
+  """`bank_of` the training people, which are loaded where they are not given."""
+  def people():
+    if train_source is None and config.data.get('root') == '':  # of published weights
+      raise UserError('a recipe needs patches, and these weights do not know where the pictures '
+                      'are that they were trained on; pass --config.data.bank.folder=BANK, which '
+                      'tools/cut_bank.py makes')
+    return train_source or load_train(config)[0]
 
-  recipe_names: of what will be drawn; default all of the config.
+  return bank_of(config, workdir, people, recipe_names)
+
+
+def bank_of(config, workdir, people, recipe_names=()):
+  """The patch bank of a run, cut from people if it is not there yet; None where no recipe needs
+  one. Raises UserError for an unknown recipe.
+
+  people: function () -> their `Source`. recipe_names: of what will be drawn; default all of the
+  config.
   """
   names = recipe_names or [*mixtures.stages(config.data.recipe),
                            *(e.recipe for e in config.evals.values())]
@@ -163,14 +176,11 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
   folder = (config.data.bank.folder or _prepared_bank(config) or recorded_bank(workdir)
             or os.path.join(workdir, 'patches'))
   if not os.path.exists(folder):
-    if train_source is None and config.data.get('root') == '':  # of published weights
-      raise UserError('a recipe needs patches, and these weights do not know where the pictures '
-                      'are that they were trained on; pass --config.data.bank.folder=BANK, which '
-                      'tools/cut_bank.py makes')
+    source = people()
     print(f'cutting a patch bank into {folder}', flush=True)
-    train_source = train_source or load_train(config)[0]
-  bank = patch_bank.load_or_build(folder, train_source, num_people=config.data.bank.num_people,
-                                  seed=config.data.bank.seed)
+    patch_bank.build(folder, [source], num_people=config.data.bank.num_people,
+                     seed=config.data.bank.seed)
+  bank = patch_bank.PatchBank(folder)
   for name in names:
     recipes.check_bank(name, bank)
   return bank
@@ -178,7 +188,7 @@ def load_bank(config, workdir, train_source=None, recipe_names=()):
 
 def _prepared_bank(config):
   """The bank beside the prepared crops that the config names; '' where it names none."""
-  root = config.data.prepared
+  root = config.data.get('prepared')
   if not root:
     return ''
   folder = os.path.join(root, 'patches')

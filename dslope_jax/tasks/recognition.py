@@ -1,0 +1,153 @@
+"""Recognition: a sample is the crop of a face, clean and occluded; who it is of is learned."""
+import dataclasses
+import functools
+import os
+
+import jax
+import numpy as np
+from input_pipeline.face_crops import Augmentation, FaceMaker
+from input_pipeline.identities import pairing
+
+from dslope_jax import systems
+from dslope_jax.errors import UserError
+from dslope_jax.evaluation import identity_scores
+from dslope_jax.evaluation.base import EvalSet
+from dslope_jax.systems.base import Facts
+from dslope_jax.tasks import people
+from dslope_jax.tasks.base import Task, data_set, describe_loader, eval_batches, train_batches
+from dslope_jax.training import optimizers
+from dslope_jax.training import workdir as workdirs
+from input_pipeline import face_crops, identities, stream
+
+FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
+SETS = identities
+SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank')}
+VIEWS = {'clean': 'image', 'occluded': 'occluded_image'}
+
+
+def build(config, workdir, training=True) -> Task:
+  """The task of a config; without training it is that of the run in `workdir`, and has no class
+  head: the identities that are evaluated are other ones."""
+  if len(set(config.data.size)) > 1:
+    raise UserError(f'data.size is {tuple(config.data.size)}; crops of faces are squares')
+  if training:
+    source = load(config, config.data.train_split)
+    if len(source.names) < 2:
+      raise UserError(f'{source.name} {source.split} has {len(source.names)} identity; two are '
+                      'needed to train')
+    facts = Facts(size=tuple(config.data.size), classes=len(source.names))
+  else:
+    source, facts = None, workdirs.read_facts(workdir)._replace(classes=0)
+  system = systems.build(facts, **config.system.to_dict())
+  bank = people.bank_of(config, workdir, functools.partial(_people_of_bank, config, source))
+  evals = {name: _eval_set(config, name, system, source, bank) for name in config.evals}
+  if not training:
+    return Task(system, facts, example(facts), 0, None, evals)
+  length = config.batch_size * optimizers.to_steps(config.duration,
+                                                   len(source) / config.batch_size)
+  maker = dataclasses.replace(
+    _maker(config, source, bank, config.data.recipe, system.fields['loss']), seed=config.seed,
+    augmentation=Augmentation(**config.data.augmentation), length=length)
+  sheet = (os.path.join(bank.folder, 'contact_sheet.jpg'),) if bank else ()
+  return Task(system, facts, example(facts), len(source),
+              functools.partial(train_batches, config, maker), evals, source.digest, sheet,
+              show=functools.partial(_show, maker))
+
+
+def load(config, split, data=None):
+  """The `identities.Identities` of a split; what was left out of it is printed. data: section
+  `evals.NAME.data`, whose empty fields are those of `config.data`."""
+  name, root, options = data_set(config, data)
+  found = identities.load(name, split, **({'root': root} if root else {}), **options)
+  for note in found.notes:
+    print(f'{found.name} {found.split}: {note}', flush=True)
+  return found
+
+
+def example(facts: Facts) -> dict:
+  """A batch of shapes, B = 1."""
+  w, h = facts.size
+  picture = jax.ShapeDtypeStruct((1, h, w, 3), np.uint8)
+  return {'image': picture, 'occluded_image': picture,
+          'identity': jax.ShapeDtypeStruct((1,), np.int32)}
+
+
+def _people_of_bank(config, source):
+  """The people that patches are cut from, at most `data.bank.num_people`: of `source`, or, where it
+  is None, of the training split."""
+  source = source or load(config, config.data.train_split)
+  wanted = min(len(source), config.data.bank.num_people)
+  rows = np.random.default_rng(config.data.bank.seed).permutation(len(source))[:wanted]
+  return face_crops.as_source(source, np.sort(rows))
+
+
+def _maker(config, source, bank, recipe, fields):
+  data = config.data
+  return FaceMaker(source, tuple(data.size), bank, recipe, 0, crop=data.crop, padding=data.padding,
+                   fields=fields)
+
+
+def _eval_set(config, name, system, trained_on, bank):
+  entry = config.evals[name]
+  source = load(config, entry.split, entry.data)
+  if trained_on is not None and trained_on.name == source.name:
+    known = sorted(set(trained_on.names) & set(source.names))
+    if known:
+      print(f'warning: evals.{name}: {len(known)} of {len(source.names)} identities are trained '
+            f"on, such as '{known[0]}': the numbers do not tell of others", flush=True)
+  pairs, folds = source.pairs, source.folds
+  if pairs is None:
+    pairs, folds = pairing.draw(source.identity, source.video, entry.pairs, seed=0), None
+  faces = identity_scores.faces_of(source.identity, source.video, pairs, folds, [
+    str(name) for name in np.array(source.names)[source.identity]])
+
+  def batches(recipe=None):
+    return eval_batches(config, entry, _maker(
+      config, source, bank, recipe or entry.recipe, system.fields['predict']))
+
+  def score(outputs, held_out_outputs, full=True, fits=None):
+    return identity_scores.score(faces, outputs, mixes=system.mixes, full=full)
+
+  return EvalSet(
+    stamp=_stamp(config, entry, source, faces, bank), rows=len(source), batches=batches,
+    test={'flip': entry.flip}, score=score,
+    variants={f'severity{level}': {'recipe': f'face_severity{level}' if level else 'none'}
+              for level in range(6)},
+    pictures=functools.partial(
+      _cases, _maker(config, source, bank, entry.recipe, tuple(VIEWS.values())), faces))
+
+
+def _stamp(config, entry, source, faces, bank):
+  drawn = 'given' if source.pairs is not None else 'drawn'
+  size, crop = config.data.size, config.data.crop
+  return {'data': source.name, 'split': source.split, 'pictures': len(source),
+          'identities': len(source.names), 'pairs': f'{len(faces.pairs)} {drawn}',
+          'digest': source.digest, 'loader': describe_loader(data_set(config, entry.data)[2]),
+          'size': f'{size[0]}x{size[1]}', 'crop': crop, 'padding': config.data.padding,
+          'flip': entry.flip, 'recipe': entry.recipe, 'benchmark': face_crops.BENCHMARK,
+          'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0}
+
+
+# ---- pictures
+
+def _show(maker, count):
+  """The crops that the loss sees; see `Task.show`."""
+  out = []
+  for sample in stream.first_samples(maker, count):
+    out.append({'caption': maker.name(int(sample['row'])), 'pictures': {
+      view: sample[field] for view, field in VIEWS.items() if field in sample}})
+  return out
+
+
+def _cases(maker, faces, outputs, rows):
+  """A face, clean and occluded, and whom each network finds for the occluded picture."""
+  rows, out = list(rows), []
+  found = identity_scores.nearest(faces, outputs, rows)
+  for i, row in enumerate(rows):
+    sample = maker.evaluate(row)
+    shown = {view: sample[field] for view, field in VIEWS.items()}
+    answers = [f'{network}: {faces.names[found[network][i]]}' for network in found]
+    shown |= {f'{network} finds': maker.evaluate(int(found[network][i]))['image']
+              for network in found}
+    out.append({'caption': ', '.join([str(faces.names[row]), *answers]), 'pictures': shown})
+  return out
