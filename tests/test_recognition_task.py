@@ -1,0 +1,161 @@
+"""Recognition from the config to the table, and what is refused on the way."""
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import eval as evaluation_script
+import train
+from configs import faces_recognition, quickstart_recognition
+from dslope_jax import tasks
+from dslope_jax.evaluation.base import load_samples
+from dslope_jax.training import checkpointing, train_state, workdir
+from tests import runs, tiny_recognition
+from tests.refusals import fails
+from tools import browse
+
+ROWS = {f'{network}/{views}' for network in ('gnet', 'enet', 'mean')
+        for views in ('clean-clean', 'clean-occluded', 'occluded-occluded')}
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """(its folder, its results) of a pair."""
+  folder = tmp_path_factory.mktemp('recognition') / 'run'
+  _, results = train.train(tiny_recognition.config().lock(), str(folder))
+  return folder, results
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+def test_from_the_config_to_the_table(run):
+  folder, results = run
+  assert set(results['val']) == ROWS
+  for row in results['val'].values():
+    assert {'EER', 'EER_low', 'EER_high', 'accuracy', 'rank1'} == set(row)
+    assert all(0 <= value <= 100 for value in row.values())
+  stamp = read(folder / 'eval_2/val/results.json')['stamp']
+  assert stamp['pictures'] == 20 and stamp['identities'] == 5 and stamp['pairs'] == '40 drawn'
+  assert stamp['recipe'] == 'face_severity3' and stamp['crop'] == 'landmarks' and stamp['bank']
+  lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+  assert {'gnet/arcface', 'enet/arcface', 'enet/mutual_kl', 'enet_head/learning_rate'} <= set(
+    lines[0])
+  assert read(folder / 'facts.json')['classes'] == 6
+  assert set(load_samples(folder / 'eval_2/val/samples.npz')) == ROWS
+  assert set(read(folder / 'eval_2/val/intervals.json')) == ROWS
+  assert (folder / 'eval_2/val/pictures.jpg').stat().st_size > 1000
+  assert (folder / 'patches/contact_sheet.jpg').exists()
+
+
+def test_other_identities_are_evaluated_by_the_embeddings_alone(run, tmp_path):
+  """By the command: a set of another size, whose head there is not."""
+  folder, _ = run
+  config = tiny_recognition.config()
+  task = tasks.build(config.lock(), str(folder), training=False)
+  assert set(task.system.networks) == {'gnet', 'enet'} and task.facts.classes == 0
+  shapes = train_state.weight_shapes(task.system, task.example)
+  assert set(checkpointing.restore_weights(str(folder), shapes)[0]['params']) == {'gnet', 'enet'}
+  process = runs.start(folder, '--config.evals.val.data.loader.identities=9', '--stress',
+                       '--report', '--config.evals.val.recipe=face_severity2',
+                       config='tests/tiny_recognition.py', script='eval.py')
+  code, output = runs.finish(process)
+  assert code == 0, output
+  found = next(folder.glob('eval_2/val_*'))
+  assert read(found / 'results.json')['stamp']['identities'] == 9
+  assert 'EER by severity' in output and 'enet/clean-occluded' in output
+  curves = read(found / 'stress.json')['stress']
+  assert set(curves) == {row for row in ROWS if not row.endswith('clean-clean')}
+  curve = curves['gnet/occluded-occluded']
+  assert [level for level, _ in curve['severity']] == [*range(6)]
+  assert [level for level, _, _ in curve['interval']] == [*range(6)]
+  assert (found / 'report.html').exists()
+
+
+def test_the_same_evaluation_gives_the_same_numbers(run):
+  folder, results = run
+  again = evaluation_script.evaluate(tiny_recognition.config().lock(), str(folder))
+  for row, numbers in results['val'].items():
+    assert again['val'][row] == pytest.approx(numbers)
+
+
+def test_who_a_face_is_of_never_reaches_a_prediction(run):
+  folder, _ = run
+  task = tasks.build(tiny_recognition.config().lock(), str(folder), training=False)
+  assert set(task.system.fields['predict']) == {'image', 'occluded_image'}
+  batch = next(iter(task.evals['val'].batches()))
+  assert set(batch) == {'image', 'occluded_image', 'row', 'mask'}
+
+
+@pytest.mark.parametrize('argument, rows, networks', [
+  ('occluded,cosface', 'net', {'net', 'head'}), ('mse,softmax', 'gnet', None)])
+def test_one_network_and_another_mutual_term(argument, rows, networks, tmp_path):
+  state, results = train.train(tiny_recognition.config(argument, steps=1).lock(),
+                               str(tmp_path / 'run'))
+  assert f'{rows}/clean-occluded' in results['val']
+  line = json.loads((tmp_path / 'run/metrics.jsonl').read_text().splitlines()[0])
+  if networks:
+    assert set(state.params) == networks and 'net/cosface' in line
+  else:
+    assert {'enet/softmax', 'enet/mutual_stage1', 'enet/mutual_embedding'} <= set(line)
+
+
+def test_a_teacher_from_a_run_stays_as_it_is(run, tmp_path):
+  folder, _ = run
+  config = tiny_recognition.config('distill', steps=1)
+  config.init_from.gnet = str(folder)
+  config.data.loader.identities = 4  # other people: only the embedding is taken
+  config.evals = {}
+  state, _ = train.train(config.lock(), str(tmp_path / 'run'))
+  shapes, _ = checkpointing.stored_weights(str(folder))
+  wanted = {kind: {'gnet': tree['gnet']} for kind, tree in shapes.items()}
+  before, _ = checkpointing.restore_weights(str(folder), wanted)
+  jax.tree.map(np.testing.assert_array_equal, before['params']['gnet'],
+               jax.device_get(state.params['gnet']))
+  assert state.params['enet_head']['kernel'].shape == (8, 4)
+
+
+def test_an_embedding_head_on_a_backbone(tmp_path):
+  config = tiny_recognition.config('clean', steps=1)
+  config.system.model = dict(name='embedding', dim=8, backbone=dict(
+    name='simple_baseline', depth=10, width=4))
+  state, results = train.train(config.lock(), str(tmp_path / 'run'))
+  assert 'net/clean-clean' in results['val'] and 'layer4_0' in state.params['net']
+  again = evaluation_script.evaluate(config, str(tmp_path / 'run'))
+  assert again['val'].keys() == results['val'].keys()
+  assert workdir.read_facts(tmp_path / 'run').classes == 6
+
+
+def test_samples_are_shown(tmp_path):
+  captions = browse.browse(tiny_recognition.config(), str(tmp_path / 'sheet.jpg'), 3)
+  assert len(captions) == 3 and (tmp_path / 'sheet.jpg').stat().st_size > 1000
+
+
+def test_what_is_refused(tmp_path, capsys):
+  config = tiny_recognition.config()
+  config.data.loader.identities = 1
+  fails(lambda: tasks.build(config, str(tmp_path)), 'has 1 identity', 'two')
+  config = tiny_recognition.config()
+  config.data.size = (32, 48)
+  fails(lambda: tasks.build(config, str(tmp_path)), 'data.size is (32, 48)', 'squares')
+  fails(lambda: faces_recognition.get_config('plain'), "'plain' is none of kl, mse")
+  fails(lambda: faces_recognition.get_config('clean,kl'), "no mutual term 'kl'")
+  config = tiny_recognition.config('clean')
+  config.evals.val.split = 'train'
+  config.data.recipe = config.evals.val.recipe = 'none'
+  capsys.readouterr()
+  tasks.build(config, str(tmp_path))
+  assert '5 of 5 identities are trained on' in capsys.readouterr().out
+
+
+def test_words_of_the_configs():
+  for argument, depth in (('', 18), ('r50', 50), ('r100,occluded', 100)):
+    assert faces_recognition.get_config(argument).system.model.depth == depth
+  config = faces_recognition.get_config('cosface,clean')
+  assert config.system.margin == 0.4 and config.system.view == 'clean'
+  assert set(config.optim) == {'net', 'head'}
+  assert set(quickstart_recognition.get_config().optim) == {'gnet', 'gnet_head', 'enet',
+                                                            'enet_head'}
+  assert quickstart_recognition.get_config('distill').optim.gnet.frozen
