@@ -1,8 +1,19 @@
 """Options of the loaders of data sets, as a config gives them."""
+import importlib
 import inspect
 import os
 
 from dslope_jax.errors import UserError
+
+
+def loader(package: str, name: str, others=''):
+  """The function load of input_pipeline/PACKAGE/NAME.py; UserError where there is none. others: end
+  of its message."""
+  try:
+    return importlib.import_module(f'input_pipeline.{package}.{name}').load
+  except (AttributeError, ImportError) as error:
+    raise UserError(f"data.name '{name}': no input_pipeline/{package}/{name}.py with a function "
+                    f'load ({error}){others}') from None
 
 
 def checked(name: str, read, options: dict) -> dict:

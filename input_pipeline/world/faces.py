@@ -11,6 +11,9 @@ import numpy as np
 from input_pipeline.world.looks import palette
 from input_pipeline.world.surroundings import muted
 
+_OF_MOMENT = np.isin(np.arange(24), (9, 10, 12, *range(15, 21)))  # of the numbers of a face
+_SHAPES = 8
+_EYES = np.array([(60, 38, 22), (95, 65, 35), (70, 95, 120), (80, 105, 75), (110, 115, 115)])
 _TURN = np.array([14, 7, 8])  # degrees, deviation of yaw, pitch and roll
 _MOST = np.array([28, 20, 35])
 _SHIFT = 4  # bits of a pixel's fraction that OpenCV draws with
@@ -32,16 +35,64 @@ class Face(NamedTuple):
   layers: list
 
 
-def _head(u):
-  """(68,3) points of the head; u: numbers 0 to 1 that say how it differs from the mean."""
+class Identity(NamedTuple):
+  """What makes a person: the form of head, eyes, brows, nose and mouth, hair, colours.
+
+  numbers: (24,) 0 to 1; those of `Nuisance` are used in place of the ones that change. shape: (8,)
+  -0.5 to 0.5, further differences from the mean head. colors: {what: (3,) 0 to 255}.
+  """
+  numbers: np.ndarray
+  shape: np.ndarray
+  colors: dict
+
+
+class Nuisance(NamedTuple):
+  """What differs between pictures of a person: pose, expression, light, glasses, place and size.
+
+  numbers: (24,) 0 to 1, as of `Identity`. turn: (3,3) rotation of the head. unit: distance of the
+  eyes, and middle: (2,) of the head, both in pixels.
+  """
+  numbers: np.ndarray
+  turn: np.ndarray
+  unit: float
+  middle: np.ndarray
+
+
+def identity(rng) -> Identity:
+  """A random person."""
+  colors = palette(rng)
+  colors['eye'] = _EYES[rng.integers(len(_EYES))] + rng.uniform(-15, 15, 3)
+  return Identity(rng.random(24), rng.random(_SHAPES) - 0.5, colors)
+
+
+def nuisance(rng, size) -> Nuisance:
+  """Random conditions of a picture of (W, H) pixels."""
+  return Nuisance(rng.random(24), *_place(rng, size))
+
+
+def _place(rng, size):
+  turn = _rotation(*np.radians(np.clip(rng.normal(0, _TURN), -_MOST, _MOST)))
+  unit = min(size) * rng.uniform(0.2, 0.28)
+  return turn, unit, np.array(size) * (0.5, 0.42) + unit * rng.uniform(-0.35, 0.35, 2)
+
+
+def mean_points():
+  """(68,2) points of the mean face, seen from the front, in distances of the eyes."""
+  return _head(np.full(24, 0.4), np.zeros(_SHAPES))[:, :2]
+
+
+def _head(u, shape):
+  """(68,3) points of the head; u, shape: how it differs from the mean, see `Identity`."""
   spread = lambda low, high, k: low + (high - low) * u[k]
   wide, tall = spread(1.0, 1.2, 0), spread(1.6, 1.9, 1)
   s = np.linspace(-1, 1, 17) * np.pi / 2
-  jaw = np.stack([wide * np.sin(s), tall * np.cos(s) ** spread(0.65, 0.95, 2),
+  jaw = np.stack([wide * np.sin(s) * (1 + 0.35 * shape[0] * np.cos(s)),
+                  tall * np.cos(s) ** spread(0.65, 0.95, 2),
                   -0.9 * np.abs(np.sin(s)) ** 1.5 + 0.1], 1)
   x = np.linspace(-0.88, -0.2, 5)
   lift = spread(0.28, 0.45, 3)
-  brow = np.stack([x, -lift - 0.1 * np.sin(np.linspace(0.2, 2.8, 5)), 0.3 - 0.5 * x * x], 1)
+  arch = -lift - 0.1 * np.sin(np.linspace(0.2, 2.8, 5)) + 0.35 * shape[1] * (x + 0.54)
+  brow = np.stack([x, arch, 0.3 - 0.5 * x * x], 1)
   nose_end = spread(0.55, 0.75, 4)
   y = np.linspace(0.05, nose_end, 4)
   nose = np.stack([0 * y, y, np.linspace(0.25, 0.62, 4)], 1)
@@ -49,10 +100,12 @@ def _head(u):
   nostril = np.stack([x, nose_end + 0.17 - 0.6 * x * x, 0.42 - 2 * x * x], 1)
   lid = spread(0.03, 0.12, 6)
   eye = np.array([(-0.23, 0), (-0.09, -lid), (0.08, -lid), (0.22, 0.01), (0.08, 0.8 * lid),
-                  (-0.09, 0.8 * lid)]) - (0.5, 0)
+                  (-0.09, 0.8 * lid)]) * (1 + 0.5 * shape[2])
+  eye[:, 1] += 0.4 * shape[3] * eye[:, 0]
+  eye = eye - (0.5 + 0.16 * shape[4], 0)
   eye = np.column_stack([eye, 0.2 - 0.3 * eye[:, 0] ** 2])
   return np.concatenate([jaw, brow, _mirrored(brow[::-1]), nose, nostril, eye,
-                         _mirrored(eye[[3, 2, 1, 0, 5, 4]]), _mouth(u, nose_end)])
+                         _mirrored(eye[[3, 2, 1, 0, 5, 4]]), _mouth(u, nose_end + 0.2 * shape[5])])
 
 
 def _mouth(u, nose_end):
@@ -82,20 +135,24 @@ def _rotation(yaw, pitch, roll):
 
 def face(rng, size) -> Face:
   """A random face on a picture of (W, H) pixels."""
-  u = rng.random(24)
-  head = _head(u)
-  turn = _rotation(*np.radians(np.clip(rng.normal(0, _TURN), -_MOST, _MOST)))
-  unit = min(size) * rng.uniform(0.2, 0.28)
-  middle = np.array(size) * (0.5, 0.42) + unit * rng.uniform(-0.35, 0.35, 2)
+  numbers = rng.random(24)
+  how = Nuisance(numbers, *_place(rng, size))
+  return draw(Identity(numbers, np.zeros(_SHAPES), palette(rng)), how, size)
+
+
+def draw(who: Identity, how: Nuisance, size) -> Face:
+  """The face of a person under these conditions, on a picture of (W, H) pixels."""
+  u = np.where(_OF_MOMENT, how.numbers, who.numbers)
+  head = _head(u, who.shape)
 
   def project(points):
-    turned = (np.asarray(points) - (0, 0.4, -0.5)) @ turn.T
-    return middle + unit * (turned[:, :2] / (1 - turned[:, 2:] / 12) + (0, 0.4))
+    turned = (np.asarray(points) - (0, 0.4, -0.5)) @ how.turn.T
+    return how.middle + how.unit * (turned[:, :2] / (1 - turned[:, 2:] / 12) + (0, 0.4))
 
   points = project(head)
-  layers = _layers(head, points, project, palette(rng), u, unit)
+  layers = _layers(head, points, project, who, u, how.unit)
   s = np.linspace(-1, 1, 17) * np.pi / 2
-  normal = np.stack([np.sin(s), 0 * s, 0.6 * np.cos(s)], 1) @ turn.T
+  normal = np.stack([np.sin(s), 0 * s, 0.6 * np.cos(s)], 1) @ how.turn.T
   hidden = np.append(normal[:, 2] < _BACK, np.zeros(51, bool))
   for layer in layers:
     if layer.hides:
@@ -105,10 +162,12 @@ def face(rng, size) -> Face:
   return Face(points, np.where(inside, np.where(hidden, 1, 2), 0).astype(np.uint8), layers)
 
 
-def _layers(head, points, project, color, u, unit):
+def _layers(head, points, project, who, u, unit):
   """What a face is painted of, the lowest first."""
+  color, shape = who.colors, who.shape
   a = np.linspace(-1, 1, 21) * np.pi / 2
-  crown = np.stack([1.12 * np.sin(a), -1.3 * np.cos(a) - 0.05, -0.8 * np.abs(np.sin(a))], 1)
+  high = 1.3 * (1 + 0.3 * shape[6])
+  crown = np.stack([1.12 * np.sin(a), -high * np.cos(a) - 0.05, -0.8 * np.abs(np.sin(a))], 1)
   hull = lambda p: cv2.convexHull(np.asarray(p, np.float32))[:, 0].astype(np.float64)
   skull = hull(np.concatenate([project(crown), points[:17]]))
   centre = skull.mean(0)
@@ -125,7 +184,8 @@ def _layers(head, points, project, color, u, unit):
   if u[13] < 0.15:
     layers.append(Layer(np.concatenate([points[2:15], points[[54, 57, 48]]]),
                         0.5 * skin + 0.5 * color['hair']))
-  bridge = head[[27, 30]] + [(0.09, 0, -0.1), (0.17, 0.05, -0.2)]
+  bridge = head[[27, 30]] + [(0.09 * (1 + shape[7]), 0, -0.1),
+                              (0.17 * (1 + shape[7]), 0.05, -0.2)]
   layers.append(Layer(np.concatenate([points[[27, 30]], project(bridge[::-1])]), dark))
   layers.append(Layer(hull(points[31:36]), color['nose'] * 0.85))
   for first in (36, 42):
@@ -187,3 +247,11 @@ def paint(found: Face, rng, size):
   image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 0.9))
   image = image * rng.uniform(0.65, 1.1) + rng.normal(0, 4, image.shape)
   return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def worsen(image, rng):
+  """The picture (H,W,3) uint8 under coloured light, and as a worse camera takes it."""
+  size, share = image.shape[1::-1], rng.uniform(0.45, 1)
+  small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+  image = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+  return np.clip(image * rng.uniform(0.88, 1.12, 3), 0, 255).astype(np.uint8)
