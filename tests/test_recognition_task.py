@@ -1,4 +1,5 @@
 """Recognition from the config to the table, and what is refused on the way."""
+import dataclasses
 import json
 
 import jax
@@ -10,7 +11,9 @@ import train
 from configs import faces_recognition, quickstart_recognition
 from dslope_jax import tasks
 from dslope_jax.evaluation.base import load_samples
-from dslope_jax.training import checkpointing, train_state, workdir
+from dslope_jax.tasks import recognition
+from dslope_jax.training import checkpointing, init_from, optimizers, train_state, workdir
+from input_pipeline import identities
 from tests import runs, tiny_recognition
 from tests.refusals import fails
 from tools import browse
@@ -39,6 +42,7 @@ def test_from_the_config_to_the_table(run):
     assert all(0 <= value <= 100 for value in row.values())
   stamp = read(folder / 'eval_2/val/results.json')['stamp']
   assert stamp['pictures'] == 20 and stamp['identities'] == 5 and stamp['pairs'] == '40 drawn'
+  assert stamp['folds'] == 'every tenth pair'
   assert stamp['recipe'] == 'face_severity3' and stamp['crop'] == 'landmarks' and stamp['bank']
   lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   assert {'gnet/arcface', 'enet/arcface', 'enet/mutual_kl', 'enet_head/learning_rate'} <= set(
@@ -89,40 +93,34 @@ def test_who_a_face_is_of_never_reaches_a_prediction(run):
   assert set(batch) == {'image', 'occluded_image', 'row', 'mask'}
 
 
-@pytest.mark.parametrize('argument, rows, networks', [
-  ('occluded,cosface', 'net', {'net', 'head'}), ('mse,softmax', 'gnet', None)])
-def test_one_network_and_another_mutual_term(argument, rows, networks, tmp_path):
-  state, results = train.train(tiny_recognition.config(argument, steps=1).lock(),
-                               str(tmp_path / 'run'))
-  assert f'{rows}/clean-occluded' in results['val']
-  line = json.loads((tmp_path / 'run/metrics.jsonl').read_text().splitlines()[0])
-  if networks:
-    assert set(state.params) == networks and 'net/cosface' in line
-  else:
-    assert {'enet/softmax', 'enet/mutual_stage1', 'enet/mutual_embedding'} <= set(line)
-
-
-def test_a_teacher_from_a_run_stays_as_it_is(run, tmp_path):
+def test_a_teacher_from_a_run_is_its_embedding(run, tmp_path):
+  """Of other people, whose head there is not; so is the other network, whose head stays fresh."""
   folder, _ = run
-  config = tiny_recognition.config('distill', steps=1)
-  config.init_from.gnet = str(folder)
-  config.data.loader.identities = 4  # other people: only the embedding is taken
-  config.evals = {}
-  state, _ = train.train(config.lock(), str(tmp_path / 'run'))
+  config = tiny_recognition.config('distill')
+  config.data.loader.identities, config.evals = 4, {}
+  task = tasks.build(config.lock(), str(tmp_path))
+  optimizer, _ = optimizers.build(config.optim.to_dict(), task.system.networks, 2, 1)
+  state = train_state.create(task.system, optimizer, seed=0, example=task.example)
+  told = []
+  state = init_from.apply(state, {'gnet': str(folder), 'enet': f'{folder}:gnet', 'enet_head': ''},
+                          task.system.networks, task.facts.size, False, told.append)
   shapes, _ = checkpointing.stored_weights(str(folder))
   wanted = {kind: {'gnet': tree['gnet']} for kind, tree in shapes.items()}
   before, _ = checkpointing.restore_weights(str(folder), wanted)
-  jax.tree.map(np.testing.assert_array_equal, before['params']['gnet'],
-               jax.device_get(state.params['gnet']))
+  for name in ('gnet', 'enet'):
+    jax.tree.map(np.testing.assert_array_equal, before['params']['gnet'], state.params[name])
   assert state.params['enet_head']['kernel'].shape == (8, 4)
 
 
-def test_an_embedding_head_on_a_backbone(tmp_path):
-  config = tiny_recognition.config('clean', steps=1)
+def test_one_network_with_an_embedding_head_on_a_backbone(tmp_path):
+  config = tiny_recognition.config('occluded,cosface', steps=1)
   config.system.model = dict(name='embedding', dim=8, backbone=dict(
     name='simple_baseline', depth=10, width=4))
   state, results = train.train(config.lock(), str(tmp_path / 'run'))
-  assert 'net/clean-clean' in results['val'] and 'layer4_0' in state.params['net']
+  assert set(state.params) == {'net', 'head'} and 'layer4_0' in state.params['net']
+  assert set(results['val']) == {row.replace('gnet', 'net') for row in ROWS if 'gnet' in row}
+  line = json.loads((tmp_path / 'run/metrics.jsonl').read_text().splitlines()[0])
+  assert 'net/cosface' in line
   again = evaluation_script.evaluate(config, str(tmp_path / 'run'))
   assert again['val'].keys() == results['val'].keys()
   assert workdir.read_facts(tmp_path / 'run').classes == 6
@@ -148,6 +146,18 @@ def test_what_is_refused(tmp_path, capsys):
   capsys.readouterr()
   tasks.build(config, str(tmp_path))
   assert '5 of 5 identities are trained on' in capsys.readouterr().out
+
+
+def test_folds_of_many_people_share_none():
+  people = identities.load('synthetic', 'val', identities=100, pictures=3, size=(32, 32))
+  pairs, folds, told = recognition._pairs(people, 200)
+  assert told == {'pairs': f'{len(pairs)} drawn', 'folds': 'no identity in two'}
+  of = people.identity[pairs[:, :2]]
+  assert all(len(set(folds[(of == person).any(1)])) == 1 for person in set(of.ravel().tolist()))
+  given = dataclasses.replace(people, pairs=pairs[::2], folds=folds[::2])
+  found, same, told = recognition._pairs(given, 200)
+  assert found is given.pairs and same is given.folds and told['folds'] == 'given'
+  assert told['pairs'] == f'{len(found)} given'
 
 
 def test_words_of_the_configs():

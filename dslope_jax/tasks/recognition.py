@@ -5,8 +5,6 @@ import os
 
 import jax
 import numpy as np
-from input_pipeline.face_crops import Augmentation, FaceMaker
-from input_pipeline.identities import pairing
 
 from dslope_jax import systems
 from dslope_jax.errors import UserError
@@ -18,10 +16,13 @@ from dslope_jax.tasks.base import Task, data_set, describe_loader, eval_batches,
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import face_crops, identities, stream
+from input_pipeline.face_crops import Augmentation, FaceMaker
+from input_pipeline.identities import pairing
 
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETS = identities
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank')}
+_APART = 100  # identities of a set whose folds share none: fewer would have few different impostors
 VIEWS = {'clean': 'image', 'occluded': 'occluded_image'}
 
 
@@ -95,9 +96,7 @@ def _eval_set(config, name, system, trained_on, bank):
     if known:
       print(f'warning: evals.{name}: {len(known)} of {len(source.names)} identities are trained '
             f"on, such as '{known[0]}': the numbers do not tell of others", flush=True)
-  pairs, folds = source.pairs, source.folds
-  if pairs is None:
-    pairs, folds = pairing.draw(source.identity, source.video, entry.pairs, seed=0), None
+  pairs, folds, about = _pairs(source, entry.pairs)
   faces = identity_scores.faces_of(source.identity, source.video, pairs, folds, [
     str(name) for name in np.array(source.names)[source.identity]])
 
@@ -109,7 +108,7 @@ def _eval_set(config, name, system, trained_on, bank):
     return identity_scores.score(faces, outputs, mixes=system.mixes, full=full)
 
   return EvalSet(
-    stamp=_stamp(config, entry, source, faces, bank), rows=len(source), batches=batches,
+    stamp=_stamp(config, entry, source, bank) | about, rows=len(source), batches=batches,
     test={'flip': entry.flip}, score=score,
     variants={f'severity{level}': {'recipe': f'face_severity{level}' if level else 'none'}
               for level in range(6)},
@@ -117,12 +116,22 @@ def _eval_set(config, name, system, trained_on, bank):
       _cases, _maker(config, source, bank, entry.recipe, tuple(VIEWS.values())), faces))
 
 
-def _stamp(config, entry, source, faces, bank):
-  drawn = 'given' if source.pairs is not None else 'drawn'
+def _pairs(source, count):
+  """(pairs, folds or None, what the stamp says of them): the set's own, or about `count` of them."""
+  pairs, folds, drawn = source.pairs, source.folds, source.pairs is None
+  if drawn and len(source.names) >= _APART:
+    pairs, folds = pairing.draw_in_folds(source.identity, source.video, count, seed=0)
+  elif drawn:
+    pairs = pairing.draw(source.identity, source.video, count, seed=0)
+  of = 'every tenth pair' if folds is None else 'no identity in two' if drawn else 'given'
+  return pairs, folds, {'pairs': f"{len(pairs)} {'drawn' if drawn else 'given'}", 'folds': of}
+
+
+def _stamp(config, entry, source, bank):
   size, crop = config.data.size, config.data.crop
   return {'data': source.name, 'split': source.split, 'pictures': len(source),
-          'identities': len(source.names), 'pairs': f'{len(faces.pairs)} {drawn}',
-          'digest': source.digest, 'loader': describe_loader(data_set(config, entry.data)[2]),
+          'identities': len(source.names), 'digest': source.digest,
+          'loader': describe_loader(data_set(config, entry.data)[2]),
           'size': f'{size[0]}x{size[1]}', 'crop': crop, 'padding': config.data.padding,
           'flip': entry.flip, 'recipe': entry.recipe, 'benchmark': face_crops.BENCHMARK,
           'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0}
