@@ -117,7 +117,7 @@ def _eval_set(config, name, system, trained_on, bank):
 
 
 def _pairs(source, count):
-  """(pairs, folds or None, what the stamp says of them): the set's own, or about `count` of them."""
+  """(pairs, folds or None, what the stamp says of them): the set's own, or `count` at most."""
   pairs, folds, drawn = source.pairs, source.folds, source.pairs is None
   if drawn and len(source.names) >= _APART:
     pairs, folds = pairing.draw_in_folds(source.identity, source.video, count, seed=0)
