@@ -128,7 +128,7 @@ def divided(people: Identities, held_out: int, seed: int) -> Identities:
   order = np.random.default_rng([seed, 0x1DE]).permutation(count)
   chosen = np.isin(people.identity, order[:held_out]) == (people.split == 'val')
   found = people.subset(np.flatnonzero(chosen))
-  note = f'{len(found.names)} of {count} identities; the others are held out of it by held_out'
+  note = f'{len(found.names)} of {count} identities, which are divided into train and val'
   return dataclasses.replace(found, notes=(*found.notes, note))
 
 
