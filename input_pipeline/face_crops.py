@@ -1,4 +1,5 @@
 """A face's crop, its occluded partner and whose face it is: the samples of recognition."""
+import contextlib
 import dataclasses
 import functools
 import zlib
@@ -11,7 +12,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.skeletons import FACE_300W
 from dslope_jax.visibility import VISIBLE, is_labelled
 from input_pipeline import face_alignment, geometry
-from input_pipeline.identities.identity_set import Identities
+from input_pipeline.identities.identity_set import Identities, key
 from input_pipeline.occlusion import mixtures, recipes
 from input_pipeline.sources.source import Source
 
@@ -86,7 +87,7 @@ class FaceMaker:
     return len(self.people)
 
   def name(self, row: int) -> str:
-    return str(self.people.file[row])
+    return self.people.path(row)
 
   def train(self, index: int, row: int) -> dict:
     key = [self.seed, int(self.people.key[row]), index // len(self)]
@@ -181,20 +182,30 @@ def located(people: Identities, row, picture, five, size, padding=1.25) -> Face:
 def as_source(people: Identities, rows) -> Source:
   """The faces of these rows as a `Source`, of which a patch bank can be cut.
 
-  Faces without landmarks have those of the mean face. Reads the pictures for their sizes.
+  Faces without landmarks have those of the mean face. Reads the pictures for their sizes where
+  there are no boxes; whoever reads one that cannot be read is told then.
   """
   rows = np.asarray(rows, np.int64)
-  found = [located(people, row, people.read(row).shape[1::-1], None, 112) for row in rows.tolist()]
+  found = [located(people, row, _picture_size(people, row), None, 112) for row in rows.tolist()]
   box = np.array([face.box for face in found], np.float32)
   center, scale = geometry.box_to_center_scale(box.T, 1.0, _PADDING)
-  part = people.subset(rows)
+  files = np.array([people.path(row) for row in rows.tolist()])
+  names = np.array([key(name) for name in people.names])  # numbers of another set mean others
   return Source(
     name=people.name, split=people.split, skeleton=found[0].skeleton,
-    image_id=np.unique(part.file, return_inverse=True)[1], annotation_id=rows, file=part.file,
-    box=box, center=center, scale=scale,
+    image_id=np.unique(files, return_inverse=True)[1], annotation_id=rows, file=files, box=box,
+    center=center, scale=scale,
     keypoints=np.array([face.landmarks for face in found], np.float32),
     visibility=np.array([face.visibility for face in found], np.uint8),
-    box_score=np.ones(len(rows), np.float32), read=part.read, identity=people.identity[rows])
+    box_score=np.ones(len(rows), np.float32), read=people.subset(rows).read,
+    identity=names[people.identity[rows]])
+
+
+def _picture_size(people, row):
+  if people.box is None:
+    with contextlib.suppress(OSError):
+      return people.read(row).shape[1::-1]
+  return 1, 1
 
 
 def _moved(rng, augmentation, matrix, side):

@@ -66,7 +66,8 @@ def load(split, *, root, annotations='{split}.json', images='', category='', ske
     functools.partial(coco.read_row, _Below(folder, files), people.size),
     _videos(people.annotations), people.box.astype(np.float32),
     *((people.keypoints[..., :2].astype(np.float32), people.keypoints[..., 2].astype(np.uint8),
-       known) if people.keypoints.shape[1] else ()), notes=tuple(notes)), held_out, seed)
+       known) if people.keypoints.shape[1] else ()), folder=folder,
+    notes=(*notes, *_implausible(people, path))), held_out, seed)
 
 
 class _Below:
@@ -127,6 +128,17 @@ def _checked(truth, annotations, category, path, skip_invalid):
   if not people.annotations:
     raise UserError(f'{path}: no face with an identity is valid; mend the file')
   return people
+
+
+def _implausible(people, path):
+  """Lines of what looks wrong with boxes and landmarks; UserError for what surely is."""
+  table = plausibility.Table(
+    np.array([a['id'] for a in people.annotations]), people.size,
+    checks.numbers([a['bbox'] for a in people.annotations], 4), people.keypoints[..., :2],
+    is_labelled(people.keypoints[..., 2]))
+  found = plausibility.check(table)
+  plausibility.refuse(found, path)
+  return map(plausibility.line, found)
 
 
 def _numbered(annotations, path):

@@ -96,7 +96,7 @@ def from_list(name, split, folder, listed: Listed) -> Identities:
   return Identities(
     name, split, names, identity, files, np.array([identity_set.key(f) for f in listed.file]),
     functools.partial(_read, folder, files), np.array(listed.video, np.int64),
-    notes=tuple(listed.notes))
+    folder=folder, notes=tuple(listed.notes))
 
 
 def only(people: Identities, chosen) -> Identities:

@@ -38,7 +38,7 @@ def load(split, *, root, images='', pairs='') -> Identities:
       raise UserError(f"lfw has the splits train, val and test, not '{split}'; name a list of "
                       'pairs by data.loader.pairs')
     found = _with_pairs(people, *read_pairs(os.path.join(root, name), people))
-  return _with_boxes(found, folder)
+  return _with_boxes(found)
 
 
 def _folder(root, images):
@@ -128,10 +128,10 @@ def _untested(root, people):
   return dataclasses.replace(found, notes=(*found.notes, note))
 
 
-def _with_boxes(people, folder):
+def _with_boxes(people):
   if not len(people):
     return people
-  path = os.path.join(folder, str(people.file[0]))
+  path = people.path(0)
   header = pictures.checked_header(path, pictures.read_file(path))
   if (header.width, header.height) != (_SIDE, _SIDE):
     return people

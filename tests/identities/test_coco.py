@@ -128,6 +128,12 @@ def test_wrong_annotations_are_refused_in_one_line(tmp_path, change, text):
   fails(lambda: load(root), text, 'train.json')
 
 
+def test_numbers_that_are_no_pixels_are_refused(tmp_path):
+  root = made.write_coco(tmp_path, edit=edited(
+    lambda n, a: a.update(bbox=[value / 48 for value in a['bbox']])))
+  fails(lambda: load(root), 'shares of the picture', 'train.json')
+
+
 def test_invalid_faces_can_be_left_out(tmp_path, capsys):
   root = made.write_coco(tmp_path, edit=edited(lambda n, a: n or a.update(bbox=[1, 2, 0, 4])))
   assert len(load(root, skip_invalid=True)) == 11
