@@ -1,9 +1,14 @@
 """Faces of a json file in COCO's form with `identity` and `video`."""
+import json
 import os
+import pathlib
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import FACE_300W
 from input_pipeline import face_crops, identities
 from input_pipeline.identities import pairing
@@ -145,6 +150,36 @@ def test_missing_files_are_named(tmp_path):
   fails(lambda: load(root, 'val'), 'no annotation file', "there are 'train.json'", kind=OSError)
   (tmp_path / 'train' / '000_00.jpg').unlink()
   fails(lambda: load(root), '1 picture of ', "'000_00.jpg'", kind=OSError)
+
+
+@pytest.fixture(scope='module')
+def made_once(tmp_path_factory):
+  return pathlib.Path(made.write_coco(tmp_path_factory.mktemp('faces'), identities=2, pictures=2))
+
+
+_VALUES = st.one_of(
+  st.none(), st.booleans(), st.integers(-2**70, 2**70), st.floats(), st.text(max_size=3),
+  st.lists(st.one_of(st.none(), st.integers(-9, 9), st.floats(), st.text(max_size=2)), max_size=5),
+  st.just([5, 5, 10, 10]), st.just({}), st.just('drop'))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(['images', 'annotations', 'categories']),
+                          st.integers(0, 3), st.sampled_from([
+                            'id', 'image_id', 'category_id', 'iscrowd', 'identity', 'video', 'bbox',
+                            'keypoints', 'file_name', 'width', 'name']), _VALUES), max_size=4))
+def test_any_content_loads_or_is_refused_in_one_line(made_once, edits):
+  truth = json.loads((made_once / 'train.json').read_text())
+  for part, number, field, value in edits:
+    entry = truth[part][number % len(truth[part])]
+    entry.pop(field, None) if value == 'drop' else entry.update({field: value})
+  (made_once / 'odd.json').write_text(json.dumps(truth))
+  try:
+    people = load(made_once, annotations='odd.json', images='train')
+  except (UserError, FileNotFoundError) as error:
+    assert '\n' not in str(error) and 'odd.json' in str(error)
+    return
+  assert len(people) and max(people.identity) < len(people.names)
 
 
 @pytest.mark.skipif(not _DATA or not os.path.isdir(f'{_DATA}/faces/youtube_faces'),
