@@ -30,8 +30,8 @@ def load(split, *, root, images='', pairs='') -> Identities:
   folder = _folder(root, images)
   people = face_folders.from_list('lfw', split, folder, face_folders.list_people(folder))
   if split == 'train':
-    found = face_folders.only(people, _of_training(root).__contains__) if (
-      os.path.isfile(os.path.join(root, _PEOPLE))) else _untested(root, people)
+    path = os.path.join(root, _PEOPLE)
+    found = _of_training(path, people) if os.path.isfile(path) else _untested(root, people)
   else:
     name = pairs or _PAIRS.get(split)
     if not name:
@@ -115,16 +115,22 @@ def _with_pairs(people, pairs, folds):
     notes=(*people.notes, *notes))
 
 
-def _of_training(root):
-  return {fields[0] for _, fields in _lines(os.path.join(root, _PEOPLE))[1:]}
+def _of_training(path, people):
+  """The people of a list of PERSON COUNT, whose first line is their number."""
+  listed = {fields[0]: number for number, fields in _lines(path)[1:]}
+  missing = next(iter(listed.keys() - set(people.names)), None)
+  if missing:
+    raise UserError(f'{path}: line {listed[missing]}: there is no folder of {quoted(missing)}; get '
+                    'the pictures again, or another list')
+  return face_folders.only(people, listed.__contains__)
 
 
 def _untested(root, people):
   """Everybody of whom no pair is tested."""
-  path = os.path.join(root, _PAIRS['test'])
-  tested = {name for _, fields in _lines(path)[1:] for name in (fields[0], fields[-2])}
+  pairs, _ = read_pairs(os.path.join(root, _PAIRS['test']), people)
+  tested = {people.names[i] for i in people.identity[pairs[:, :2]].ravel().tolist()}
   found = face_folders.only(people, lambda name: name not in tested)
-  note = f'{len(people.names) - len(found.names)} people of pairs.txt are left out of training'
+  note = f'{len(tested)} people of pairs.txt are left out of training'
   return dataclasses.replace(found, notes=(*found.notes, note))
 
 

@@ -53,6 +53,12 @@ def test_training_is_by_its_list_or_without_those_who_are_tested(root, tmp_path)
   assert people.notes == ('4 people of pairs.txt are left out of training',)
   write(tmp_path, ['2', 'Bo_By\t2', 'Ed_Eck\t2'], 'peopleDevTrain.txt')
   assert load(root, 'train').names == ('Bo_By', 'Ed_Eck')
+  write(tmp_path, ['1', 'Bo_By\t2', 'No_One\t2'], 'peopleDevTrain.txt')
+  fails(lambda: load(root, 'train'), "line 3: there is no folder of 'No_One'", 'peopleDevTrain')
+
+
+def test_nobody_is_left_to_train_on(root):
+  fails(lambda: load(root, 'train'), 'lfw train has no pictures')
 
 
 def test_the_face_is_the_middle_of_pictures_of_the_size_of_lfw(tmp_path):
