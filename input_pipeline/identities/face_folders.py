@@ -55,7 +55,7 @@ def _folder(root, folder, split):
     if split not in there:
       raise UserError(f"'{root}' has the splits {', '.join(there)}, not '{split}'; name one of "
                       'these, or a folder below it by data.loader.folder')
-  path = os.path.join(root, (folder or split).format(split=split))
+  path = os.path.normpath(os.path.join(root, (folder or split).format(split=split)))
   if not os.path.isdir(path):
     raise UserError(f"there is no folder '{path}'; check data.loader.folder")
   return path, False

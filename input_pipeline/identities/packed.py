@@ -49,8 +49,8 @@ def load(split, *, root, records='{split}', held_out=0, seed=0) -> Identities:
   return identity_set.divided(Identities(
     os.path.basename(os.path.normpath(root)), split, tuple(map(str, found.tolist())),
     identity.astype(np.int32), _Named(os.path.basename(path), keys[chosen]), keys[chosen],
-    functools.partial(_read, f'{path}.rec', places[chosen]), np.full(len(chosen), NO_VIDEO)),
-    held_out, seed)
+    functools.partial(_read, f'{path}.rec', places[chosen]), np.full(len(chosen), NO_VIDEO),
+    folder=root), held_out, seed)
 
 
 class _Named:
