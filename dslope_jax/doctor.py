@@ -10,7 +10,9 @@ from dslope_jax.errors import UserError, one_line
 from dslope_jax.evaluation import drawing
 from dslope_jax.plausibility import Finding
 from dslope_jax.tasks import people
-from input_pipeline import geometry
+from dslope_jax.tasks.base import data_set
+from input_pipeline import face_crops, geometry, identities
+from input_pipeline.doctor import identities as identities_of_pictures
 from input_pipeline.doctor import looks, poses, splits
 from input_pipeline.doctor.suspects import Suspects
 from input_pipeline.sources.checks import without_pictures
@@ -46,6 +48,8 @@ def examine(config, pictures=True, num_workers=0) -> dict[str, Diagnosis]:
     of[name] = looks.look(source, num_workers) if pictures else None
     if pictures:
       found[name].suspects.extend(looks.check(source, of[name]))
+      if config.task == 'recognition':
+        found[name].suspects.extend(identities_of_pictures.check(source, of[name]))
     if trained is None and i == 0 and data is None:
       trained = name
     elif trained:
@@ -57,6 +61,8 @@ def examine(config, pictures=True, num_workers=0) -> dict[str, Diagnosis]:
 
 def _examine(config, split, data, pictures):
   try:
+    if config.task == 'recognition':
+      return _examine_faces(config, split, data, pictures)
     if pictures:
       source = people.read_source(config, split, data)
       source.need_pictures('the doctor')
@@ -69,6 +75,18 @@ def _examine(config, split, data, pictures):
     return Diagnosis(None, _without_rows([Finding(
       'set-unreadable', 'error', one_line(error), 1, (), 'the set was not examined')]))
   return Diagnosis(source, _without_rows(source.findings) + poses.check(source))
+
+
+def _examine_faces(config, split, data, pictures):
+  """Landmarks are checked when a set is loaded; many have none."""
+  if not pictures:
+    raise UserError('sets of faces with identity are looked at in their pictures; leave '
+                    '--no_pictures away')
+  name, root, options = data_set(config, data)
+  found = identities.load(name, split, **({'root': root} if root else {}), **options)
+  for note in found.notes:
+    print(f'{found.name} {found.split}: {note}', flush=True)
+  return Diagnosis(face_crops.as_source(found, np.arange(len(found))), [])
 
 
 def _without_rows(findings):

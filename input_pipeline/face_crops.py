@@ -1,4 +1,5 @@
 """A face's crop, its occluded partner and whose face it is: the samples of recognition."""
+import contextlib
 import dataclasses
 import functools
 import zlib
@@ -7,10 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.skeletons import FACE_300W
 from dslope_jax.visibility import VISIBLE, is_labelled
 from input_pipeline import face_alignment, geometry
-from input_pipeline.identities.identity_set import Identities
+from input_pipeline.identities.identity_set import Identities, key
 from input_pipeline.occlusion import mixtures, recipes
 from input_pipeline.sources.source import Source
 
@@ -73,11 +75,19 @@ class FaceMaker:
   fields: tuple[str, ...] = FIELDS
   length: int = 0
 
+  def __post_init__(self):
+    if self.crop not in CROPS:
+      raise UserError(f"crop is one of {', '.join(CROPS)}, not '{self.crop}'")
+    if len(set(self.size)) > 1:
+      raise UserError(f'crops of faces are squares, not {self.size[0]}x{self.size[1]}; take '
+                      "data.size=(112, 112), or another side")
+    _ = self._five  # its error is told at the start
+
   def __len__(self):
     return len(self.people)
 
   def name(self, row: int) -> str:
-    return str(self.people.file[row])
+    return self.people.path(row)
 
   def train(self, index: int, row: int) -> dict:
     key = [self.seed, int(self.people.key[row]), index // len(self)]
@@ -105,12 +115,11 @@ class FaceMaker:
 
   def face(self, row: int, image) -> Face:
     """The face of a row on its picture (H,W,3), and the map to its crop for evaluation."""
-    return located(self.people, row, image.shape[1::-1], self._five, self.size[0], self.crop,
-                   self.padding)
+    return located(self.people, row, image.shape[1::-1], self._five, self.size[0], self.padding)
 
   @functools.cached_property
   def _five(self):
-    return five_points(self.people)
+    return five_points(self.people) if self.crop == 'landmarks' else None
 
   def _sample(self, image, row, face, rng, recipe, colors=None):
     crop = geometry.warp(image, face.to_crop, self.size)
@@ -138,51 +147,65 @@ def five_points(people: Identities):
   return None if people.landmarks is None else face_alignment.five_points(people.skeleton)
 
 
-def located(people: Identities, row, picture, weights, size, crop=CROPS[0], padding=1.25) -> Face:
-  """The face of a row in a picture (W, H); weights: `five_points` of the set. size: side of the
-  crop; crop, padding: as of `FaceMaker`."""
+def located(people: Identities, row, picture, five, size, padding=1.25) -> Face:
+  """The face of a row in a picture (W, H) and its crop of this side.
+
+  five: `five_points` of the set, by which the crop is; without them it is by the box, its longer
+  side times padding, or, without a box, by the picture.
+  """
   box = None if people.box is None else people.box[row].astype(np.float64)
   points, known = None, np.zeros(5, bool)
-  if weights is not None:
-    landmarks = people.landmarks[row].astype(np.float64)
-    visibility = people.visibility[row]
-    points, known = face_alignment.known_points(weights, landmarks, visibility)
+  landmarks, visibility = np.zeros((0, 2)), np.zeros(0, np.uint8)
+  if people.landmarks is not None:
+    landmarks, visibility = people.landmarks[row].astype(np.float64), people.visibility[row]
+    visibility = np.where(is_labelled(visibility), visibility, 0)
+  if five is not None:
+    points, known = face_alignment.known_points(five, landmarks, visibility)
+  whole = box is None and not visibility.any()
   skeleton = people.skeleton
-  if weights is None or skeleton is None or not is_labelled(visibility).any():
+  if skeleton is None or not visibility.any():
     skeleton = FACE_300W
     landmarks = face_alignment.standing_in(box, picture, points if known.all() else None)
     visibility = np.full(len(landmarks), VISIBLE, np.uint8)
-  whole = box is None and not known.any()
   if box is None:
-    labelled = landmarks[is_labelled(visibility)]
+    labelled = landmarks[visibility > 0]
     box = np.concatenate([labelled.min(0), np.ptp(labelled, axis=0)])
-  if crop == 'landmarks' and known.sum() > 1:
+  if known.sum() > 1:
     matrix = face_alignment.similarity(points[known], face_alignment.template(size)[known])
   else:
     w, h = picture  # from the first pixel's centre to the last one's: equal sizes stay as they are
     square = ((0, 0, w - 1, h - 1), 1.0, 1.0) if whole else (box, 1.0, padding)
     matrix = geometry.udp_affine(*geometry.box_to_center_scale(*square), 0, (size, size))
-  return Face(landmarks, np.where(is_labelled(visibility), visibility, 0), skeleton, box, matrix)
+  return Face(landmarks, visibility, skeleton, box, matrix)
 
 
 def as_source(people: Identities, rows) -> Source:
   """The faces of these rows as a `Source`, of which a patch bank can be cut.
 
-  Faces without landmarks have those of the mean face. Reads the pictures for their sizes.
+  Faces without landmarks have those of the mean face. Reads the pictures for their sizes where
+  there are no boxes; whoever reads one that cannot be read is told then.
   """
-  rows, weights = np.asarray(rows, np.int64), five_points(people)
-  found = [located(people, row, people.read(row).shape[1::-1], weights, 112)
-           for row in rows.tolist()]
+  rows = np.asarray(rows, np.int64)
+  found = [located(people, row, _picture_size(people, row), None, 112) for row in rows.tolist()]
   box = np.array([face.box for face in found], np.float32)
   center, scale = geometry.box_to_center_scale(box.T, 1.0, _PADDING)
-  part = people.subset(rows)
+  files = np.array([people.path(row) for row in rows.tolist()])
+  names = np.array([key(name) for name in people.names])  # numbers of another set mean others
   return Source(
     name=people.name, split=people.split, skeleton=found[0].skeleton,
-    image_id=np.unique(part.file, return_inverse=True)[1], annotation_id=rows, file=part.file,
-    box=box, center=center, scale=scale,
+    image_id=np.unique(files, return_inverse=True)[1], annotation_id=rows, file=files, box=box,
+    center=center, scale=scale,
     keypoints=np.array([face.landmarks for face in found], np.float32),
     visibility=np.array([face.visibility for face in found], np.uint8),
-    box_score=np.ones(len(rows), np.float32), read=part.read, identity=people.identity[rows])
+    box_score=np.ones(len(rows), np.float32), read=people.subset(rows).read,
+    identity=names[people.identity[rows]])
+
+
+def _picture_size(people, row):
+  if people.box is None:
+    with contextlib.suppress(OSError):
+      return people.read(row).shape[1::-1]
+  return 1, 1
 
 
 def _moved(rng, augmentation, matrix, side):

@@ -155,6 +155,19 @@ def test_colours_move_within_their_strengths(people):
     assert 0.45 < ratio.min() < 0.9 and 1.05 < ratio.max() < 1.55, field
 
 
+def test_a_bank_is_cut_though_a_picture_cannot_be_read(people, tmp_path):
+  def read(row):
+    if row == 2:
+      raise OSError('no picture')
+    return people.read(row)
+
+  for boxed in (people, bare(people, box=None)):
+    source = face_crops.as_source(dataclasses.replace(boxed, read=read), range(6))
+    rejected = patch_bank.build(tmp_path / str(boxed.box is None), [source], num_people=6, seed=0)
+    assert rejected['broken annotation or picture'] == 1
+    np.testing.assert_array_equal(source.identity[:5] == source.identity[0], [1, 1, 1, 1, 0])
+
+
 def test_fields_that_are_not_asked_for_are_not_made(people):
   sample = FaceMaker(people, SIZE, None, 'face_severity5', 0, fields=('image',)).evaluate(0)
   assert list(sample) == ['image']  # without a bank: nothing was pasted

@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 import unicodedata
 import weakref
 import zlib
@@ -26,7 +27,7 @@ class Identities:
 
   name, split: for messages and stamps. names: (I,) of the identities.
   identity: (N,) int32, number among the names.
-  file: (N,) str, what messages call a picture.
+  file: (N,) str, of a picture, below the folder.
   key: (N,) int64, of a picture, whatever else is in the set: what hides it in an evaluation depends
     on it.
   read: row -> (H,W,3) uint8 RGB; raises OSError if it cannot be read.
@@ -37,7 +38,7 @@ class Identities:
   skeleton: what the landmarks are; None of five in the order of `face_alignment.TEMPLATE`.
   pairs: (M,3) int64 rows a, b and whether they are one person, as the set's own protocol has them;
     folds: (M,) int64 of these pairs.
-  notes: lines to be told once.
+  folder: of the pictures, where they are files. notes: lines to be told once.
   """
   name: str
   split: str
@@ -53,6 +54,7 @@ class Identities:
   skeleton: Skeleton | None = None
   pairs: np.ndarray | None = None
   folds: np.ndarray | None = None
+  folder: str = ''
   notes: tuple[str, ...] = ()
 
   def __len__(self):
@@ -76,6 +78,10 @@ class Identities:
                    self.pairs, self.folds):
       found.update(b'' if column is None else np.ascontiguousarray(column).tobytes())
     return found.hexdigest()[:12]
+
+  def path(self, row: int) -> str:
+    """What messages call the picture of a row."""
+    return os.path.join(self.folder, str(self.file[row]))
 
   def subset(self, rows) -> 'Identities':
     """The pictures of these rows, in this order; identities are numbered anew, pairs are left
@@ -128,7 +134,7 @@ def divided(people: Identities, held_out: int, seed: int) -> Identities:
   order = np.random.default_rng([seed, 0x1DE]).permutation(count)
   chosen = np.isin(people.identity, order[:held_out]) == (people.split == 'val')
   found = people.subset(np.flatnonzero(chosen))
-  note = f'{len(found.names)} of {count} identities; the others are held out of it by held_out'
+  note = f'{len(found.names)} of {count} identities, which are divided into train and val'
   return dataclasses.replace(found, notes=(*found.notes, note))
 
 

@@ -39,7 +39,7 @@ def labelled_people(truth, categories, skeleton, path, skip_invalid):
                  for a in truth['annotations'] if has_category(a, ids)]
   if len(ids) > 1:
     annotations = [a | {'category_id': categories[0]['id']} for a in annotations]
-  rows, joints, faults = _joints(annotations, skeleton.num_keypoints)
+  rows, joints, faults = joints_of(annotations, skeleton.num_keypoints)
   crowd = np.array([bool(annotations[row].get('iscrowd')) for row in rows.tolist()], bool)
   labelled = is_labelled(joints[..., 2]).any(1) & ~crowd
   rows, joints = rows[labelled], joints[labelled]
@@ -163,7 +163,7 @@ def _is_number(value):
   return isinstance(value, (int, float))
 
 
-def _joints(annotations, count):
+def joints_of(annotations, count):
   """Rows (M,) of the annotations with any keypoint, their (M,K,3) x, y, visibility, and {row: what
   is wrong with them}."""
   blank, given = [0] * (3 * count), [a.get('keypoints') for a in annotations]

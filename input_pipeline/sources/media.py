@@ -13,7 +13,7 @@ import numpy as np
 from dslope_jax.errors import UserError
 from input_pipeline.sources import picture_headers, pictures
 
-_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.jp2', '.avif',
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.jp2', '.avif',
              '.pbm', '.pgm', '.ppm')
 _VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
 _PLAYLISTS = (b'ffconcat', b'#extm3u', b'[playlist]', b'v=0', b'<?xml', b'<mpd', b'<smooth')
@@ -106,10 +106,10 @@ def _paths(text, but_not):
   if os.path.isdir(text):
     listed = (os.path.join(folder, file) for folder, below, files in os.walk(text)
               if not _sort(below, folder, but_not) for file in sorted(files))
-    paths = [path for path in listed if path.lower().endswith(_PICTURES + _VIDEOS)]
+    paths = [path for path in listed if path.lower().endswith(PICTURES + _VIDEOS)]
     if not paths:
       raise UserError(f'folder {pictures.shown(text)} holds no pictures or videos '
-                      f"({', '.join(_PICTURES[:3])} ... {', '.join(_VIDEOS[:3])} ...); give "
+                      f"({', '.join(PICTURES[:3])} ... {', '.join(_VIDEOS[:3])} ...); give "
                       'another, or the files themselves')
     return paths
   if os.path.lexists(text):
@@ -117,7 +117,7 @@ def _paths(text, but_not):
   if text.isdecimal() and text.isascii() and len(text) < 10:
     return []
   paths = sorted(path for path in glob.glob(text, recursive=True)
-                 if os.path.isfile(path) and path.lower().endswith(_PICTURES + _VIDEOS)
+                 if os.path.isfile(path) and path.lower().endswith(PICTURES + _VIDEOS)
                  and os.path.realpath(os.path.dirname(path)) != os.path.join(but_not, 'overlays'))
   if not paths:
     raise UserError(f'no picture, video, folder or camera is called {pictures.shown(text)}; check '
@@ -134,7 +134,7 @@ def _sort(below, folder, but_not):
 
 def _kind(path):
   """By the ending or, where it says nothing, by what the file holds."""
-  if path.lower().endswith(_PICTURES):
+  if path.lower().endswith(PICTURES):
     return 'picture'
   if path.lower().endswith(_VIDEOS):
     return 'video'

@@ -30,7 +30,11 @@ def read_picture(path, size=(0, 0), upright=False):
   Raises OSError naming the file if it is missing, broken, too large, or of another size; the last
   two are known before it is decoded.
   """
-  data = read_file(path)
+  return decoded(read_file(path), path, size, upright)
+
+
+def decoded(data, path, size=(0, 0), upright=False):
+  """The same of the content of a picture file; path: what messages call it."""
   header = checked_header(path, data, size)
   flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
   if header.bits == 16:
