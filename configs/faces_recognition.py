@@ -4,7 +4,8 @@ Command: python train.py --config configs/faces_recognition.py --config.data.roo
   arguments after a colon, comma-separated: a mutual term, kl (default), mse, distill or none;
   clean / occluded (one plain network instead of a pair, and the crops it is trained on);
   softmax, cosface (in place of ArcFace); r50, r100 (IResNet-50, IResNet-100)
-Files: FACES/PERSON/*.jpg, a folder a person; other forms, and who is evaluated: see docs/faces.md.
+Files: FACES/PERSON/*.jpg, a folder a person; or with --config.data.name=coco a json of COCO's form
+  whose annotations have an identity, --config.data.name=lfw, packed: see docs/faces.md.
 Expected and time: see docs/faces.md.
 """
 from ml_collections import ConfigDict
@@ -19,7 +20,8 @@ _KINDS, _VIEWS = ('kl', 'mse', 'distill', 'none'), ('clean', 'occluded')
 
 def get_config(argument=''):
   config = recognition(argument)
-  config.data.loader = ConfigDict(dict(held_out=0, seed=0))
+  config.data.loader = ConfigDict(dict(
+    folder='', annotations='', images='', skeleton='', pairs='', records='', held_out=0, seed=0))
   return config
 
 

@@ -14,7 +14,7 @@ from configs import faces_recognition
 
 def get_config(argument=''):
   config = faces_recognition.recognition(argument)
-  config.duration, config.batch_size = '900 steps', 32
+  config.duration, config.batch_size = '800 steps', 32
   config.system.update(dict(scale=16.0, margin=0.2))
   config.system.model.update(dict(depth=10, width=16, dim=64))
   for spec in config.optim.values():
@@ -26,5 +26,5 @@ def get_config(argument=''):
   config.data.loader = ConfigDict(dict(identities=200, pictures=20, size=(96, 96), seed=0))
   config.evals.val.data.loader = ConfigDict(dict(identities=60, pictures=10))
   config.evals.val.pairs = 3000
-  config.log_every, config.save_every, config.eval_every = '50 steps', '300 steps', '450 steps'
+  config.log_every, config.save_every, config.eval_every = '50 steps', '200 steps', '400 steps'
   return config

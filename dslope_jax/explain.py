@@ -10,7 +10,7 @@ from absl import flags
 
 from dslope_jax import models, systems, tasks
 from dslope_jax.errors import UserError
-from input_pipeline import sources
+from input_pipeline import identities, sources
 
 
 def define_flag():
@@ -80,8 +80,9 @@ def _of_docstring(field, config):
     elif '.data.loader.' in f'.{field}':
       own = config.evals[parts[1]].data.name if parts[0] == 'evals' else ''
       sets = getattr(tasks.module(config.task), 'SETS', sources)
-      takers = [sets.loader(own or config.data.name)] + [sources.loader('coco')] * (
-        sets is sources)
+      others = {sources: [sources.loader('coco')], identities: [
+        sources.loader('coco'), *map(identities.loader, ('lfw', 'packed'))]}
+      takers = [sets.loader(own or config.data.name), *others.get(sets, ())]
     else:
       return ''
   except UserError:  # of another package, such as a task of a test

@@ -10,6 +10,7 @@ import eval as evaluation_script
 import train
 from configs import faces_recognition, quickstart_recognition
 from dslope_jax import tasks
+from dslope_jax.evaluation import drawing
 from dslope_jax.evaluation.base import load_samples
 from dslope_jax.tasks import recognition
 from dslope_jax.training import checkpointing, init_from, optimizers, train_state, workdir
@@ -112,10 +113,20 @@ def test_a_teacher_from_a_run_is_its_embedding(run, tmp_path):
   assert state.params['enet_head']['kernel'].shape == (8, 4)
 
 
-def test_one_network_with_an_embedding_head_on_a_backbone(tmp_path):
-  config = tiny_recognition.config('occluded,cosface', steps=1)
+def write_folders(root, people):
+  """Drawn people as ROOT/PERSON/*.png."""
+  drawn = identities.load('synthetic', 'train', identities=people, pictures=3, size=(48, 48))
+  for row, person in enumerate(drawn.identity.tolist()):
+    (root / drawn.names[person]).mkdir(parents=True, exist_ok=True)
+    drawing.save(root / drawn.names[person] / f'{row}.png', drawn.read(row))
+
+
+def test_one_network_with_an_embedding_head_on_a_backbone_of_folders(tmp_path):
+  write_folders(tmp_path / 'faces', 8)
+  config = tiny_recognition.shrink(faces_recognition.get_config('occluded,cosface'))
   config.system.model = dict(name='embedding', dim=8, backbone=dict(
     name='simple_baseline', depth=10, width=4))
+  config.data.root, config.data.loader.held_out = str(tmp_path / 'faces'), 2
   state, results = train.train(config.lock(), str(tmp_path / 'run'))
   assert set(state.params) == {'net', 'head'} and 'layer4_0' in state.params['net']
   assert set(results['val']) == {row.replace('gnet', 'net') for row in ROWS if 'gnet' in row}
@@ -123,6 +134,8 @@ def test_one_network_with_an_embedding_head_on_a_backbone(tmp_path):
   assert 'net/cosface' in line
   again = evaluation_script.evaluate(config, str(tmp_path / 'run'))
   assert again['val'].keys() == results['val'].keys()
+  stamp = read(tmp_path / 'run/eval_2/val/results.json')['stamp']
+  assert stamp['identities'] == 2 and stamp['loader'] == 'held_out=2,seed=0'
   assert workdir.read_facts(tmp_path / 'run').classes == 6
 
 
@@ -146,6 +159,17 @@ def test_what_is_refused(tmp_path, capsys):
   capsys.readouterr()
   tasks.build(config, str(tmp_path))
   assert '5 of 5 identities are trained on' in capsys.readouterr().out
+
+
+def test_empty_options_are_as_the_loader_has_them():
+  config = faces_recognition.get_config()
+  assert recognition._data_set(config, None) == ('face_folders', 'data/faces', dict(
+    held_out=0, seed=0))
+  config.data.name = 'lfw'  # has no held_out
+  assert recognition._data_set(config, None) == ('lfw', 'data/faces', {})
+  config.data.loader.held_out, config.data.loader.pairs = 3, 'pairs.txt'
+  assert recognition._data_set(config, None)[2] == dict(held_out=3, pairs='pairs.txt')
+  fails(lambda: recognition.load(config, 'train'), "'lfw' takes", 'held_out')
 
 
 def test_folds_of_many_people_share_none():

@@ -1,6 +1,7 @@
 """Recognition: a sample is the crop of a face, clean and occluded; who it is of is learned."""
 import dataclasses
 import functools
+import inspect
 import os
 
 import jax
@@ -58,11 +59,20 @@ def build(config, workdir, training=True) -> Task:
 def load(config, split, data=None):
   """The `identities.Identities` of a split; what was left out of it is printed. data: section
   `evals.NAME.data`, whose empty fields are those of `config.data`."""
-  name, root, options = data_set(config, data)
+  name, root, options = _data_set(config, data)
   found = identities.load(name, split, **({'root': root} if root else {}), **options)
   for note in found.notes:
     print(f'{found.name} {found.split}: {note}', flush=True)
   return found
+
+
+def _data_set(config, data):
+  """`data_set` without empty options, which are as the loader has them; the configs name those of
+  all sets."""
+  name, root, options = data_set(config, data)
+  taken = inspect.signature(identities.loader(name)).parameters
+  return name, root, {option: value for option, value in options.items()
+                      if value != '' and (value or option in taken)}
 
 
 def example(facts: Facts) -> dict:
@@ -131,7 +141,7 @@ def _stamp(config, entry, source, bank):
   size, crop = config.data.size, config.data.crop
   return {'data': source.name, 'split': source.split, 'pictures': len(source),
           'identities': len(source.names), 'digest': source.digest,
-          'loader': describe_loader(data_set(config, entry.data)[2]),
+          'loader': describe_loader(_data_set(config, entry.data)[2]),
           'size': f'{size[0]}x{size[1]}', 'crop': crop, 'padding': config.data.padding,
           'flip': entry.flip, 'recipe': entry.recipe, 'benchmark': face_crops.BENCHMARK,
           'bank': bank.digest if bank else 'none', 'ema': config.ema_decay > 0}

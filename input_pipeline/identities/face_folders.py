@@ -30,7 +30,7 @@ def load(split, *, root, folder='', held_out=0, seed=0) -> Identities:
   folder: below root, '{split}' in it is replaced. Without it the folder of the split where the root
   has folders train, val or test; else the root, whose people are divided into train and val.
   held_out: so many people, drawn by seed, are val and the others train; 0: all of the folder, and
-  a fifth where there is no other way to part train from val.
+  a fifth where there is no other way to part train from val. seed: of that draw.
 
   The face fills its picture, see `face_crops`. Pictures are turned upright as their EXIF says.
   Raises UserError, one line naming the folder and the mend.
