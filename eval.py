@@ -82,7 +82,7 @@ def evaluate_file(config, path, report=False, folder=None):
   """
   check_ranges(config, RANGES)
   out = {}
-  for name, entry in tasks.module(config.task).file_evals(config).items():
+  for name, entry in tasks.file_evals(config).items():
     base = os.path.join(folder or os.path.splitext(path)[0] + '_eval', name)
     out[name], text = engine.score_file(entry, path, base, name, with_report=report)
     say(text)

@@ -120,7 +120,7 @@ def _stamp_lines(stamps, labels, force):
 
 
 def _is_mixture(network):
-  return network.partition('/')[0] in mixture.RULES
+  return network.partition('/')[0] in (*mixture.RULES, 'mean')  # 'mean': of embeddings
 
 
 def _numbers(rows, metric):

@@ -22,7 +22,16 @@ def build(config, workdir, training=True):
 
 def serve(config, facts):
   """The `base.Serving` of a run's config and facts: needs no data."""
+  return _of(config, 'serve', 'cannot predict without a data set')(config, facts)
+
+
+def file_evals(config):
+  """{entry: the `EvalSet` that scores result files}: neither networks nor pictures."""
+  return _of(config, 'file_evals', 'scores no result files of other programs')(config)
+
+
+def _of(config, name, lack):
   found = module(config.task)
-  if not hasattr(found, 'serve'):
-    raise UserError(f"the task '{config.task}' cannot predict without a data set: it has no serve")
-  return found.serve(config, facts)
+  if not hasattr(found, name):
+    raise UserError(f"the task '{config.task}' {lack}: it has no {name}")
+  return getattr(found, name)
