@@ -101,7 +101,7 @@ def _maker(config, source, bank, recipe, fields):
 def _eval_set(config, name, system, trained_on, bank):
   entry = config.evals[name]
   source = load(config, entry.split, entry.data)
-  if trained_on is not None and trained_on.name == source.name:
+  if trained_on is not None and data_set(config, entry.data)[:2] == data_set(config)[:2]:
     known = sorted(set(trained_on.names) & set(source.names))
     if known:
       print(f'warning: evals.{name}: {len(known)} of {len(source.names)} identities are trained '
