@@ -47,12 +47,16 @@ def of(scene, size, joints: Joints) -> Truth:
   return Truth(points, visibility, np.concatenate([low, high - low], 1), places, order)
 
 
-# ---- joints of MPI15: what COCO lacks
+# ---- joints of MPI15: what COCO lacks, or has otherwise
 
 # The top of the skull, seen from where the head turns: so many times as far as the skull's middle.
 _HEAD_TOP = 240 / 168
-_OWNED = {'head_top': ('face', 'hair'), 'hip': ('left_pelvis', 'right_pelvis', 'seat'),
-          'neck': ('trunk', 'left_yoke', 'right_yoke', 'left_flank', 'right_flank', 'neck')}
+_OWNED = {'head_top': ('face', 'hair'),
+          'hip': ('left_pelvis', 'right_pelvis', 'seat', 'left_thigh', 'right_thigh'),
+          'neck': ('trunk', 'left_yoke', 'right_yoke', 'left_flank', 'right_flank', 'neck'),
+          # A thumb begins with the same ball as its hand, and so lies in front as often.
+          **{f'{side}_wrist': tuple(f'{side}_{part}' for part in ('forearm', 'hand', 'thumb'))
+             for side in ('left', 'right')}}
 
 
 def _mpi15_places(scene):
