@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks import shared
 from input_pipeline.sources import synthetic
-from input_pipeline.world import rendering, truth
+from input_pipeline.world import painting, rendering, truth
 
 SIZES = (96, 128), (160, 192), (384, 256)
 PICTURES, ROUNDS = 60, 5
@@ -45,7 +45,7 @@ def measure(size, pictures=PICTURES, rounds=ROUNDS):
     views = [rendering.cast(scene.solids, scene.camera, size) for scene in drawn]
     marks.append(time.process_time())
     for scene, view in zip(drawn, views, strict=True):
-      synthetic._draw(scene, view, size)
+      painting.paint(scene, view, size)
     marks.append(time.process_time())
     passed.append(np.diff(marks) / pictures * 1e3)
   return np.min(passed, 0)

@@ -12,7 +12,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.source import Source
-from input_pipeline.world import bodies, kept, looks, poses, rendering, scenes, surroundings, truth
+from input_pipeline.world import bodies, kept, painting, poses, rendering, scenes, truth
 
 _MIN_LABELLED, _MIN_VISIBLE = 6, 3  # joints a person needs to be a row; others are only drawn
 PART_NAMES = bodies.PARTS  # part ids are places in this
@@ -51,19 +51,6 @@ def _parts(ids, scene):
   return np.where(_persons(ids, scene) >= 0, bodies.PART[ids % scenes.CAPSULES], -1)
 
 
-def _draw(scene, view, size):
-  """(H,W,3) uint8 RGB."""
-  rng, camera = scene.rng, scene.camera
-  image = surroundings.paint(rng, camera, size, scene.wall, scene.stand, scene.things)
-  hits = rendering.surface(scene.solids, camera, view)
-  light = rng.normal(0, 1, 3) * (1, 0.3, 0.4) + (0, -0.9, -0.7)  # from above, behind the camera
-  color = looks.color(rng, hits, scene)
-  hits = hits._replace(normal=looks.soft_normals(hits, scene))
-  color = rendering.shade(hits, color, light / np.linalg.norm(light))
-  image.reshape(-1, 3)[hits.place] = color.T
-  return rendering.finish(image, view, rng, size)
-
-
 @dataclasses.dataclass(frozen=True)
 class World:
   """Draws the pictures and the masks of rows; small, so that it travels to data workers.
@@ -88,8 +75,9 @@ class World:
     view = rendering.cast(scene.solids, scene.camera, self.size)
     true = truth.of(scene, self.size, truth.OF_COCO)
     return Picture(
-      image=_draw(scene, view, self.size), focal=scene.camera.focal, center=scene.camera.center,
-      instances=_persons(view.ids, scene), parts=_parts(view.ids, scene), depth=view.depth,
+      image=painting.paint(scene, view, self.size), focal=scene.camera.focal,
+      center=scene.camera.center, instances=_persons(view.ids, scene),
+      parts=_parts(view.ids, scene), depth=view.depth,
       pose=scene.pose, activity=tuple(poses.STYLES[s] for s in scene.style), **true._asdict())
 
   def read(self, row) -> np.ndarray:
@@ -97,7 +85,7 @@ class World:
 
     def draw():
       scene = self.scene(number)
-      return _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+      return painting.paint(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
 
     return kept.picture(('people', self.seed, self.split, self.size, self.people, self.activities,
                          number), draw)
