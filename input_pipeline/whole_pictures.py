@@ -23,7 +23,7 @@ class PictureMaker:
 
   size: (W, H) of the network's picture, multiples of 4. bank: a PatchBank, or None for black boxes.
   recipe: see `things.RECIPES`; a mixture, or for training a curriculum, see `mixtures`.
-  augmentation: of training. max_people: P rows; of more people those that reach furthest in the
+  augmentation: of training; sets with depths are not scaled, as published. max_people: P rows; of more people those that reach furthest in the
   picture are kept. length: samples of the whole training, which a curriculum goes by.
   fields: those that a sample holds, of
     image (H,W,3) uint8.
@@ -55,8 +55,10 @@ class PictureMaker:
     return str(self.pictures.file[row])
 
   def train(self, index: int, row: int) -> dict:
-    key = [self.seed, row, index // len(self)]
-    shown = letterbox.draw(np.random.default_rng([*key, 0]), self.augmentation,
+    key, augmentation = [self.seed, row, index // len(self)], self.augmentation
+    if self.pictures.has_depth:
+      augmentation = augmentation._replace(scale=(1.0, 1.0))
+    shown = letterbox.draw(np.random.default_rng([*key, 0]), augmentation,
                            self.pictures.size[row].tolist(), self.size)
     return self._sample(row, self.pictures.read(row), shown, np.random.default_rng([*key, 1]),
                         mixtures.at(self.recipe, index / self.length if self.length else 0.0))

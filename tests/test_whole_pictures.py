@@ -129,8 +129,11 @@ def test_crowds_are_ignored_where_they_are():
   assert ignore[0, 3] and not ignore[10:].any() and not ignore[:, 10:].any()
 
 
-def test_a_set_without_depth_has_zeros():
+def test_a_set_without_depth_has_zeros_and_is_scaled():
   source = made.pictures(made.one((0, 0, 400), joints_3d=None, camera=None))
+  scales = lambda source: {float(maker(source, augmentation=letterbox.Augmentation()).train(
+    i, 0)['camera'][4]) for i in range(4)}
+  assert len(scales(source)) == 4 and len(scales(made.pictures(made.one((0, 0, 400))))) == 1
   sample = maker(source).evaluate(0)
   assert not sample['has_depth'] and not sample['people'][..., 2:5].any()
 
