@@ -9,8 +9,8 @@ class JoinedMaker:
   """The rows of several `stream.Maker`s, one after the other. A `stream.Maker`.
 
   makers: their samples have the same fields and shapes, and their `length`, which curricula go by,
-  is that of the whole training. times: how often an epoch has the rows of each, whole numbers, which
-  sets their odds. seed: of the order.
+  is that of the whole training. times: how often an epoch has the rows of each, whole numbers; so
+  odds are set. seed: of the order.
   """
   makers: tuple
   times: tuple[int, ...]
