@@ -1,4 +1,4 @@
-"""Options of the loaders of data sets, as a config gives them."""
+"""Loaders of data sets by name, and their options as a config gives them."""
 import importlib
 import inspect
 import os
@@ -6,13 +6,14 @@ import os
 from dslope_jax.errors import UserError
 
 
-def loader(package: str, name: str, others=''):
-  """The function load of input_pipeline/PACKAGE/NAME.py; UserError where there is none. others: end
-  of its message."""
+def loader(folder: str, name: str, known=()):
+  """The function load of a set, input_pipeline/<folder>/<name>.py; UserError for a name that there
+  is not. known: names of sets without a file, for the message."""
   try:
-    return importlib.import_module(f'input_pipeline.{package}.{name}').load
+    return importlib.import_module(f'input_pipeline.{folder}.{name}').load
   except (AttributeError, ImportError) as error:
-    raise UserError(f"data.name '{name}': no input_pipeline/{package}/{name}.py with a function "
+    others = f', and it is none of {", ".join(known)}' if known else ''
+    raise UserError(f"data.name '{name}': no input_pipeline/{folder}/{name}.py with a function "
                     f'load ({error}){others}') from None
 
 

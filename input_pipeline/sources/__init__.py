@@ -21,5 +21,4 @@ def loader(name: str):
   from input_pipeline.sources import coco_sets
   if name in coco_sets.SETS:
     return coco_sets.SETS[name]
-  return given_options.loader('sources', name,
-                              f", and it is none of {', '.join(coco_sets.SETS)}")
+  return given_options.loader('sources', name, coco_sets.SETS)
