@@ -19,8 +19,10 @@ def get_config(argument=''):
 
 
 def on_cmu(config):
-  """The same on CMU motion: clips of 81 frames, occluded ones by default."""
-  config.system.view = 'occluded'
+  """The same on CMU motion: clips of 81 frames, occluded ones by default. Cameras are drawn, so
+  people may be anywhere in the picture and of any size there: the network sees clips normalised."""
+  config.system.update(dict(view='occluded', normalise='clip'))
+  config.system.model.update(dict(xy_residual=True, embedding_std=1.0, input_channels=3))
   config.data.update(dict(name='cmu_mocap', root='data/cmu_mocap', frames=81, stride=27,
                           recipe=_RECIPE, loader=dict(split_file='', cameras=64, seed=0)))
   return config
@@ -28,10 +30,11 @@ def on_cmu(config):
 
 def small(config):
   """A network and clips for two CPU cores."""
-  config.duration, config.batch_size = '2000 steps', 32
+  config.duration, config.batch_size = '2000 steps', 16
+  config.system.weights.velocity = 2.0
   config.system.model.update(dict(
     width=32, encoder_layers=2, decoder_layers=2, heads=2, head='linear', layer_scale=1.0))
   config.data.update(dict(frames=27, stride=9))
   for spec in config.optim.values():
-    spec.update(dict(lr=1e-3, schedule='cosine', warmup='100 steps', weight_decay=0.01))
+    spec.update(dict(lr=1e-2, schedule='cosine', warmup='100 steps', beta2=0.95))
   config.log_every, config.save_every, config.eval_every = '50 steps', '500 steps', '1000 steps'

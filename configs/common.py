@@ -60,6 +60,7 @@ def adam(lr=1e-3):
     weight_decay=0.0,
     l2=0.0,
     decay='kernels',
+    beta2=0.999,
     amsgrad=False,
     clip=0.0,
     layer_decay=1.0,
@@ -78,10 +79,11 @@ def lifting(networks=('net',)):
   config.task = 'lifting'
   config.duration, config.batch_size = '90 epochs', 16
   config.system = ConfigDict(dict(
-    name='lifting', view='clean',
+    name='lifting', view='clean', normalise='screen',
     weights=dict(position=1.0, scale=0.5, velocity=20.0, smoothness=0.0, encoder=0.0),
     model=dict(name='pose_moe', width=128, encoder_layers=8, decoder_layers=8, heads=8,
-               head='tanh512', layer_scale=1e-5, input_channels=2, dtype='float32')))
+               head='tanh512', layer_scale=1e-5, embedding_std=0.0, xy_residual=False,
+               input_channels=2, dtype='float32')))
   for spec in config.optim.values():
     spec.update(dict(lr=5e-4, schedule='exponential', factor=0.99, weight_decay=0.01,
                      decay='all'))
@@ -265,4 +267,5 @@ def _entangle(config):
     name='entangled', width=width, depth=blocks // 2, heads=model.heads,
     head=model.head, layer_scale=model.layer_scale,
     mlp_ratio=round((4 + more / (2 * blocks * width ** 2)) * width) / width,
+    embedding_std=model.embedding_std, xy_residual=model.xy_residual,
     input_channels=model.input_channels, dtype=model.dtype))

@@ -45,6 +45,7 @@ FIELDS = {
   'optim.*.l2': 'share of the weights that is added to their gradient (weight_decay of '
                 "PyTorch's Adam)",
   'optim.*.decay': "what weight_decay and l2 reach: 'kernels' or 'all' parameters",
+  'optim.*.beta2': 'decay of the second moments of the gradient',
   'optim.*.amsgrad': 'divide by the largest second moment so far (AMSGrad)',
   'optim.*.clip': 'largest norm of the gradient of the network; 0 for any',
   'optim.*.layer_decay': 'factor on the learning rate for each layer further from the head; 1 for '
@@ -128,7 +129,8 @@ RANGES = {
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'data.augmentation.shift', 'system.margin',
-    'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*', 'evals.*.stride')),
+    'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*',
+    'system.model.embedding_std', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'data.patience', 'data.padding', 'system.sigma', 'system.scale',
     'system.mutual.temperature', '*loader.padding')),
@@ -136,6 +138,6 @@ RANGES = {
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
-    'ema_decay', 'data.holdout', 'data.augmentation.scale', 'data.augmentation.light',
+    'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale', 'data.augmentation.light',
     'data.augmentation.contrast', 'data.augmentation.saturation', 'system.model.dropout')),
 }

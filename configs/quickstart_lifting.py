@@ -15,8 +15,8 @@ from configs import cmu_posemoe, common
 def get_config(argument=''):
   config = cmu_posemoe.on_cmu(common.lifting())
   cmu_posemoe.small(config)
-  config.duration, config.batch_size = '1000 steps', 16
-  config.system.model.update(dict(width=32, encoder_layers=1, decoder_layers=1))
+  config.duration = '1000 steps'
+  config.system.model.update(dict(encoder_layers=1, decoder_layers=1))
   config.data.name = 'synthetic'
   del config.data.root
   config.data.loader = ConfigDict(dict(num_sequences=120, frames=243, seed=0))

@@ -155,6 +155,7 @@ def test_two_devices_predict_as_one(run):
 
 @pytest.mark.parametrize('change, words', [
   ({'data.target': 'pixels'}, ('data.target', 'image', 'camera')),
+  ({'data.target': 'camera', 'system.normalise': 'clip'}, ('normalise', 'data.target', 'image')),
   ({'data.recipe': 'severty3'}, ('data.recipe', "'severity3'")),
   ({'evals.val.recipe': 'published'}, ('evals.val.recipe', 'severity5')),
   ({'data.windows': 'dorp'}, ('windows', 'drop')),

@@ -177,17 +177,21 @@ class SpaceTime(nn.Module):
 
 class Embedding(nn.Module):
   """Coordinates (B,T,J,2 or more) to a stream (B,T,J,C), with a trainable place of each joint and,
-  if `time`, of each frame; zero at first. frames: of the longest clip; shorter ones get the middle.
-  Computed in float32 or wider: bfloat16 has no place for a pixel.
+  if `time`, of each frame.
+
+  frames: of the longest clip; shorter ones get the middle. std: of the first values of both places;
+  with 0 it takes long until attention tells joints apart. Computed in float32 or wider: bfloat16
+  has no place for a pixel.
   """
   width: int
   frames: int
   time: bool = True
+  std: float = 0.0
 
   @nn.compact
   def __call__(self, keypoints):
-    table = lambda name, length: self.param(name, initializers.zeros, (length, self.width),
-                                            keypoints.dtype)
+    table = lambda name, length: self.param(name, initializers.normal(self.std),
+                                            (length, self.width), keypoints.dtype)
     x = linear(keypoints, self.width, 'coordinates') + table('joint', keypoints.shape[2])
     if self.time:
       x = x + central(table('frame', self.frames), keypoints.shape[1])[:, None]

@@ -29,7 +29,8 @@ class Model(nn.Module):
   heads, mlp_ratio, qkv_bias, layer_scale, epsilon, attention: of `attention_blocks.Form`.
   drop_path: of the last pair; it rises linearly from 0 at the first.
   input_channels: 2 for x, y; 3 with the detector's confidence. time_embedding: whether frames have
-    one. head: 'tanh512' or 'linear'.
+    an embedding, as joints do. embedding_std: of the first values of both; 0 as in MixSTE.
+  head: 'tanh512' or 'linear'.
   xy_residual: x and y are offsets to the input's, relative to the joint `root`; the target's x, y
     must have the unit of the input.
   dtype: of the computation, 'float32' or 'bfloat16'; parameters and outputs are float32.
@@ -51,6 +52,7 @@ class Model(nn.Module):
   drop_path: float = 0.0
   input_channels: int = 2
   time_embedding: bool = True
+  embedding_std: float = 0.0
   head: str = 'tanh512'
   xy_residual: bool = False
   root: int = 0
@@ -64,7 +66,8 @@ class Model(nn.Module):
     check_clip(keypoints, self.num_keypoints, self.frames, self.input_channels)
     form = Form(self.heads, self.mlp_ratio, self.qkv_bias, self.layer_scale, self.epsilon,
                 self.attention)
-    x = Embedding(self.width, self.frames, self.time_embedding, name='embedding')(keypoints)
+    x = Embedding(self.width, self.frames, self.time_embedding, self.embedding_std,
+                  name='embedding')(keypoints)
     x = x if self.dtype is None else x.astype(self.dtype)
     for i, rate in enumerate(np.linspace(0, self.drop_path, self.depth)):
       x = SpaceTime(form, float(rate), self.block, name=f'layers_{i}')(x, train=train)

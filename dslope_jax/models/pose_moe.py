@@ -111,7 +111,7 @@ class Model(nn.Module):
     expert; decoder_layers: temporal and spatial exchanges between the streams; either may be 0.
   heads, mlp_ratio, qkv_bias, layer_scale, epsilon, attention: of `attention_blocks.Form`.
   drop_path: of the last layer; it rises linearly from 0 at the first.
-  input_channels, time_embedding, head, xy_residual, root: as of `entangled.Model`.
+  input_channels, time_embedding, embedding_std, head, xy_residual, root: as of `entangled.Model`.
   depth_prior: what the depth expert starts from, G (T,J,C): 'gaussian_trainable', 'laplace',
     'uniform' or 'zero', the first values of a parameter; 'gaussian_frozen', drawn once;
     'gaussian_resampled', drawn in each step of the training, 0 in tests; 'gaussian_coord', instead
@@ -144,6 +144,7 @@ class Model(nn.Module):
   drop_path: float = 0.0
   input_channels: int = 2
   time_embedding: bool = True
+  embedding_std: float = 0.0
   depth_prior: str = 'gaussian_trainable'
   depth_init: str = 'F_plus_G'
   expert_block: str = 'st'
@@ -188,7 +189,8 @@ class Model(nn.Module):
   def _embed(self, keypoints, train):
     """The first 2D and depth streams (B,T,J,C)."""
     (b, t, j, _), dtype = keypoints.shape, keypoints.dtype
-    embed = lambda x, name: Embedding(self.width, self.frames, self.time_embedding, name=name)(x)
+    embed = lambda x, name: Embedding(self.width, self.frames, self.time_embedding,
+                                      self.embedding_std, name=name)(x)
     narrow = lambda x: x if self.dtype is None else x.astype(self.dtype)
     draw = lambda *shape: (jax.random.normal(self.make_rng('dropout'), shape, dtype) if train
                            else jnp.zeros(shape, dtype))

@@ -14,6 +14,7 @@ from dslope_jax.systems.base import Facts, Learner, System, single
 
 # MotionBERT's and TCPFormer's on Human3.6M.
 _WEIGHTS = {'position': 1.0, 'scale': 0.5, 'velocity': 20.0, 'smoothness': 0.0, 'encoder': 0.0}
+_POSES = 'keypoints_3d', 'encoder_keypoints_3d'  # outputs in the unit of the target
 # MixSTE's, with its factors of Human3.6M's joints.
 TRACK_B = dict(
   weights={'position': 1.0, 'scale': 0.0, 'velocity': 2.0, 'smoothness': 0.5, 'encoder': 0.0},
@@ -29,7 +30,7 @@ def build(facts: Facts, view='clean', **kwargs) -> System:
 
 
 def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=None,
-            mixste_squared_loss=False) -> Learner:
+            mixste_squared_loss=False, normalise='screen') -> Learner:
   """A lifting network on clips.
 
   model: name and arguments of `models.build`, 'pose_moe' or 'entangled'; `frames` are those of the
@@ -40,6 +41,9 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
   joint_weights: J factors of 'position' and 'smoothness', or None.
   mixste_squared_loss: half the square of the loss in its place, as MixSTE's published code has it;
     its mean over micro-batches is not that of the whole batch.
+  normalise: 'screen', clips as they come; 'clip', the network sees each clip moved to its middle
+    and scaled, see `extent`, and the loss is in this unit: people far and near weigh the same. The
+    target must have the unit of the input.
   """
   if set(weights) != set(_WEIGHTS):
     raise UserError(f'system.weights has the terms {", ".join(_WEIGHTS)}, not '
@@ -58,11 +62,26 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
     raise UserError("system.weights.encoder above 0 and system.model.encoder_heads 'supervise' or "
                     "'probe' go together; set both, or 0 and 'none'")
 
+  if normalise not in ('screen', 'clip'):
+    raise UserError(f"system.normalise is 'screen' or 'clip', not '{normalise}'")
+
+  def apply(forward, clips, **options):
+    if normalise == 'screen':
+      return forward('net', clips, **options)
+    middle, unit = extent(clips[..., :2])
+    clips = clips.at[..., :2].set((clips[..., :2] - middle) / unit)
+    found = forward('net', clips, **options)
+    return found | {name: found[name] * unit for name in _POSES if name in found} | {'unit': unit}
+
   def run(forward, inputs):
-    return forward('net', _joined(inputs))
+    return apply(forward, _joined(inputs))
 
   def fit(outputs, batch):
     truth = batch['keypoints_3d'] - batch['keypoints_3d'][:, :, root:root + 1]
+    if normalise == 'clip':
+      unit = outputs['unit']
+      truth = truth / unit
+      outputs = {name: outputs[name] / unit for name in _POSES if name in outputs}
     terms = loss_terms(outputs, truth, weights, joint_weights)
     return {'squared': sum(terms.values()) ** 2 / 2} if mixste_squared_loss else terms
 
@@ -70,9 +89,9 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
     """flip: average with the mirrored clip, if it is known which joints a mirror exchanges. The
     root is put to 0, as published."""
     clips = _joined(inputs)
-    found = _answers(forward('net', clips, train=False))
+    found = _answers(apply(forward, clips, train=False))
     if flip and skeleton.flip_pairs is not None:
-      other = _answers(forward('net', mirrored(clips, skeleton), train=False))
+      other = _answers(apply(forward, mirrored(clips, skeleton), train=False))
       back = {name: mirrored(values, skeleton, moved=name != 'router')
               for name, values in other.items()}
       found = jax.tree.map(lambda a, b: (a + b) / 2, found, back)
@@ -88,6 +107,15 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
   views = {'clean': inputs, 'occluded': tuple(f'occluded_{name}' for name in inputs)}
   return Learner({'net': network}, views, ('keypoints_3d',), shapes, run, fit,
                  lambda own, partner, batch: compare(mutual, own, partner), predict)
+
+
+def extent(keypoints):
+  """Middle (B,1,1,2) of clips (B,T,J,2), and their size (B,1,1,1): the root mean square distance of
+  the joints from the middle of their frame."""
+  of_frame = keypoints.mean(2, keepdims=True)
+  squares = jnp.square(keypoints - of_frame).sum(-1, keepdims=True)
+  size = jnp.sqrt(jnp.maximum(squares.mean((1, 2), keepdims=True), 1e-12))
+  return of_frame.mean(1, keepdims=True), size
 
 
 def mirrored(values, skeleton, moved=True):
@@ -158,8 +186,7 @@ def _joined(inputs):
 
 def _answers(outputs):
   """What a test shows: poses, and the router's weight (B,T,J) of the 2D stream."""
-  found = {name: outputs[name] for name in ('keypoints_3d', 'encoder_keypoints_3d')
-           if name in outputs}
+  found = {name: outputs[name] for name in _POSES if name in outputs}
   return found | ({'router': outputs['router'][..., 0]} if 'router' in outputs else {})
 
 

@@ -36,10 +36,12 @@ def build(config, workdir, training=True) -> Task:
   """The task of a config; without training it is that of the run in `workdir`."""
   if config.data.target not in clips.TARGETS:
     raise UserError(f"data.target is one of {', '.join(clips.TARGETS)}, not '{config.data.target}'")
-  model = config.system.model
-  if model.get('xy_residual') and config.data.target != 'image':
-    raise UserError("system.model.xy_residual needs data.target 'image', whose x and y have the "
-                    'unit of the input')
+  needs = {'system.model.xy_residual': config.system.model.get('xy_residual', False),
+           "system.normalise 'clip'": config.system.get('normalise', '') == 'clip'}
+  for field, asked in needs.items():
+    if asked and config.data.target != 'image':
+      raise UserError(f"{field} needs data.target 'image', whose x and y have the unit of the "
+                      'input')
   source = None
   if training:
     source = load(config, config.data.train_split)

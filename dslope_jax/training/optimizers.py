@@ -71,7 +71,8 @@ def make_schedule(lr, schedule, total, warmup, boundaries=(), factor=0.1, epoch=
 
 
 # Fields of a spec that may be missing.
-_OPTIONAL = dict(warmup_from=0.01, l2=0.0, decay='kernels', amsgrad=False, layer_decay=1.0)
+_OPTIONAL = dict(warmup_from=0.01, l2=0.0, decay='kernels', beta2=0.999, amsgrad=False,
+                 layer_decay=1.0)
 
 
 def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None):
@@ -84,6 +85,7 @@ def build(specs: dict, networks, total: int, steps_per_epoch: float, depths=None
   weight_decay: decoupled from the gradient (AdamW). l2: added to the gradient as l2 * parameter
     (PyTorch's Adam with weight_decay). decay: 'kernels' spares biases, norms and position
     embeddings from both, 'all' nothing.
+  beta2: decay of the second moments; smaller in short runs.
   amsgrad: divides by the largest second moment so far; the largest of bias-corrected ones, where
     PyTorch corrects the largest.
   clip > 0 clips the network's own gradient norm, before l2.
@@ -121,7 +123,8 @@ def _adam(spec, schedule):
     yield optax.clip_by_global_norm(spec['clip'])
   if spec['l2']:
     yield decay(spec['l2'])
-  yield optax.scale_by_amsgrad() if spec['amsgrad'] else optax.scale_by_adam()
+  scale = optax.scale_by_amsgrad if spec['amsgrad'] else optax.scale_by_adam
+  yield scale(b2=spec['beta2'])
   if spec['weight_decay']:
     yield decay(spec['weight_decay'])
   yield optax.scale_by_learning_rate(schedule)

@@ -253,6 +253,15 @@ def test_the_residual_adds_the_input_relative_to_the_root(name):
   np.testing.assert_array_equal(change[..., 2], 0)
 
 
+@pytest.mark.parametrize('name', ['pose_moe', 'entangled'])
+def test_how_embeddings_of_joints_and_frames_begin(name):
+  for std in (0.0, 0.5):
+    _, variables = built(name, embedding_std=std)
+    for place in ('joint', 'frame'):
+      values = variables['params']['embedding'][place]
+      assert abs(float(jnp.std(values)) - std) <= 0.2 * std
+
+
 def test_a_probe_trains_its_heads_alone():
   network, variables = built(encoder_heads='probe', decoder_layers=0)
   loss = lambda params: (network.apply({'params': params}, clips())['encoder_keypoints_3d'] ** 2

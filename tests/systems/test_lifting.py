@@ -163,6 +163,40 @@ def test_the_flip_test_mirrors_with_its_input(channels):
   assert both['router'].shape == (B, T, 17)
 
 
+def test_the_extent_of_a_clip():
+  keypoints = jnp.array([[[[0., 0.], [2., 0.]], [[4., 5.], [4., 9.]]]])  # spreads of 1 and 2
+  middle, size = lifting.extent(keypoints)
+  np.testing.assert_allclose(middle[0, 0, 0], [2.5, 3.5])
+  np.testing.assert_allclose(size[0, 0, 0, 0], 2.5 ** 0.5)
+
+
+def test_a_normalised_clip_may_be_anywhere_and_of_any_size():
+  """Poses grow with the clip, and the loss stays; without it neither holds."""
+  model = MOE | dict(encoder_heads='supervise', xy_residual=True, embedding_std=1.0)
+  near = fields(systems.build(FACTS, 'lifting', model=model, weights=EACH), 'predict') | {
+    'keypoints_3d': batch()['keypoints_3d']}
+  far = {name: (3 * x + np.float32(x.shape[-1] == 2)) if name.endswith(('2d', '3d')) else x
+         for name, x in near.items()}
+  change = {}
+  for normalise in ('clip', 'screen'):
+    learner = lifting.learner(FACTS, model, weights=EACH, normalise=normalise)
+    system = systems.build(FACTS, 'lifting', model=model, weights=EACH, normalise=normalise)
+    weights = initial(system)
+
+    @quick
+    def run(sample, learner=learner, system=system, weights=weights):
+      forward = Forward(system.networks, weights['params'], weights['batch_stats'])
+      outputs = learner.run(forward, [sample['keypoints_2d']])
+      return system.predict(forward, sample)['net/clean'], learner.fit(outputs, sample)
+
+    (pose, terms), (grown, same) = run(near), run(far)
+    change[normalise] = max(
+      float(jnp.abs(grown[name] - 3 * pose[name]).max())
+      for name in ('keypoints_3d', 'encoder_keypoints_3d')), max(
+      abs(float(same[name] / terms[name]) - 1) for name in EACH)
+  assert max(change['clip']) < 1e-3 < 0.1 < min(change['screen'])
+
+
 def stepped(system, weights, **options):
   """(terms, networks after a step of plain gradient descent)."""
   optimizer = optax.sgd(LR)
@@ -281,6 +315,7 @@ def test_gradient_checkpointing_keeps_less():
 
 
 @pytest.mark.parametrize('options, words', [
+  (dict(normalise='body'), "normalise is 'screen' or 'clip'"),
   (dict(weights={'position': 1.0}), 'position, scale, velocity, smoothness, encoder, not position'),
   (dict(weights=EACH), "encoder_heads 'supervise' or 'probe'"),
   (dict(model=MOE | dict(encoder_heads='probe')), 'encoder above 0'),

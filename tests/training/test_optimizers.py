@@ -114,14 +114,14 @@ def steps_of(spec, *gradients):
   return float(params['net']['kernel'][0]), float(params['net']['bias'][0])
 
 
-def adam_by_hand(gradients, l2=0.0, weight_decay=0.0, largest=False, lr=0.1, p=2.0):
+def adam_by_hand(gradients, l2=0.0, weight_decay=0.0, largest=False, lr=0.1, p=2.0, beta2=0.999):
   """PyTorch's rules for one number (but for where amsgrad corrects the bias)."""
   m = v = top = 0.0
   for t, g in enumerate(gradients, 1):
     g += l2 * p
     p -= lr * weight_decay * p
-    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-    second = v / (1 - 0.999 ** t)
+    m, v = 0.9 * m + 0.1 * g, beta2 * v + (1 - beta2) * g * g
+    second = v / (1 - beta2 ** t)
     top = max(top, second)
     p -= lr * m / (1 - 0.9 ** t) / ((top if largest else second) ** 0.5 + 1e-8)
   return p
@@ -148,6 +148,15 @@ def test_amsgrad_by_hand():
   kernel, _ = steps_of(dict(amsgrad=True), *gradients)
   np.testing.assert_allclose(kernel, adam_by_hand(gradients, largest=True), rtol=1e-5)
   assert abs(kernel - adam_by_hand(gradients)) > 1e-3
+
+
+@pytest.mark.parametrize('amsgrad', [False, True])
+def test_beta2_by_hand(amsgrad):
+  gradients = (0.01, 5., 0.01)
+  kernel, _ = steps_of(dict(beta2=0.9, amsgrad=amsgrad), *gradients)
+  np.testing.assert_allclose(
+    kernel, adam_by_hand(gradients, beta2=0.9, largest=amsgrad), rtol=1e-5)
+  assert abs(kernel - adam_by_hand(gradients, largest=amsgrad)) > 1e-3
 
 
 def test_configs_state_every_optional_field():
