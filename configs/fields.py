@@ -138,6 +138,7 @@ RANGES = {
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
-    'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale', 'data.augmentation.light',
-    'data.augmentation.contrast', 'data.augmentation.saturation', 'system.model.dropout')),
+    'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale',
+    'data.augmentation.light', 'data.augmentation.contrast', 'data.augmentation.saturation',
+    'system.model.dropout')),
 }
