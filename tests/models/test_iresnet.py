@@ -146,6 +146,14 @@ def test_training_keeps_the_last_scale_and_drops_parts_of_the_last_map():
   assert not np.allclose(first, second)
 
 
+def test_embeddings_are_float32_whatever_the_computation():
+  network = models.build('iresnet', **SMALL | dict(depth=10, dtype='bfloat16'))
+  out, variables = jax.eval_shape(network.init_with_output, jax.random.key(0),
+                                  jnp.zeros((1, 32, 32, 3)))
+  assert out['embedding'].dtype == jnp.float32 and out['features'][3][0].dtype == jnp.bfloat16
+  assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+
+
 def test_a_depth_that_there_is_not():
   fails(lambda: models.build('iresnet', depth=19).lazy_init(
     jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), 'float32')), 'IResNet depth', '19')
