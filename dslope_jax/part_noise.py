@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dslope_jax import part_maps
 from dslope_jax.association.parts import STRIDE
+from dslope_jax.skeletons import MPI15
 from dslope_jax.visibility import HIDDEN, VISIBLE
 
 
@@ -17,7 +18,7 @@ class Noise(NamedTuple):
 
   peak: lowest height of a peak; heights are between it and 1. dropped: lowest and highest share of
   visible joints that are missing in a picture. jitter: pixels of the maps that a joint moves at
-  most, in x and y. false_peaks: of each joint in a picture, the mean of their number.
+  most, in x and in y. false_peaks: of each joint in a picture, the mean of their number.
   false_height: the highest of them. lost_limbs: share of limbs without a field. maps: deviation
   that is added to each pixel of heatmaps and fields; depth: the same of relative depths, cm.
   """
@@ -40,46 +41,43 @@ def draw(key, people, size, noise: Noise | None, reference=False) -> dict:
   key: of the random draws. people, size, reference: as for `part_maps.encode`; the scale of each
   picture is drawn. noise: None for none. Returns maps (B,h,w,K+2L) and relative_depth (B,h,w,L).
   """
-  keys = jax.random.split(key, 5)
-  count, limbs = len(people['joints']), len(part_maps.MPI15.limbs)
-  scales = jax.random.randint(keys[0], (count, 1), 0, len(part_maps.KERNELS))
+  scale, person, false, pixel = jax.random.split(key, 4)
+  scales = jax.random.randint(scale, (len(people['joints']), 1), 0, len(part_maps.KERNELS))
   if noise is not None:
-    people = noisy(keys[1], people, limbs, noise)
+    people = noisy(person, people, noise)
   drawn = part_maps.encode(people, size, scales=scales, reference=reference)
   maps, depth = drawn['maps'][:, 0], drawn['relative_depth'][:, 0]
-  if noise is None:
-    return {'maps': maps, 'relative_depth': depth}
-  joints = people['joints'].shape[2]
-  false = false_peaks(keys[2], (count, *maps.shape[1:3], joints), scales, noise)
-  maps = jnp.concatenate([jnp.maximum(maps[..., :joints], false), maps[..., joints:]], -1)
-  add = lambda key, values, deviation: values + deviation * jax.random.normal(key, values.shape)
-  return {'maps': add(keys[3], maps, noise.maps),
-          'relative_depth': add(keys[4], depth, noise.depth)}
+  if noise is not None:
+    joints = people['joints'].shape[2]
+    low = false_peaks(false, (*maps.shape[:3], joints), scales, noise)
+    maps = jnp.concatenate([jnp.maximum(maps[..., :joints], low), maps[..., joints:]], -1)
+    added = jax.random.normal(pixel, (*maps.shape[:3], maps.shape[-1] + depth.shape[-1]))
+    maps += noise.maps * added[..., :maps.shape[-1]]
+    depth += noise.depth * added[..., maps.shape[-1]:]
+  return {'maps': maps, 'relative_depth': depth}
 
 
-def noisy(key, people, limbs: int, noise: Noise) -> dict:
+def noisy(key, people, noise: Noise) -> dict:
   """The people whose visible joints are moved, dropped (then hidden) and of different `heights`,
   and whose limbs are `lost`; see `part_maps.encode`."""
-  places, share, drop, height, limb = jax.random.split(key, 5)
-  joints, shape = people['joints'], people['visibility'].shape
+  of_joints, of_limbs, of_pictures = jax.random.split(key, 3)
+  visibility = people['visibility']
+  draws = jax.random.uniform(of_joints, (*visibility.shape, 4))  # x, y, is it dropped, height
+  limbs = jax.random.uniform(of_limbs, (*visibility.shape[:2], len(MPI15.limbs)))
   low, high = noise.dropped
-  share = jax.random.uniform(share, (shape[0], 1, 1), minval=low, maxval=high)
-  reach = noise.jitter * STRIDE
-  moved = jax.random.truncated_normal(places, -2, 2, joints.shape) * reach / 2
-  dropped = (jax.random.uniform(drop, shape) < share) & (people['visibility'] == VISIBLE)
+  share = jax.random.uniform(of_pictures, (len(visibility), 1, 1), minval=low, maxval=high)
+  dropped = (draws[..., 2] < share) & (visibility == VISIBLE)
   return people | {
-    'joints': joints + moved,
-    'visibility': jnp.where(dropped, HIDDEN, people['visibility']),
-    'heights': jax.random.uniform(height, shape, minval=noise.peak, maxval=1.0),
-    'lost': jax.random.bernoulli(limb, noise.lost_limbs, (*shape[:2], limbs))}
+    'joints': people['joints'] + STRIDE * noise.jitter * (2 * draws[..., :2] - 1),
+    'visibility': jnp.where(dropped, HIDDEN, visibility),
+    'heights': noise.peak + (1 - noise.peak) * draws[..., 3],
+    'lost': limbs < noise.lost_limbs}
 
 
 def false_peaks(key, shape, scales, noise: Noise):
   """Heatmaps (B,h,w,K), the shape, of low peaks anywhere. scales: (B,1)."""
-  place, there, height = jax.random.split(key, 3)
   batch, h, w, joints = shape
-  many = batch, _MOST_FALSE, joints
-  points = jax.random.uniform(place, (*many, 2)) * jnp.array([w, h])
-  heights = jax.random.uniform(height, many, maxval=noise.false_height)
-  heights = heights * jax.random.bernoulli(there, noise.false_peaks / _MOST_FALSE, many)
-  return part_maps.bells(points, heights, (h, w), scales)[:, 0]
+  draws = jax.random.uniform(key, (batch, _MOST_FALSE, joints, 4))  # x, y, is it there, height
+  there = draws[..., 2] < noise.false_peaks / _MOST_FALSE
+  return part_maps.bells(draws[..., :2] * jnp.array([w, h]),
+                         there * noise.false_height * draws[..., 3], (h, w), scales)[:, 0]

@@ -10,8 +10,8 @@ FACTS = Facts(MPI15, SIZE)
 FOCAL = 150.0  # pixels of the network's picture
 CAMERA = np.float32([300, 300, 190, 130, 0.5, 1.0, -1.0])  # middle at (96, 64)
 NETWORKS = dict(
-  detector=dict(name='smap', stages=2, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=8),
-  reasoner=dict(name='dsed', stages=2, widths=(8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=8),
+  detector=dict(name='smap', stages=1, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=8),
+  reasoner=dict(name='dsed', stages=1, widths=(8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=8),
   refiner=dict(name='refine_net', widths=(16, 16)))
 _COLOURS = np.random.default_rng(0).integers(0, 256, (15, 3))
 

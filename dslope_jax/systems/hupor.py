@@ -126,8 +126,7 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
     pick = lambda values: jnp.take_along_axis(
       values, jnp.maximum(rows, 0).reshape(*rows.shape, *[1] * (values.ndim - 2)), 1)
     truth = absolute_pose.back_project(people['joints'], people['depth'], camera)
-    known = is_labelled(people['visibility']) & (people['depth'] > 0)
-    truth, known = pick(truth), pick(known) & pick(known)[..., PELVIS, None]
+    truth, known = pick(truth), pick(people['depth'] > 0)  # also of joints beyond the picture
     seen = ~jax.random.bernoulli(forward.key('joints'), joint_dropout, known.shape)
     seen = seen.at[..., PELVIS].set(True)
     features = refiner_input(found, poses, seen)
@@ -204,7 +203,7 @@ def filled_rows(valid):
   """(N,) row numbers in which those that are not valid (N,) are replaced by the valid ones, again
   and again, so that norms see nothing else; as they are if none is valid."""
   order = jnp.argsort(~valid, stable=True)
-  return order[jnp.arange(len(valid)) % jnp.maximum(valid.sum(), 1)]
+  return order[jnp.arange(len(valid)) % jnp.where(valid.any(), valid.sum(), len(valid))]
 
 
 def _networks(stage, given):
