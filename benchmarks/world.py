@@ -1,6 +1,6 @@
 """Speed of the embedded world on one core. Command: python benchmarks/world.py [--quick]
 
-For two picture sizes and one to four people: pictures per second, and milliseconds a picture for
+For three picture sizes and one to four people: pictures per second, and milliseconds a picture for
 the scene, for its truth (what `load` computes), for ray casting and for colouring.
 """
 import pathlib
@@ -14,9 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks import shared
 from input_pipeline.sources import synthetic
-from input_pipeline.world import rendering
+from input_pipeline.world import painting, rendering, truth
 
-SIZES = (96, 128), (160, 192)
+SIZES = (96, 128), (160, 192), (384, 256)
 PICTURES, ROUNDS = 60, 5
 
 
@@ -24,10 +24,10 @@ def rows(quick=False):
   """(what, value, unit, reference, target) of all that is measured here."""
   cv2.setNumThreads(1)
   for size in SIZES:
-    scene, truth, cast, colour = measure(size, *((5, 1) if quick else (PICTURES, ROUNDS)))
+    scene, true, cast, colour = measure(size, *((5, 1) if quick else (PICTURES, ROUNDS)))
     yield (f'pictures of {size[1]}x{size[0]}', 1e3 / (scene + cast + colour), '/s/core',
            f'scene {scene:.2f}, cast {cast:.2f}, colour {colour:.2f} ms', '')
-    yield f'truth of {size[1]}x{size[0]}', truth, 'ms', '', ''
+    yield f'truth of {size[1]}x{size[0]}', true, 'ms', '', ''
 
 
 def measure(size, pictures=PICTURES, rounds=ROUNDS):
@@ -40,12 +40,12 @@ def measure(size, pictures=PICTURES, rounds=ROUNDS):
     drawn = [world.scene(number) for number in range(pictures)]
     marks.append(time.process_time())
     for scene in drawn:
-      synthetic._truth(scene, size)
+      truth.of(scene, size, truth.OF_COCO)
     marks.append(time.process_time())
     views = [rendering.cast(scene.solids, scene.camera, size) for scene in drawn]
     marks.append(time.process_time())
     for scene, view in zip(drawn, views, strict=True):
-      synthetic._draw(scene, view, size)
+      painting.paint(scene, view, size)
     marks.append(time.process_time())
     passed.append(np.diff(marks) / pictures * 1e3)
   return np.min(passed, 0)

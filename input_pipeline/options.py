@@ -1,8 +1,20 @@
-"""Options of the loaders of data sets, as a config gives them."""
+"""Loaders of data sets by name, and their options as a config gives them."""
+import importlib
 import inspect
 import os
 
 from dslope_jax.errors import UserError
+
+
+def loader(folder: str, name: str, known=()):
+  """The function load of a set, input_pipeline/<folder>/<name>.py; UserError for a name that there
+  is not. known: names of sets without a file, for the message."""
+  try:
+    return importlib.import_module(f'input_pipeline.{folder}.{name}').load
+  except (AttributeError, ImportError) as error:
+    others = f', and it is none of {", ".join(known)}' if known else ''
+    raise UserError(f"data.name '{name}': no input_pipeline/{folder}/{name}.py with a function "
+                    f'load ({error}){others}') from None
 
 
 def checked(name: str, read, options: dict) -> dict:

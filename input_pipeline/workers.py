@@ -1,7 +1,10 @@
 """Hands arrays to the data workers without a copy in each."""
+import dataclasses
+import functools
 import io
 import os
 import tempfile
+import weakref
 
 import cloudpickle
 import numpy as np
@@ -11,6 +14,26 @@ _ALIGNED = 64  # bytes
 
 class Local(list):
   """A large list of which `pack` sends nothing: data workers do not need its items."""
+
+
+class Shared:
+  """A data class whose copy in a data worker shares the memory of its arrays. Fields that
+  `stays_behind` names are None there."""
+  stays_behind = ()
+
+  def __reduce__(self):
+    return self._packed
+
+  @functools.cached_property
+  def _packed(self):
+    values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    function, arguments, close = pack(values | dict.fromkeys(self.stays_behind))
+    weakref.finalize(self, close)
+    return _from_fields, (type(self), function, arguments)
+
+
+def _from_fields(kind, function, arguments):
+  return kind(**function(*arguments))
 
 
 class _Absent:

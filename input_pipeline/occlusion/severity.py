@@ -23,6 +23,7 @@ _KINDS = ({'limb': 6, 'head': 2, 'object': 1, 'texture': 1},
           {'limb': 1, 'upper_body': 2, 'person': 6, 'object': 2, 'border': 2})
 _PARTS = {'limb': _LIMBS, 'head': ('head',), 'torso': ('torso',), 'upper_body': ('upper_body',),
           'person': ('person',), 'object': ('object',), 'texture': ('texture',)}
+_THINGS = {'object': 3, 'texture': 1, 'box': 1}  # of all stages, where bodies are not wanted
 SIZE = (0.6, 0.85), (0.8, 1.1), (0.9, 1.25), (0.9, 1.3), (1.0, 1.5)  # of the natural one
 _THING = 0.12, 0.3  # longer side of an object or a texture, box sides too: share of the stature
 _MATCHED = 0.5  # of the patches have their colours pulled to those they cover
@@ -36,9 +37,19 @@ def severity(level: int, person, bank, rng) -> list[Placement]:
   Patches of people are as large as the person is, by the stature of both. An occluder that would
   hide more joints than its stage allows is refused; a person of few joints can stay clean.
   """
+  return _severity(level, person, bank, rng, _KINDS)
+
+
+def things(level: int, person, bank, rng) -> list[Placement]:
+  """As `severity`, with objects, textures and black boxes alone; boxes where there is no bank."""
+  return _severity(level, person, bank, rng, 5 * ({'box': 1} if bank is None else _THINGS,))
+
+
+def _severity(level, person, bank, rng, kinds):
+  """kinds: of each stage, with their odds."""
   height = stature(person.keypoints, person.visibility, person.skeleton, box_stature(person.scale))
   return hide_share(level, person, bank, rng, lambda stage, joint: _occluder(
-    draw_kind(_KINDS[stage], _PARTS, bank, rng), stage, joint, person, height, bank, rng))
+    draw_kind(kinds[stage], _PARTS, bank, rng), stage, joint, person, height, bank, rng))
 
 
 def hide_share(level, person, bank, rng, occluder) -> list[Placement]:

@@ -1,6 +1,4 @@
 """Sets of recorded motion by name, `load("cmu_mocap", "train", root=...)`; one set a file here."""
-import importlib
-
 import numpy as np
 
 from dslope_jax.errors import UserError
@@ -63,8 +61,4 @@ def _check_arrays(sequence, skeleton, where):
 
 def loader(name: str):
   """The function load of this set; UserError for a name that there is not."""
-  try:
-    return importlib.import_module(f'{__name__}.{name}').load
-  except (AttributeError, ImportError) as error:
-    raise UserError(f"data.name '{name}': no input_pipeline/sequences/{name}.py with a function "
-                    f'load ({error})') from None
+  return given_options.loader('sequences', name)

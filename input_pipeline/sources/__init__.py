@@ -2,9 +2,6 @@
 
 A name is that of a file here with a function `load`, or one of the table in coco_sets.py.
 """
-import importlib
-
-from dslope_jax.errors import UserError
 from input_pipeline import options as given_options
 from input_pipeline.sources import findings
 
@@ -24,8 +21,4 @@ def loader(name: str):
   from input_pipeline.sources import coco_sets
   if name in coco_sets.SETS:
     return coco_sets.SETS[name]
-  try:
-    return importlib.import_module(f'{__name__}.{name}').load
-  except (AttributeError, ImportError) as error:
-    raise UserError(f"data.name '{name}': no input_pipeline/sources/{name}.py with a function "
-                    f"load ({error}), and it is none of {', '.join(coco_sets.SETS)}") from None
+  return given_options.loader('sources', name, coco_sets.SETS)

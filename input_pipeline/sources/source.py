@@ -3,7 +3,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -25,7 +24,7 @@ def _no_parts(row):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Source(workers.Shared):
   """N people, one row each, in columns. The copy in a data worker shares their memory; it has no
   ground truth, and no masks that are drawn from annotations.
 
@@ -85,22 +84,13 @@ class Source:
   folder: str = ''
   frames: np.ndarray | None = None
   findings: tuple | None = None
+  stays_behind = ('ground_truth',)
 
   def __len__(self):
     return len(self.annotation_id)
 
   def __getitem__(self, row: int) -> int:
     return int(row)
-
-  def __reduce__(self):
-    return self._packed
-
-  @functools.cached_property
-  def _packed(self):
-    values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-    function, arguments, close = workers.pack(values | {'ground_truth': None})
-    weakref.finalize(self, close)
-    return _from_fields, (function, arguments)
 
   def by_picture(self) -> list[np.ndarray]:
     """For each row the rows of the other people of its picture, ascending."""
@@ -185,10 +175,6 @@ class Source:
             'annotations': people,
             'categories': [{'id': 1, 'name': 'person', 'keypoints': list(self.skeleton.names),
                             'skeleton': [[a + 1, b + 1] for a, b in self.skeleton.limbs]}]}
-
-
-def _from_fields(function, arguments):
-  return Source(**function(*arguments))
 
 
 def _of_row(function, rows, row):

@@ -12,7 +12,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
 from input_pipeline.geometry import box_to_center_scale
 from input_pipeline.sources.source import Source
-from input_pipeline.world import bodies, kept, looks, poses, rendering, scenes, surroundings
+from input_pipeline.world import bodies, kept, painting, poses, rendering, scenes, truth
 
 _MIN_LABELLED, _MIN_VISIBLE = 6, 3  # joints a person needs to be a row; others are only drawn
 PART_NAMES = bodies.PARTS  # part ids are places in this
@@ -21,13 +21,10 @@ PART_NAMES = bodies.PARTS  # part ids are places in this
 class Picture(NamedTuple):
   """A picture of H x W pixels and all that is true of its P people and their K joints.
 
-  image (H,W,3) uint8 RGB. keypoints (P,K,2) px, the projection of keypoints_3d (P,K,3) mm, in the
-  camera's frame: x right, y down, z forward; also outside the picture. visibility (P,K) uint8:
-  0 outside the picture, 1 hidden, 2 visible. box (P,4) px x, y, w, h of the whole body, cut at the
-  picture's border. focal (2,), center (2,): px; pixel (u, v) has its centre at (u, v).
-  instances (H,W): person or -1. parts (H,W): place in PART_NAMES or -1. depth (H,W) mm of what is
-  nearest, inf where only floor and wall are. order (P,): people by the depth of their pelvis, the
-  nearest first. pose (P,24) degrees, named by `poses.ANGLES`. activity: P names.
+  image (H,W,3) uint8 RGB. keypoints, visibility, box, keypoints_3d, order: see `truth.Truth`.
+  focal (2,), center (2,): px; pixel (u, v) has its centre at (u, v). instances (H,W): person or -1.
+  parts (H,W): place in PART_NAMES or -1. depth (H,W) mm of what is nearest, inf where only floor
+  and wall are. pose (P,24) degrees, named by `poses.ANGLES`. activity: P names.
   """
   image: np.ndarray
   keypoints: np.ndarray
@@ -44,32 +41,6 @@ class Picture(NamedTuple):
   activity: tuple[str, ...]
 
 
-class _Truth(NamedTuple):
-  """What is known without drawing; fields as in Picture."""
-  keypoints: np.ndarray
-  visibility: np.ndarray
-  box: np.ndarray
-  keypoints_3d: np.ndarray
-  order: np.ndarray
-
-
-def _truth(scene, size) -> _Truth:
-  joints = scene.centers[:, bodies.JOINT]
-  points = scene.camera.project(joints)
-  edge = np.array(size) - 1
-  outlines = rendering.outlines(scene.solids, scene.camera)
-  people = outlines[:len(joints) * scenes.CAPSULES].reshape(len(joints), -1, 4)
-  low, high = (np.clip(v, 0, edge) for v in (people[..., :2].min(1), people[..., 2:].max(1)))
-  order = np.argsort(scene.centers[:, bodies.BALL['pelvis'], 2], kind='stable')
-  inside = ((points >= 0) & (points <= edge)).all(-1)
-  hit = rendering.first_hits(scene.solids, outlines, scene.camera, points[inside])
-  person, joint = np.nonzero(inside)
-  owner, capsule = np.divmod(hit, scenes.CAPSULES)
-  visibility = np.zeros(inside.shape, np.uint8)
-  visibility[inside] = 1 + ((owner == person) & bodies.OWNS[capsule, joint])
-  return _Truth(points, visibility, np.concatenate([low, high - low], 1), joints, order)
-
-
 def _persons(ids, scene):
   """The person that each solid id belongs to, -1 for things and for none."""
   return np.where(ids < len(scene.radii) * scenes.CAPSULES, ids // scenes.CAPSULES, -1)
@@ -78,19 +49,6 @@ def _persons(ids, scene):
 def _parts(ids, scene):
   """The part of the body that each solid id shows, -1 for things and for none."""
   return np.where(_persons(ids, scene) >= 0, bodies.PART[ids % scenes.CAPSULES], -1)
-
-
-def _draw(scene, view, size):
-  """(H,W,3) uint8 RGB."""
-  rng, camera = scene.rng, scene.camera
-  image = surroundings.paint(rng, camera, size, scene.wall, scene.stand, scene.things)
-  hits = rendering.surface(scene.solids, camera, view)
-  light = rng.normal(0, 1, 3) * (1, 0.3, 0.4) + (0, -0.9, -0.7)  # from above, behind the camera
-  color = looks.color(rng, hits, scene)
-  hits = hits._replace(normal=looks.soft_normals(hits, scene))
-  color = rendering.shade(hits, color, light / np.linalg.norm(light))
-  image.reshape(-1, 3)[hits.place] = color.T
-  return rendering.finish(image, view, rng, size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,18 +73,19 @@ class World:
     """The picture of that number (from 0 on) with its whole truth."""
     scene = self.scene(number)
     view = rendering.cast(scene.solids, scene.camera, self.size)
-    truth = _truth(scene, self.size)
+    true = truth.of(scene, self.size, truth.OF_COCO)
     return Picture(
-      image=_draw(scene, view, self.size), focal=scene.camera.focal, center=scene.camera.center,
-      instances=_persons(view.ids, scene), parts=_parts(view.ids, scene), depth=view.depth,
-      pose=scene.pose, activity=tuple(poses.STYLES[s] for s in scene.style), **truth._asdict())
+      image=painting.paint(scene, view, self.size), focal=scene.camera.focal,
+      center=scene.camera.center, instances=_persons(view.ids, scene),
+      parts=_parts(view.ids, scene), depth=view.depth,
+      pose=scene.pose, activity=tuple(poses.STYLES[s] for s in scene.style), **true._asdict())
 
   def read(self, row) -> np.ndarray:
     number = int(self.rows[row, 0])
 
     def draw():
       scene = self.scene(number)
-      return _draw(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
+      return painting.paint(scene, rendering.cast(scene.solids, scene.camera, self.size), self.size)
 
     return kept.picture(('people', self.seed, self.split, self.size, self.people, self.activities,
                          number), draw)
@@ -167,13 +126,13 @@ def load(split, *, num_people=2000, size=(160, 192), seed=0, people=(1, 4), aspe
   rows, columns, number = [], [], 0
   while len(rows) < num_people:
     scene = world.scene(number)
-    truth = _truth(scene, size)
-    seen = truth.visibility
+    true = truth.of(scene, size, truth.OF_COCO)
+    seen = true.visibility
     labelled = np.flatnonzero(((seen > 0).sum(1) >= _MIN_LABELLED)
                               & ((seen == 2).sum(1) >= _MIN_VISIBLE))
     camera = np.concatenate([scene.camera.focal, scene.camera.center])
     rows += [(number, person) for person in labelled]
-    columns += [(truth.keypoints[p], seen[p], truth.box[p], truth.keypoints_3d[p], camera)
+    columns += [(true.keypoints[p], seen[p], true.box[p], true.keypoints_3d[p], camera)
                 for p in labelled]
     number += 1
   world = dataclasses.replace(world, rows=np.array(rows[:num_people], np.int64))
@@ -204,7 +163,7 @@ def _source(world, aspect, points, visibility, box, points_3d, camera):
     visibility=visibility, box_score=np.ones(len(box), np.float32),
     keypoints_3d=points_3d.astype(np.float32), camera=camera.astype(np.float32),
     read=world.read, mask=world.mask, parts=world.parts)
-  truth = source.as_coco()
-  for picture in truth['images']:
+  annotations = source.as_coco()
+  for picture in annotations['images']:
     picture |= {'width': world.size[0], 'height': world.size[1]}
-  return dataclasses.replace(source, ground_truth=truth)
+  return dataclasses.replace(source, ground_truth=annotations)

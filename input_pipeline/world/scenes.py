@@ -56,6 +56,34 @@ def draw(seed, split, picture, size, people, activities) -> Scene:
     _join(rng, style[i], partner[i], i, yaw, away, aside)
   body = bodies.build(rng, pose, yaw)
   stand = _stand(rng, body, style, away, aside)
+  return _surrounded(rng, body, stand, style, yaw, pose, focal, size)
+
+
+def of_bodies(rng, body: bodies.Bodies, size) -> Scene:
+  """The scene of people who are where they are to each other, seen from any side.
+
+  body: in the world, y up; the lowest ball of all of them is put on the floor. style and pose of
+  the scene are those of people who stand.
+  """
+  focal = rng.uniform(1.2, 2.6) * max(size)
+  away = focal * _STANDING / (rng.uniform(*_SHARE) * size[1])
+  aside = rng.uniform(-0.1, 0.1) * size[0] / focal * away
+  turn = bodies.rotations(np.array([0, rng.uniform(-np.pi, np.pi), 0]))
+  centers, origins = body.centers @ turn.T, body.origins @ turn.T
+  hips = centers[:, bodies.BALL['pelvis']]
+  low = (centers[..., 1] - body.radii).min()
+  stand = hips * (1, 0, 1)
+  body = bodies.Bodies(centers - stand[:, None], body.radii, origins - stand[:, None],
+                       turn @ body.turns)
+  stand += np.array([aside, -low, -away]) - hips.mean(0) * (1, 0, 1)
+  style, yaw = np.zeros(len(hips), int), np.zeros(len(hips))
+  return _surrounded(rng, body, stand, style, yaw, np.zeros((len(hips), len(poses.ANGLES))), focal,
+                     size)
+
+
+def _surrounded(rng, body, stand, style, yaw, pose, focal, size):
+  """People with a camera, a wall and things around them."""
+  away = -stand[:, 2]
   camera = _camera(rng, body.centers[..., 1] + stand[:, None, 1], away, focal, size)
   wall = _OUTDOORS if rng.random() < 0.25 else away.max() + rng.uniform(800, 5000)
   things = _things(rng, camera, body, stand, style, yaw, wall, size)

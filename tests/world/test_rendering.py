@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.sources import synthetic
-from input_pipeline.world import rendering, scenes
+from input_pipeline.world import rendering, scenes, truth
 from input_pipeline.world.rendering import Camera, Solids
 
 SIZE = (44, 56)
@@ -101,20 +101,21 @@ def test_masks_and_parts_agree_with_the_oracle(case):
   assert (synthetic._parts(view.ids, scene) == parts).mean() > 0.995
 
 
-def test_visibility_is_the_oracles_ray_by_ray():
+@pytest.mark.parametrize('joints', [truth.OF_COCO, truth.OF_MPI15], ids=['coco', 'mpi15'])
+def test_visibility_is_the_oracles_ray_by_ray(joints):
   checked = hidden = 0
   for number in range(40):
     scene = scene_of(number)
-    truth = synthetic._truth(scene, SIZE)
-    person, joint = np.nonzero(truth.visibility)
-    joints = truth.keypoints_3d[person, joint]
-    depths = oracle(scene.solids, joints[:, :2] / joints[:, 2:])
-    assert (depths.min(0) <= joints[:, 2]).all()  # a joint lies inside its body
+    true = truth.of(scene, SIZE, joints)
+    person, joint = np.nonzero(true.visibility)
+    places = true.keypoints_3d[person, joint]
+    depths = oracle(scene.solids, places[:, :2] / places[:, 2:])
+    assert (depths.min(0) <= places[:, 2]).all()  # a joint lies inside its body
     owner, capsule = np.divmod(np.arange(len(depths)), scenes.CAPSULES)
-    own = (owner[:, None] == person) & synthetic.bodies.OWNS[capsule][:, joint]
+    own = (owner[:, None] == person) & joints.owns[capsule][:, joint]
     nearest_own, nearest_other = (np.where(m, depths, np.inf).min(0) for m in (own, ~own))
     clear = np.abs(nearest_own - nearest_other) > TIE
-    seen = truth.visibility[person, joint] == 2
+    seen = true.visibility[person, joint] == 2
     np.testing.assert_array_equal(seen[clear], (nearest_own < nearest_other)[clear])
     checked, hidden = checked + clear.sum(), hidden + (~seen).sum()
   assert checked > 800 and 0.15 < hidden / checked < 0.7
