@@ -52,11 +52,12 @@ FIELDS = {
   'optim.*.frozen': 'the network keeps its weights',
 
   'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb; of '
-               'lifting a file of input_pipeline/sequences/',
+               'lifting a file of input_pipeline/sequences/, of bottom_up of '
+               'input_pipeline/pictures/',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',
-  'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '
-               'height x width',
+  'data.size': 'width and height of the crops, or of the whole pictures of bottom_up as networks '
+               'see them, in pixels; config words such as 384x288 are height x width',
   'data.num_workers': 'data processes; 0 works in threads of the training process',
   'data.max_unreadable': 'picture files that cannot be read and count as without labels; one more '
                          'stops the run',
@@ -66,6 +67,8 @@ FIELDS = {
                  'how joints are hidden, see docs/lifting.md',
   'data.target': "what lifting predicts: 'image', pixels and a depth scaled to pixels, or "
                  "'camera', metres in the frame of the camera",
+  'data.max_people': 'rows for people in a picture, P; those beyond, the smallest, are ignored and '
+                     'counted',
   'data.frames': 'frames of a clip, T',
   'data.stride': 'frames from the beginning of a training clip to that of the next',
   'data.windows': "how clips are cut out of a sequence: 'drop', 'cover' or 'centre'; see "
@@ -75,13 +78,17 @@ FIELDS = {
                   'calibrate confidences on',
   'data.bank.num_people': 'training people that patches are cut from, at most',
   'data.bank.seed': 'of the choice of these people',
-  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
+  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches, of bottom_up '
+                      'none, and black boxes are pasted',
   'data.augmentation.scale': 'standard deviation of the factor on the crop size, which is 1 in the '
-                             'mean and never differs from it by more than this',
+                             'mean and never differs from it by more than this; of whole pictures '
+                             'the lowest and the highest factor',
   'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; never more than '
-                                'twice that',
+                                'twice that; of whole pictures the largest rotation',
+  'data.augmentation.jitter': "share of the network's width that a whole picture is moved by, at "
+                              'most, in x and in y',
   'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
-  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
+  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop, or a whole picture, is mirrored',
   'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
                                       'body only',
   'data.augmentation.half_body_joints': 'labelled joints above which a crop may show half a body',

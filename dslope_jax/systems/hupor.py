@@ -29,7 +29,7 @@ _CM = 100.0  # unit of the refiner's numbers
 
 
 def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view='clean',
-          visible_only=True, max_people=20, thresholds=(), noise=(), detected_share=0.5,
+          visible_only=True, max_people=20, max_peaks=32, thresholds=(), noise=(), detected_share=0.5,
           student_weight=1.0, joint_dropout=0.1, reference=False) -> System:
   """Networks 'detector', 'reasoner' and 'refiner', and what is made of their maps.
 
@@ -39,7 +39,8 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
     'all', all of them in one step, none of which gets a gradient of another's loss.
   view: the pictures that are trained on, 'clean' or 'occluded'.
   visible_only: the detector is to find visible joints, v = 2; False: also hidden ones.
-  max_people: P of the answers. thresholds: {field of `association.Thresholds`: number}.
+  max_people: P of the answers. max_peaks: peaks of a joint that are kept in a picture.
+  thresholds: {field of `association.Thresholds`: number}.
   noise: {field of `part_noise.Noise`: number}, of the drawn maps that the reasoner is trained on.
   detected_share: probability that it is trained on the detector's maps instead; it grows from 0 in
     the first quarter of the run. Above 0 stage 'reason' needs pictures.
@@ -65,7 +66,8 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
   def located(maps, anchor_depth, camera):
     """(people of `associate`, their poses (B,P,15,4) of `absolute_pose`)."""
     found = associate(maps['maps'], maps['relative_depth'], anchor_depth, thresholds=limits,
-                      focal=None if reference else camera[:, 0], max_people=max_people)
+                      focal=None if reference else camera[:, 0], max_people=max_people,
+                      max_peaks=max_peaks)
     same = jnp.ones(len(camera)), jnp.broadcast_to(jnp.array(facts.size), (len(camera), 2))
     return found, absolute_pose.absolute(found['joints'], found['root_depth'], camera, *same,
                                          facts.size)
