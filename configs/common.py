@@ -134,8 +134,8 @@ HUPOR_STAGES = 'detect', 'reason', 'refine'
 
 
 def use_hupor_arguments(config, argument):
-  """Applies the comma-separated words after the config file's name: 'smap', a detector of all joints
-  alone; 'occluded', pictures with things pasted over them. Raises UserError."""
+  """Applies the comma-separated words after the config file's name: 'smap', a detector of all
+  joints alone; 'occluded', pictures with things pasted over them. Raises UserError."""
   for word in filter(None, argument.split(',')):
     if word == 'smap':
       config.system.update(dict(stage='detect', visible_only=False))

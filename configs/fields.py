@@ -88,7 +88,7 @@ FIELDS = {
   'data.augmentation.jitter': "share of the network's width that a whole picture is moved by, at "
                               'most, in x and in y',
   'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
-  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop, or a whole picture, is mirrored',
+  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop or a whole picture is mirrored',
   'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
                                       'body only',
   'data.augmentation.half_body_joints': 'labelled joints above which a crop may show half a body',

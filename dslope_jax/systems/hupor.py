@@ -29,8 +29,8 @@ _CM = 100.0  # unit of the refiner's numbers
 
 
 def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view='clean',
-          visible_only=True, max_people=20, max_peaks=32, thresholds=(), noise=(), detected_share=0.5,
-          student_weight=1.0, joint_dropout=0.1, reference=False) -> System:
+          visible_only=True, max_people=20, max_peaks=32, thresholds=(), noise=(),
+          detected_share=0.5, student_weight=1.0, joint_dropout=0.1, reference=False) -> System:
   """Networks 'detector', 'reasoner' and 'refiner', and what is made of their maps.
 
   detector, reasoner, refiner: name and arguments of `models.build`, 'smap', 'dsed' and
