@@ -15,11 +15,10 @@ BORDER = 128  # grey level
 
 class Augmentation(NamedTuple):
   """rotation: degrees, at most. jitter: share of the network's width that the picture is moved by
-  in x and in y, at most. scale: limits of a factor; 1 where depths are learnt, which depend on it
-  only through the focal length. flip_prob: of a mirrored picture."""
+  in x and in y, at most. scale: limits of a factor. flip_prob: of a mirrored picture."""
   rotation: float = 10.0
   jitter: float = 40 / 832
-  scale: tuple[float, float] = (1.0, 1.0)
+  scale: tuple[float, float] = (0.8, 1.1)
   flip_prob: float = 0.5
 
 

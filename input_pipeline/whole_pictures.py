@@ -23,15 +23,17 @@ class PictureMaker:
 
   size: (W, H) of the network's picture, multiples of 4. bank: a PatchBank, or None for black boxes.
   recipe: see `things.RECIPES`; a mixture, or for training a curriculum, see `mixtures`.
-  augmentation: of training. max_people: P rows; of more people those that reach furthest in the
-  picture are kept. length: samples of the whole training, which a curriculum goes by.
+  augmentation: of training; sets with depths are not scaled, as published. max_people: P rows; of
+  more people those that reach furthest in the picture are kept. length: samples of the whole
+  training, which a curriculum goes by.
   fields: those that a sample holds, of
     image (H,W,3) uint8.
     people (P,15,6) float32: x, y in network pixels; X, Y, Z in cm in the camera's frame, 0 where
       the set has no depth; v 0 not labelled or outside the network's picture, 1 hidden, 2 visible.
       Of a mirrored picture all is as seen. Who has no labelled joint in it has no row.
     valid (P,) bool: rows that are people. overflow () int32: people beyond P.
-    ignore (H/4,W/4) bool: where people without labels are, and those beyond P.
+    ignore (H/4,W/4) bool: where people without labels are, and those beyond P, but for the boxes of
+      those who have a row.
     has_depth () bool. channels (57,) float32: 1 for maps that the set has truth for.
     camera (7,) float32: fx, fy, cx, cy in pixels of the picture, scale, offset_x, offset_y:
       x_network = x_picture * scale + offset_x, unless training turned the picture.
@@ -55,8 +57,10 @@ class PictureMaker:
     return str(self.pictures.file[row])
 
   def train(self, index: int, row: int) -> dict:
-    key = [self.seed, row, index // len(self)]
-    shown = letterbox.draw(np.random.default_rng([*key, 0]), self.augmentation,
+    key, augmentation = [self.seed, row, index // len(self)], self.augmentation
+    if self.pictures.has_depth:
+      augmentation = augmentation._replace(scale=(1.0, 1.0))
+    shown = letterbox.draw(np.random.default_rng([*key, 0]), augmentation,
                            self.pictures.size[row].tolist(), self.size)
     return self._sample(row, self.pictures.read(row), shown, np.random.default_rng([*key, 1]),
                         mixtures.at(self.recipe, index / self.length if self.length else 0.0))
@@ -86,8 +90,9 @@ class PictureMaker:
               'people': self._filled(everyone[kept]),
               'valid': np.arange(self.max_people) < len(kept), 'overflow': np.int32(len(beyond))}
     if 'ignore' in self.fields:
-      boxes = np.concatenate([known.ignore, *(_box(known, person) for person in beyond)])
-      sample['ignore'] = letterbox.boxes_map(shown, self.size, boxes, _STRIDE)
+      where = lambda boxes: letterbox.boxes_map(shown, self.size, boxes, _STRIDE)
+      sample['ignore'] = where(np.concatenate([known.ignore, _boxes(known, beyond)])) & ~where(
+        _boxes(known, kept))
     if not _OF_OCCLUDED.isdisjoint(self.fields):
       inside = known.visibility * self._in_sight(everyone, shown)
       placements = things.draw(rng, known.joints_2d, inside, pictures.skeleton, shown.matrix,
@@ -128,7 +133,8 @@ def _rows(people, limit):
   return np.sort(order[:limit]), order[limit:]
 
 
-def _box(known, person):
-  """(1,4) box x, y, width, height of the labelled joints of a person, pixels of the picture."""
-  points = known.joints_2d[person][is_labelled(known.visibility[person])]
-  return np.concatenate([points.min(0), np.ptp(points, axis=0)])[None]
+def _boxes(known, people):
+  """(M,4) boxes x, y, width, height of the labelled joints of people (M,), picture pixels."""
+  seen = is_labelled(known.visibility[people])[..., None]
+  low = np.where(seen, known.joints_2d[people], np.inf).min(1)
+  return np.concatenate([low, np.where(seen, known.joints_2d[people], -np.inf).max(1) - low], 1)

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import association, damage, evaluation, loop
+from benchmarks import association, damage, evaluation, hidden_joints, loop
 from benchmarks import compile as compilation
 from dslope_jax.errors import UserError
 
@@ -19,6 +19,7 @@ NEVER = {'compile': ('compilations of the step after step 1',
   ('association', lambda: association.rows(quick=True)),
   ('compile', lambda: compilation.rows(quick=True, processes=False)),
   ('evaluation', lambda: evaluation.rows(quick=True)),
+  ('hidden_joints', lambda: hidden_joints.rows(quick=True)),
   ('loop', lambda: loop.rows(quick=True))])
 def test_rows(name, give):
   rows = list(give())

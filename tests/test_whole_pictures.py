@@ -4,8 +4,8 @@ import pickle
 import numpy as np
 import pytest
 
-from input_pipeline import letterbox, pictures, stream
-from input_pipeline.occlusion import things
+from input_pipeline import letterbox, pictures, sources, stream
+from input_pipeline.occlusion import bank, pasting, things
 from input_pipeline.whole_pictures import FIELDS, PictureMaker
 from tests.pictures import made
 from tests.refusals import fails
@@ -98,6 +98,21 @@ def test_things_hide_more_and_more_visible_joints(world):
   assert (np.diff(mean) < 0).all() and mean[0] == 1 and 0.25 < mean[5] < 0.55
 
 
+def test_things_of_a_bank_are_pasted_and_no_parts_of_bodies(world, tmp_path):
+  cut = bank.load_or_build(tmp_path / 'bank', sources.load('synthetic', 'train', num_people=30),
+                           num_people=30, seed=0)
+  assert {'head', 'texture'} <= cut.parts
+  one, pasted = world[0], set()
+  matrix = letterbox.fit(one.size, SIZE).matrix
+  for seed in range(20):
+    drawn = things.draw(np.random.default_rng(seed), one.joints_2d, one.visibility,
+                        world.skeleton, matrix, SIZE, cut, 'severity3')
+    pasted |= {'box' if p.patch == pasting.BLACK else str(cut.part[p.patch]) for p in drawn}
+  assert pasted == {'box', *({'texture', 'object'} & cut.parts)}
+  sample = PictureMaker(world, SIZE, cut, 'severity5', 0).evaluate(0)
+  assert (sample['image'] != sample['occluded_image']).any()
+
+
 def test_a_mirrored_sample_hides_the_same_joints_that_it_covers(world):
   one = maker(world, 'severity4', letterbox.Augmentation(0, 0, flip_prob=1.0))
   dark = [black for row in range(12) for black in black_where_covered(one.train(row, row))]
@@ -127,10 +142,17 @@ def test_crowds_are_ignored_where_they_are():
   source = made.pictures(made.one((0, 0, 400), ignore=np.array([(0, 0, 60, 60.0)])))
   ignore = maker(source).evaluate(0)['ignore']
   assert ignore[0, 3] and not ignore[10:].any() and not ignore[:, 10:].any()
+  everywhere = made.pictures(made.one((0, 0, 400), ignore=np.array([(0, 0, 320, 240.0)])))
+  sample = maker(everywhere).evaluate(0)
+  x, y = np.round(sample['people'][0, :, :2] / 4).astype(int).T
+  assert not sample['ignore'][y, x].any() and sample['ignore'].mean() > 0.7
 
 
-def test_a_set_without_depth_has_zeros():
+def test_a_set_without_depth_has_zeros_and_is_scaled():
   source = made.pictures(made.one((0, 0, 400), joints_3d=None, camera=None))
+  scales = lambda source: {float(maker(source, augmentation=letterbox.Augmentation()).train(
+    i, 0)['camera'][4]) for i in range(4)}
+  assert len(scales(source)) == 4 and len(scales(made.pictures(made.one((0, 0, 400))))) == 1
   sample = maker(source).evaluate(0)
   assert not sample['has_depth'] and not sample['people'][..., 2:5].any()
 
@@ -142,6 +164,16 @@ def test_a_set_without_depth_has_zeros():
   ('none:1,joint=hip:1', True, ("'joint=hip'",))])
 def test_recipes_that_do_not_act_on_pictures_are_refused(recipe, training, words):
   fails(lambda: things.check(recipe, 'data.recipe', training), *words)
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_people_of_one_joint_can_be_hidden(count):
+  visibility = np.zeros((1, 15))
+  visibility[0, :count] = 2
+  source = made.pictures(made.one((0, 0, 400), visibility=visibility, joints_2d=np.full(
+    (1, 15, 2), 100.0)))
+  sample = maker(source, 'severity5').evaluate(0)
+  assert set(sample['occluded_people'][0, :count, 5]) <= {1, 2}
 
 
 def test_recipes_of_pictures_may_be_mixed():

@@ -12,6 +12,7 @@ from input_pipeline.occlusion.severity import things
 NONE = 'none'
 SEVERITIES = tuple(f'severity{level}' for level in range(1, 6))
 RECIPES = NONE, *SEVERITIES
+_SMALLEST = 16  # network pixels that somebody is large, of whom nearly nothing is labelled
 
 
 def draw(rng, joints, visibility, skeleton, matrix, size, bank, recipe: str) -> list:
@@ -23,14 +24,16 @@ def draw(rng, joints, visibility, skeleton, matrix, size, bank, recipe: str) -> 
   bank: a PatchBank, whose objects and textures are taken; None: black boxes.
   """
   name, placements = mixtures.one_of(recipe, rng), []
+  least = _SMALLEST / abs(np.linalg.det(matrix[:, :2])) ** 0.5
   if name == NONE:
     return placements
   for points, codes, own in zip(joints.astype(np.float64), visibility, rng.spawn(len(joints)),
                                 strict=True):
     seen = np.where(codes == VISIBLE, codes, 0)
     if seen.any():
-      low, high = points[seen > 0].min(0), points[seen > 0].max(0)
-      box, scale = np.concatenate([low, high - low]), (high - low) / 160
+      known = points[codes > 0]
+      low, sides = known.min(0), np.maximum(np.ptp(known, axis=0), least)
+      box, scale = np.concatenate([low, sides]), sides / 160
       person = recipes.Person(points, seen, box, scale, skeleton, matrix, size)
       placements += things(1 + SEVERITIES.index(name), person, bank, own)
   return placements

@@ -27,13 +27,13 @@ TO_MPI15 = {'neck': {'left_shoulder': 0.5, 'right_shoulder': 0.5},
 
 
 
-def load(split, *, root, size=(384, 256), every=15, views=1, seed=0):
+def load(split, *, root, size=(384, 256), every=15, views=1, seed=0, visibility='set'):
   """Pictures of the takes of 'train', 'val' or 'all'; about a fifth of the takes, by seed, is val.
 
   root: folder with index.json. size: (W, H) in pixels. every: frames from one picture to the next,
   of 60 in a second. views: pictures of a frame, by different cameras. seed: of split, cameras,
-  looks. Frames with marker swaps are left out, and counted in the notes, as is how far the drawn
-  joints lie from the recorded ones.
+  looks. visibility: 'set' is exact; 'proxy' for the ray test. Frames with marker swaps are left
+  out, and counted in the notes, as is how far the drawn joints lie from the recorded ones.
 
   Raises UserError, one line, for options that cannot be and for a folder without scenes of two.
   """
@@ -55,7 +55,7 @@ def load(split, *, root, size=(384, 256), every=15, views=1, seed=0):
   left_out = sum(int((~good).sum()) for good in valid)
   notes = (f'{counted(left_out, "frame")} left out (marker swaps in the recording)',) * bool(
     left_out)
-  return picture.gather('cmu_pairs', split, found, drawn.read,
+  return picture.gather('cmu_pairs', split, found, drawn.read, visibility=visibility,
                         notes=(*notes, _distances(drawn)))
 
 

@@ -105,7 +105,8 @@ def gather(name: str, split: str, pictures, read, *, channels=None, visibility='
   """The `Pictures` of a list of `Picture`, checked; read: as there.
 
   Joints outside their picture get v = 0. An unknown camera becomes fx = fy = W with its centre in
-  the middle of the picture, and the notes say so. visibility: 'set', or 'proxy' for the ray test.
+  the middle of the picture; where there are depths, the notes say so. visibility: 'set', or 'proxy'
+  for the ray test.
   Raises UserError, see `checks`.
   """
   where = f'{name} {split}'
@@ -126,9 +127,10 @@ def gather(name: str, split: str, pictures, read, *, channels=None, visibility='
     joined('ignore', 4).astype(np.float32), np.array([p.take for p in pictures]),
     np.array([p.activity for p in pictures]),
     np.ones(CHANNELS, np.float32) if channels is None else channels, read, visibility == 'proxy')
-  notes = (*notes, *(f'{unknown.sum()} of {len(unknown)} pictures have no camera; taken is fx = fy '
-                     '= the width, with the centre in the middle',) * bool(unknown.any()))
   told = checks.values(where, found, unknown)
+  if has_depth and unknown.any():
+    told.append(f'{unknown.sum()} of {len(unknown)} pictures have no camera; taken is fx = fy = '
+                'width, with the centre in the middle')
   owner = np.repeat(np.arange(len(size)), np.diff(found.people))
   inside = ((found.joints_2d >= 0) & (found.joints_2d <= size[owner, None] - 1)).all(-1)
   return dataclasses.replace(found, visibility=found.visibility * inside, notes=(*notes, *told))

@@ -9,11 +9,13 @@ from input_pipeline.sources import synthetic as drawn
 from input_pipeline.world import poses, truth
 
 
-def load(split, *, count=2000, size=(384, 256), seed=0, people='1-4', activities=()):
+def load(split, *, count=2000, size=(384, 256), seed=0, people='1-4', activities=(),
+         visibility='set'):
   """`count` pictures of an endless rendered world; splits and seeds differ in all of them.
 
   size: (W, H) in pixels. people: how many are in a picture, '3' or '1-4'. activities: of
   `poses.ACTIVITIES`, what people do; empty for all. seed: of the world.
+  visibility: 'set' is exact; 'proxy' for the ray test, see `picture.gather`.
 
   A picture is a function of seed, split, its number and the options; it is drawn when it is read.
   Joints are those of MPI15: limbs as in the world; neck between the shoulders, hip between the
@@ -29,7 +31,7 @@ def load(split, *, count=2000, size=(384, 256), seed=0, people='1-4', activities
   numbers = np.stack([np.arange(count), np.zeros(count, int)], 1)  # picture, person
   world = drawn.World(int(seed), split, size, (fewest, most), activities, numbers)
   found = [_picture(world, number) for number in range(count)]
-  return picture.gather('synthetic', split, found, world.read)
+  return picture.gather('synthetic', split, found, world.read, visibility=visibility)
 
 
 def _picture(world, number):
