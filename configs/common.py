@@ -121,6 +121,7 @@ def bottom_up(stage='all'):
   config.data.update(ConfigDict(dict(
     name='muco', root='data/muco', train_split='train', size=(832, 512), max_people=20,
     recipe='none', bank=dict(folder=''),
+    beside=dict(name='', root='', train_split='', times=1, scale=(0.8, 1.1), loader=dict()),
     augmentation=dict(rotation=10.0, jitter=40 / 832, scale=(1.0, 1.0), flip_prob=0.5),
     loader=dict())))
   config.evals = ConfigDict(dict(val=dict(

@@ -67,6 +67,12 @@ FIELDS = {
                  'how joints are hidden, see docs/lifting.md',
   'data.target': "what lifting predicts: 'image', pixels and a depth scaled to pixels, or "
                  "'camera', metres in the frame of the camera",
+  'data.beside.name': 'data set of bottom_up that is trained on beside the first; empty: none',
+  'data.beside.root': 'its folder',
+  'data.beside.train_split': 'its split',
+  'data.beside.times': 'how often an epoch has its pictures',
+  'data.beside.loader': 'options of its loader',
+  'data.beside.scale': 'lowest and highest factor on its pictures',
   'data.max_people': 'rows for people in a picture, P; those beyond, the smallest, are ignored and '
                      'counted',
   'data.frames': 'frames of a clip, T',
@@ -117,17 +123,19 @@ RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
-    'system.gcn.hops', 'data.frames', 'data.stride')),
+    'system.gcn.hops', 'data.frames', 'data.stride', 'data.max_people', 'data.beside.times',
+    'system.max_people', 'system.max_peaks')),
   '0 or more': (lambda x: x >= 0, (
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'system.covered_weight', 'system.mutual.weights.*',
-    'system.weights.*', 'evals.*.stride')),
+    'system.weights.*', 'system.student_weight', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'data.patience', 'system.sigma', 'system.mutual.temperature',
     '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
-    'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms')),
+    'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms',
+    'system.detected_share', 'system.joint_dropout')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
     'ema_decay', 'data.holdout', 'data.augmentation.scale')),

@@ -4,7 +4,7 @@ the second of three steps. It needs no pictures but those of the evaluation.
 Paper: Liu et al., Explicit Occlusion Reasoning for Multi-person 3D Human Pose Estimation (ECCV
 2022).
 Command: python train.py --config configs/muco_hupor_reason.py --config.data.root=MUCO
-  --config.init_from.detector=runs/muco_hupor_detect
+  --config.evals.val.data.root=MUPOTS --config.init_from.detector=runs/muco_hupor_detect
 Files: see docs/bottom_up.md.
 Expected (published): 78 PCK_rel of all people or more. Not run here.
 Time: not measured.

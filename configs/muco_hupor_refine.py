@@ -4,7 +4,7 @@ three steps. The people are those that detector and reasoner find in the trainin
 Paper: Liu et al., Explicit Occlusion Reasoning for Multi-person 3D Human Pose Estimation (ECCV
 2022); Zhen et al., SMAP (ECCV 2020).
 Command: python train.py --config configs/muco_hupor_refine.py --config.data.root=MUCO
-  --config.init_from.detector=runs/muco_hupor_detect
+  --config.evals.val.data.root=MUPOTS --config.init_from.detector=runs/muco_hupor_detect
   --config.init_from.reasoner=runs/muco_hupor_reason
 Files: see docs/bottom_up.md.
 Expected (published): 79.4 PCK_rel and 36.5 PCK_abs of all people. Not run here.

@@ -63,11 +63,11 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
   sees = trained != ['reasoner'] or detected_share > 0
   unit = 1.0 if reference else _CM
 
-  def located(maps, anchor_depth, camera):
+  def located(maps, camera):
     """(people of `associate`, their poses (B,P,15,4) of `absolute_pose`)."""
-    found = associate(maps['maps'], maps['relative_depth'], anchor_depth, thresholds=limits,
-                      focal=None if reference else camera[:, 0], max_people=max_people,
-                      max_peaks=max_peaks)
+    found = associate(maps['maps'], maps['relative_depth'], maps['anchor_depth'],
+                      thresholds=limits, focal=None if reference else camera[:, 0],
+                      max_people=max_people, max_peaks=max_peaks)
     same = jnp.ones(len(camera)), jnp.broadcast_to(jnp.array(facts.size), (len(camera), 2))
     return found, absolute_pose.absolute(found['joints'], found['root_depth'], camera, *same,
                                          facts.size)
@@ -119,7 +119,7 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
 
   def refining_loss(forward, maps, camera, people):
     """Squared distance of the corrected poses from those of the people that they are matched to."""
-    found, poses = located(maps, maps['anchor_depth'], camera)
+    found, poses = located(maps, camera)
     counts = people['visibility'][..., PELVIS]
     counts = counts == VISIBLE if reference else is_labelled(counts)
     rows = match(*(jnp.where(there[..., None], places, jnp.inf) for there, places in (
@@ -160,12 +160,15 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
                            ] * flip
     seen = [forward('detector', normalise(picture), train=False) for picture in pictures]
     whole = _merged(seen, reference)
-    found, poses = located(whole, whole['anchor_depth'], camera)
-    out = {'detector': _answer(found, poses)}
+    rows = {'detector': whole}
     if 'reasoner' in networks:
-      maps = _merged([forward('reasoner', maps, train=False) for maps in seen], reference)
-      found, poses = located(maps, whole['anchor_depth'], camera)
-      out['reasoned'] = _answer(found, poses)
+      maps = [forward('reasoner', maps, train=False) for maps in seen]
+      rows['reasoned'] = whole | _merged(maps, reference)
+    joined = jax.tree.map(lambda *values: jnp.concatenate(values), *rows.values())
+    people = located(joined, jnp.tile(camera, (len(rows), 1)))  # compiled once for all rows
+    out = {}
+    for row, (found, poses) in zip(rows, _split(people, len(rows)), strict=True):
+      out[row] = _answer(found, poses)
     if 'refiner' in networks:
       features = refiner_input(found, poses, True)
       offsets = unit * forward('refiner', features, train=False)['pose']
@@ -268,6 +271,11 @@ def _merged(outputs, reference):
     double = jnp.where(jnp.arange(first['maps'].shape[-1]) < MPI15.num_keypoints, 2, 1)
     return first | {'maps': (first['maps'] + other['maps']) / 2 * double}
   return jax.tree.map(lambda a, b: (a + b) / 2, first, other)
+
+
+def _split(tree, parts):
+  """A tree of arrays (parts * B,...) as so many trees."""
+  return [jax.tree.map(lambda x, i=i: jnp.split(x, parts)[i], tree) for i in range(parts)]
 
 
 def _answer(found, poses, camera=None):

@@ -20,6 +20,7 @@ from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import is_labelled
 from input_pipeline import pictures, stream, whole_pictures
+from input_pipeline.joined import JoinedMaker
 from input_pipeline.letterbox import Augmentation
 from input_pipeline.occlusion import things
 from input_pipeline.occlusion.bank import PatchBank
@@ -39,20 +40,35 @@ def build(config, workdir, training=True) -> Task:
   facts = Facts(SKELETON, _size(config)) if training else workdirs.read_facts(workdir)
   system = systems.build(facts, **config.system.to_dict())
   example = example_of(facts.size, config.data.max_people)
-  source = load(config, config.data.train_split) if training else None
+  sources = _training(config) if training else ()
   evals = {name: _eval_set(config, name, system, facts) for name in config.evals}
   if not training:
     return Task(system, facts, example, 0, None, evals)
+  maker = _maker(config, facts, sources, system.fields['loss'])
+  digest = ' '.join(source.digest for source in sources)
+  return Task(system, facts, example, len(maker), functools.partial(train_batches, config, maker),
+              evals, digest, show=functools.partial(_show, maker))
+
+
+def _training(config):
+  """The pictures that are trained on: of `data`, and of the set beside it where there is one."""
   things.check(config.data.recipe, 'data.recipe', training=True)
-  augmentation = Augmentation(**config.data.augmentation.to_dict())
-  per_epoch = len(source) / config.batch_size
-  maker = PictureMaker(
-    source, facts.size, _bank(config), config.data.recipe, config.seed, augmentation,
-    system.fields['loss'], config.data.max_people,
-    config.batch_size * optimizers.to_steps(config.duration, per_epoch))
-  return Task(system, facts, example, len(source),
-              functools.partial(train_batches, config, maker), evals, source.digest,
-              show=functools.partial(_show, maker))
+  beside = config.data.beside
+  more = (load(config, beside.train_split, beside),) if beside.name else ()
+  return load(config, config.data.train_split), *more
+
+
+def _maker(config, facts, sources, fields):
+  data, bank = config.data, _bank(config)
+  times = (1, data.beside.times)[:len(sources)]
+  samples = sum(len(source) * n for source, n in zip(sources, times, strict=True))
+  length = config.batch_size * optimizers.to_steps(config.duration, samples / config.batch_size)
+  augmentation = Augmentation(**data.augmentation.to_dict())
+  scales = data.augmentation.scale, data.beside.scale
+  makers = [PictureMaker(source, facts.size, bank, data.recipe, config.seed,
+                         augmentation._replace(scale=scale), fields, data.max_people, length)
+            for source, scale in zip(sources, scales, strict=False)]
+  return makers[0] if len(makers) == 1 else JoinedMaker(tuple(makers), times, config.seed)
 
 
 def load(config, split, data=None) -> pictures.picture.Pictures:
@@ -127,7 +143,8 @@ def _eval_set(config, name, system, facts):
 
 def _annotation(config, entry):
   """Which of MuPoTS' annotations the truth is: enters names of results alone."""
-  return data_set(config, entry.data)[2].get('annotation', 'metric')
+  name, _, options = data_set(config, entry.data)
+  return options.get('truth', 'univ') if name == 'mupots' else 'metric'
 
 
 def _stamp(config, entry, source, facts, bank):
@@ -149,7 +166,8 @@ def _show(maker, count):
     shown = {f'input {view}': _draw(sample[image], _truth(sample, people))
              for view, (image, people) in _VIEWS.items() if image in sample}
     if not shown:  # networks that see no pictures: the joints alone
-      grey = np.full((maker.size[1], maker.size[0], 3), 24, np.uint8)
+      h, w = (_STRIDE * side for side in sample['ignore'].shape)
+      grey = np.full((h, w, 3), 24, np.uint8)
       people = next(people for _, people in _VIEWS.values() if people in sample)
       shown = {'people': _draw(grey, _truth(sample, people))}
     out.append({'caption': maker.name(int(sample['row'])), 'pictures': shown})
