@@ -109,9 +109,9 @@ def bottom_up(stage='all'):
     detected_share=0.5 if stage == 'all' else 0.0, student_weight=1.0, joint_dropout=0.1,
     reference=False,
     detector=dict(name='smap', stages=3, widths=(64, 128, 256, 512), blocks=(3, 4, 6, 3),
-                  decoder_width=256, dtype='float32'),
+                  decoder_width=256, head_scale=1.0, dtype='float32'),
     reasoner=dict(name='dsed', stages=3, widths=(128, 256, 512), blocks=(3, 4, 6, 3),
-                  decoder_width=256, dtype='float32'),
+                  decoder_width=256, head_scale=1.0, dtype='float32'),
     refiner=dict(name='refine_net', widths=(160, 256, 256, 128))))
   for name, spec in config.optim.items():
     spec.update(dict(lr=1.6e-3, schedule='linear', warmup='2400 steps', warmup_from=0.1, l2=8e-6,

@@ -29,9 +29,9 @@ def small(config):
   """Networks of few channels and a short run."""
   config.system.update(dict(max_people=6, max_peaks=12))
   config.system.detector.update(dict(stages=2, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
-                                     decoder_width=32))
+                                     decoder_width=32, head_scale=15.0))
   config.system.reasoner.update(dict(stages=1, widths=(16, 32, 32), blocks=(1, 1, 1, 1),
-                                     decoder_width=32))
+                                     decoder_width=32, head_scale=15.0))
   config.system.refiner.widths = (64, 64)
   for spec in config.optim.values():
     spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps', l2=0.0))
