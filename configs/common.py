@@ -96,6 +96,62 @@ def lifting(networks=('net',)):
   return config
 
 
+def bottom_up(stage='all'):
+  """All fields of HUPOR on pictures of several people, in one step or one network after the other;
+  see configs/muco_hupor_detect.py."""
+  networks = ('detector', 'reasoner', 'refiner')
+  config = loop(networks if stage == 'all' else networks[:1 + HUPOR_STAGES.index(stage)])
+  config.task = 'bottom_up'
+  config.duration, config.batch_size = '192000 steps', 16
+  config.system = ConfigDict(dict(
+    name='hupor', stage=stage, view='clean', visible_only=True, max_people=20, max_peaks=32,
+    thresholds=dict(),
+    noise=dict(peak=0.4, dropped=(0.05, 0.1), jitter=1.0, false_peaks=0.3, false_height=0.3,
+               lost_limbs=0.05, maps=0.02, depth=1.0),
+    detected_share=0.5 if stage == 'all' else 0.0, student_weight=1.0, joint_dropout=0.1,
+    reference=False,
+    detector=dict(name='smap', stages=3, widths=(64, 128, 256, 512), blocks=(3, 4, 6, 3),
+                  decoder_width=256, head_scale=1.0, dtype='float32'),
+    reasoner=dict(name='dsed', stages=3, widths=(128, 256, 512), blocks=(3, 4, 6, 3),
+                  decoder_width=256, head_scale=1.0, dtype='float32'),
+    refiner=dict(name='refine_net', widths=(160, 256, 256, 128))))
+  for name, spec in config.optim.items():
+    spec.update(dict(lr=1.6e-3, schedule='linear', warmup='2400 steps', warmup_from=0.1, l2=8e-6,
+                     decay='all', frozen=stage != 'all' and name != list(config.optim)[-1]))
+  if 'refiner' in config.optim:
+    config.optim.refiner.update(dict(lr=1e-3, l2=0.0))
+  config.data.update(ConfigDict(dict(
+    name='muco', root='data/muco', train_split='train', size=(832, 512), max_people=20,
+    recipe='none', bank=dict(folder=''),
+    beside=dict(name='', root='', train_split='', times=1, scale=(0.8, 1.1), loader=dict()),
+    augmentation=dict(rotation=10.0, jitter=40 / 832, scale=(1.0, 1.0), flip_prob=0.5),
+    loader=dict())))
+  config.evals = ConfigDict(dict(val=dict(
+    split='val', metric='mupots', recipe='severity3', batch_size=16, flip=True,
+    data=dict(name='', root='', loader=dict()))))
+  config.log_every, config.save_every, config.eval_every = '200 steps', '4000 steps', '16000 steps'
+  return config
+
+
+HUPOR_STAGES = 'detect', 'reason', 'refine'
+
+
+def use_hupor_arguments(config, argument):
+  """Applies the comma-separated words after the config file's name: 'smap', a detector of all
+  joints alone; 'occluded', pictures with things pasted over them. Raises UserError."""
+  for word in filter(None, argument.split(',')):
+    if word == 'smap':
+      config.system.update(dict(stage='detect', visible_only=False))
+      for section in (config.optim, config.init_from):
+        for name in set(section) - {'detector'}:
+          del section[name]
+    elif word == 'occluded':
+      config.system.view, config.data.recipe = 'occluded', 'none:1,severity1:1,severity3:1'
+    else:
+      raise UserError(f"config argument '{word}' is none of smap, occluded")
+  return config
+
+
 def dslope(kind='mse'):
   """The paired system; the weights are the published ones of kinds 'mse' and 'distill'."""
   config = top_down(('gnet', 'enet'))

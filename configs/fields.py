@@ -54,11 +54,11 @@ FIELDS = {
 
   'data.name': 'data set: a file of input_pipeline/sources/, or crowdpose, aic, jhmdb; of '
                'lifting a file of input_pipeline/sequences/, of recognition of '
-               'input_pipeline/identities/',
+               'input_pipeline/identities/, of bottom_up of input_pipeline/pictures/',
   'data.root': 'folder of the data set',
   'data.train_split': 'split that is trained on',
-  'data.size': 'width and height of the crops, in pixels; config words such as 384x288 are '
-               'height x width',
+  'data.size': 'width and height of the crops, or of the whole pictures of bottom_up as networks '
+               'see them, in pixels; config words such as 384x288 are height x width',
   'data.crop': "how faces of recognition are cut out: by 'landmarks', turned, scaled and shifted "
                "so that eyes, nose and mouth lie where the template has them, or by the 'box'",
   'data.padding': "factor on the longer side of the box, of crops by the 'box' and of faces "
@@ -72,6 +72,14 @@ FIELDS = {
                  'how joints are hidden, see docs/lifting.md',
   'data.target': "what lifting predicts: 'image', pixels and a depth scaled to pixels, or "
                  "'camera', metres in the frame of the camera",
+  'data.beside.name': 'data set of bottom_up that is trained on beside the first; empty: none',
+  'data.beside.root': 'its folder',
+  'data.beside.train_split': 'its split',
+  'data.beside.times': 'how often an epoch has its pictures',
+  'data.beside.loader': 'options of its loader',
+  'data.beside.scale': 'lowest and highest factor on its pictures',
+  'data.max_people': 'rows for people in a picture, P; those beyond, the smallest, are ignored and '
+                     'counted',
   'data.frames': 'frames of a clip, T',
   'data.stride': 'frames from the beginning of a training clip to that of the next',
   'data.windows': "how clips are cut out of a sequence: 'drop', 'cover' or 'centre'; see "
@@ -81,19 +89,22 @@ FIELDS = {
                   'calibrate confidences on',
   'data.bank.num_people': 'training people that patches are cut from, at most',
   'data.bank.seed': 'of the choice of these people',
-  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches',
+  'data.bank.folder': 'folder of a patch bank made before; empty: WORKDIR/patches, of bottom_up '
+                      'none, and black boxes are pasted',
   'data.augmentation.scale': 'standard deviation of the factor on the crop size, which is 1 in the '
                              'mean and never differs from it by more than this; of recognition '
-                             'twice this',
+                             'twice this; of whole pictures the lowest and the highest factor',
   'data.augmentation.rotation': 'standard deviation of the rotation, in degrees; never more than '
-                                'twice that',
+                                'twice that; of whole pictures the largest rotation',
   'data.augmentation.shift': "standard deviation of the shift, as a share of the crop's side; "
                              'never more than twice that',
+  'data.augmentation.jitter': "share of the network's width that a whole picture is moved by, at "
+                              'most, in x and in y',
   'data.augmentation.light': 'largest difference from 1 of the factor on the brightness',
   'data.augmentation.contrast': 'largest difference from 1 of the factor on the contrast',
   'data.augmentation.saturation': 'largest difference from 1 of the factor on the saturation',
   'data.augmentation.rotation_prob': 'probability, 0 to 1, that a crop is rotated',
-  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop is mirrored',
+  'data.augmentation.flip_prob': 'probability, 0 to 1, that a crop or a whole picture is mirrored',
   'data.augmentation.half_body_prob': 'probability, 0 to 1, that the crop shows the upper or lower '
                                       'body only',
   'data.augmentation.half_body_joints': 'labelled joints above which a crop may show half a body',
@@ -124,18 +135,20 @@ RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
-    'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride', 'evals.*.pairs')),
+    'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride', 'data.max_people',
+    'data.beside.times', 'system.max_people', 'system.max_peaks', 'evals.*.pairs')),
   '0 or more': (lambda x: x >= 0, (
     'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
     'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'data.augmentation.shift', 'system.margin',
     'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*',
-    'system.model.embedding_std', 'evals.*.stride')),
+    'system.model.embedding_std', 'system.student_weight', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'data.patience', 'data.padding', 'system.sigma', 'system.scale',
     'system.mutual.temperature', '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
-    'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms')),
+    'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms',
+    'system.detected_share', 'system.joint_dropout')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
     'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale',

@@ -67,11 +67,10 @@ def _of_docstring(field, config):
   """What the docstring of the function or network says that takes the field as an argument."""
   parts = field.split('.')
   try:
-    if parts[:2] == ['system', 'gcn'] and len(parts) > 2:
-      takers = [models.module(config.system.gcn.name).Model]
-    elif field.startswith('system.model.'):
-      network = parts[2] if 'name' not in config.system.model else ''
-      takers = [models.module(models.of_network(config.system.model, network)['name']).Model]
+    section = config[parts[0]].get(parts[1]) if parts[0] == 'system' and len(parts) > 2 else None
+    if field.startswith('system.model.') or hasattr(section, 'items') and 'name' in section:
+      network = parts[2] if 'name' not in section else ''
+      takers = [models.module(models.of_network(section, network)['name']).Model]
     elif parts[0] == 'system':
       learner = config.system.get('learner', config.system.name)
       takers = [systems.module(config.system.name).build] + [

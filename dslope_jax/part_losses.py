@@ -11,32 +11,36 @@ _WEIGHTS = {'maps': 0.1, 'relative_depth': 5.0, 'anchor_depth': 10.0}
 _HARDEST = {'joints': 8, 'fields': 16, 'depths': 8}
 
 
-def detection_loss(stages, labels, valid=None, *, reference=False):
+def detection_loss(stages, labels, valid=None, ignore=None, *, reference=False):
   """Loss of `smap.Model`, and its terms of the finest units, unweighted sums over the stages.
 
   stages: the network's. labels: `part_maps.encode` with all five scales; unit u (0 is coarse) is
   compared with scale u, in the last stage with u + 1. valid: (B,K+3L), heatmaps, fields, relative
-  depths, 0 for what is not labelled. reference: as published: maps have the peaks 255 and 127, and
-  of each anchor only the first 7 people count.
+  depths, 0 for what is not labelled. ignore: (B,h,w) bool, where no error of a map is taken, or
+  None. reference: as published: maps have the peaks 255 and 127, and of each anchor only the first
+  7 people count.
 
   Returns a scalar and a dict of scalars: maps, relative_depth, anchor_depth.
   """
-  terms = detection_terms(stages, labels, valid, reference=reference)
-  total = sum(_unit_weight(stage, u) * sum(_WEIGHTS[name] * value for name, value in unit.items())
-              for stage in terms for u, unit in enumerate(stage))
-  return total, {name: sum(stage[-1][name] for stage in terms) for name in _WEIGHTS}
+  terms = detection_terms(stages, labels, valid, ignore, reference=reference)
+  return _total(terms), {name: sum(stage[-1][name] for stage in terms) for name in _WEIGHTS}
 
 
-def detection_terms(stages, labels, valid=None, *, reference=False) -> list:
+def detection_terms(stages, labels, valid=None, ignore=None, *, reference=False) -> list:
   """For each stage and unit a dict of the unweighted terms of `detection_loss`."""
   rows = labels['anchors'][:, :, :7] if reference else labels['anchors']
-  terms = _map_terms(stages, labels, valid, reference)
+  terms = _map_terms(stages, labels, valid, ignore, reference)
   return [[unit_terms | {'anchor_depth': sparse_l1(unit['anchor_depth'], rows)}
            for unit_terms, unit in zip(*pair, strict=True)]
           for pair in zip(terms, stages, strict=True)]
 
 
-def reasoning_loss(outputs, labels, distillation, valid=None, *, reference=False):
+def map_loss(stages, labels, valid=None, ignore=None, *, reference=False):
+  """The part of `reasoning_loss` that is of maps, of the network's stages."""
+  return _total(_map_terms(stages, labels, valid, ignore, reference))
+
+
+def reasoning_loss(outputs, labels, distillation, valid=None, ignore=None, *, reference=False):
   """Loss of `dsed.Model`, and its unweighted terms.
 
   outputs: the network's, called with `visible` and `full`. labels: `part_maps.encode` of joints
@@ -47,13 +51,11 @@ def reasoning_loss(outputs, labels, distillation, valid=None, *, reference=False
   Returns a scalar and a dict of scalars: of each unit maps0, ..., relative_depth0, ..., and of each
   level of the encoders level1, ..., sums over the stages.
   """
-  terms = _map_terms(outputs['stages'], labels, valid, reference)
+  terms = _map_terms(outputs['stages'], labels, valid, ignore, reference)
   levels = [sum(level) for level in zip(*(
     [_distance(s, t) for s, t in zip(*pair, strict=True)]
     for pair in zip(outputs['student'], outputs['teacher'], strict=True)), strict=True)]
-  total = distillation * sum(levels) + sum(
-    _unit_weight(stage, u) * sum(_WEIGHTS[name] * value for name, value in unit.items())
-    for stage in terms for u, unit in enumerate(stage))
+  total = distillation * sum(levels) + _total(terms)
   named = {f'{name}{u}': sum(stage[u][name] for stage in terms)
            for u, unit in enumerate(terms[0]) for name in unit}
   return total, named | {f'level{n}': level for n, level in enumerate(levels, start=1)}
@@ -75,11 +77,14 @@ def sparse_l1(pred, rows):
   return distance.sum() / jnp.maximum(there.sum(), 1)
 
 
-def _unit_weight(stage, u):
-  return 1 if u == len(stage) - 1 else _COARSE
+def _total(terms):
+  """The weighted sum of the terms of all units."""
+  return sum((1 if u == len(stage) - 1 else _COARSE)
+             * sum(_WEIGHTS[name] * value for name, value in unit.items())
+             for stage in terms for u, unit in enumerate(stage))
 
 
-def _map_terms(stages, labels, valid, reference):
+def _map_terms(stages, labels, valid, ignore, reference):
   """For each stage and unit a dict of its terms maps and relative_depth."""
   limbs = labels['relative_depth'].shape[-1]
   joints = labels['maps'].shape[-1] - 2 * limbs
@@ -88,9 +93,12 @@ def _map_terms(stages, labels, valid, reference):
   valid = jnp.ones((1, count + limbs)) if valid is None else valid
   weights = {'maps': valid[:, :count], 'relative_depth': valid[:, count:]}
 
+  kept = 1 if ignore is None else ~ignore[..., None]
+
   def of(unit, label, finest):
-    errors = {name: jnp.square((unit[name] - labels[name][:, label]) * scale[name]).mean((1, 2))
-              * weights[name] for name in scale}  # (B,C)
+    off = {name: (unit[name] - labels[name][:, label]) * scale[name] for name in scale}
+    errors = {name: (kept * jnp.square(off[name])).mean((1, 2)) * weights[name]
+              for name in scale}  # (B,C)
     if not finest:
       return {name: error.mean() for name, error in errors.items()}
     maps = errors['maps']

@@ -29,13 +29,39 @@ def peaks(num_keypoints: int, limbs: int) -> np.ndarray:
   return np.repeat(np.float32([255, 127]), [num_keypoints, 2 * limbs])
 
 
+def mirrored(maps, anchors=ANCHORS) -> dict:
+  """Maps of the mirrored picture, turned back, from a dict of maps, relative_depth and, where it
+  has it, anchor_depth (...,h,w,A): columns in reverse, left and right exchanged, and x of the
+  fields negated.
+
+  Pixels of maps meet if column x of the mirrored picture was W - 4 - x, see `mirror_picture`.
+  """
+  joints, limbs = MPI15.flip_order, list(MPI15.limbs)
+  sides = [limbs.index((joints[a], joints[b])) for a, b in limbs]
+  of_anchors = [list(anchors).index(joints[a]) for a in anchors]
+  fields = len(joints) + np.stack([np.multiply(2, sides), np.multiply(2, sides) + 1], 1).ravel()
+  order = {'maps': np.concatenate([joints, fields]), 'relative_depth': np.array(sides),
+           'anchor_depth': np.array(of_anchors)}
+  out = {name: maps[name][..., ::-1, order[name]] for name in order if name in maps}
+  sign = np.concatenate([np.ones(len(joints)), np.tile([-1, 1], len(limbs))])
+  return out | {'maps': out['maps'] * sign.astype(out['maps'].dtype)}
+
+
+def mirror_picture(images, fill=128):
+  """Pictures (B,H,W,C) whose columns x and W - 4 - x are exchanged, so that the pixels of maps,
+  which stand at every fourth column, meet those of the mirrored maps."""
+  kept = images[:, :, :images.shape[2] - STRIDE + 1][:, :, ::-1]
+  return jnp.pad(kept, ((0, 0), (0, 0), (0, STRIDE - 1), (0, 0)), constant_values=fill)
+
+
 def encode(people, size, *, scales=(0, 1, 2, 3, 4), visible_only=True, limbs=MPI15.limbs,
            anchors=ANCHORS, reference=False) -> dict:
   """Draws the targets of a batch of pictures.
 
   people: dict of joints (B,P,K,2), pixels of the network's picture; depth (B,P,K), cm, 0 where it
     is unknown; visibility (B,P,K); and focal (B,), focal length in pixels of the network's picture.
-    People are filled up by visibility 0.
+    People are filled up by visibility 0. Also, where they are given, heights (B,P,K) of the peaks,
+    and lost (B,P,L), limbs that are left out.
   size: (W, H) of the picture; maps are (H/4, W/4).
   scales: numbers of the S scales, coarse to fine; or (B,S), other ones for each picture.
   visible_only: draw joints of v = 2, and limbs between two of them; False: of v = 1 and 2.
@@ -54,8 +80,10 @@ def encode(people, size, *, scales=(0, 1, 2, 3, 4), visible_only=True, limbs=MPI
   shape = size[1] // STRIDE, size[0] // STRIDE
   whole = jnp.trunc if reference else lambda x: x
   points = whole(joints) / STRIDE
-  heatmaps = (_blurred if reference else _bells)(points, known, shape, scales)
-  fields, relative = _limbs(points, whole(depth), known, np.array(limbs), shape, scales)
+  lost = people.get('lost', np.zeros((1, 1, len(limbs)), bool))
+  heatmaps = _blurred(points, known, shape, scales) if reference else bells(
+    points, known * people.get('heights', 1), shape, scales)
+  fields, relative = _limbs(points, whole(depth), known, lost, np.array(limbs), shape, scales)
   maps = jnp.concatenate([heatmaps, fields], -1)
   if reference:
     maps = maps * peaks(joints.shape[2], len(limbs))
@@ -68,8 +96,11 @@ def _sigma(kernel):
   return 0.3 * ((kernel - 1) / 2 - 1) + 0.8
 
 
-def _bells(points, known, shape, scales):
-  """Heatmaps (B,S,h,w,K): the highest of the Gaussians of all people at points (B,P,K,2)."""
+def bells(points, heights, shape, scales):
+  """Heatmaps (B,S,h,w,K): the highest of the Gaussians of all people.
+
+  points: (B,P,K,2), pixels of the maps. heights: (B,P,K), 0 for none. shape: (h, w). scales: (B,S).
+  """
   kernel = jnp.asarray(KERNELS, jnp.float32)[scales][:, :, None, None, None]
 
   def profile(center, n):  # (B,S,P,n,K)
@@ -78,7 +109,7 @@ def _bells(points, known, shape, scales):
     return jnp.where(inside, jnp.exp(-jnp.square(d / _sigma(kernel)) / 2), 0)
 
   rows, columns = (profile(points[..., 1 - i], n) for i, n in enumerate(shape))
-  rows = rows * known[:, None, :, None]
+  rows = rows * heights[:, None, :, None]
   return (rows[..., None, :] * columns[..., None, :, :]).max(2)
 
 
@@ -106,12 +137,12 @@ def _blur(n, kernel):
   return matrix
 
 
-def _limbs(points, depth, known, limbs, shape, scales):
+def _limbs(points, depth, known, lost, limbs, shape, scales):
   """Fields (B,S,h,w,2L) and relative depths (B,S,h,w,L) of points (B,P,K,2) in the maps."""
   start, end = points[:, :, limbs[:, 0]], points[:, :, limbs[:, 1]]  # (B,P,L,2)
   way = end - start
   length = jnp.linalg.norm(way, axis=-1)
-  drawn = known[:, :, limbs].all(-1) & (length >= 1)
+  drawn = known[:, :, limbs].all(-1) & (length >= 1) & ~lost
   half = jnp.asarray(HALF_WIDTHS, jnp.float32)[scales][:, :, None, None]  # (B,S,1,1)
   low = jnp.round(jnp.minimum(start, end)[:, None] - half[..., None])  # (B,S,P,L,2)
   high = jnp.round(jnp.maximum(start, end)[:, None] + half[..., None])

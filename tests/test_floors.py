@@ -11,7 +11,7 @@ FLOORS = {  # a file may import its own floor and what lies below
   'skeletons': 0, 'joint_mapping': 0, 'cameras': 0, 'commands': 0, 'errors': 0, 'files': 0,
   'own_files': 0, 'plain_pickle': 0, 'plausibility': 0, 'visibility': 0,
   'models': 1, 'losses': 1, 'heatmaps': 1, 'metrics': 1, 'part_maps': 1, 'part_losses': 1,
-  'association': 1, 'absolute_pose': 1, 'margins': 1,
+  'association': 1, 'absolute_pose': 1, 'margins': 1, 'part_noise': 1,
   'systems': 2,
   'training': 3, 'evaluation': 3, 'weights': 3,
   'tasks': 4, 'loading': 4, 'predictor': 4, 'doctor': 4, 'explain': 4, 'cli': 4, 'detectors': 4,

@@ -129,3 +129,18 @@ def test_distillation():
   np.testing.assert_allclose(total, 0.5 * 50)
   assert not any(g.any() for g in jax.tree.leaves(grad['teacher']))
   np.testing.assert_allclose(grad['student'][0][0], 0.5 * 2 / 6)
+
+
+def test_no_error_is_taken_where_it_is_ignored():
+  stages, truth = case()
+  ignore = np.zeros((2, 4, 5), bool)
+  ignore[0, 1, 2] = True
+  for stage in stages:
+    for unit in stage:
+      unit['maps'][0, 1, 2] += 1
+      unit['relative_depth'][0, 1, 2] += 1
+  total, _ = part_losses.detection_loss(stages, truth, None, ignore)
+  assert total == 0 and part_losses.detection_loss(stages, truth)[0] > 0
+  assert part_losses.map_loss(stages, truth, None, ignore) == 0
+  stages[0][0]['maps'][1, 1, 2] += 1
+  assert part_losses.detection_loss(stages, truth, None, ignore)[0] > 0

@@ -213,3 +213,29 @@ def test_other_scales_for_each_picture():
     assert some[name].shape[:2] == (2, 1)
     for picture, scale in enumerate((4, 1)):
       np.testing.assert_allclose(some[name][picture, 0], every[name][picture, scale], atol=1e-6)
+
+
+def test_maps_of_the_mirrored_picture_are_the_mirrored_maps():
+  rng = np.random.default_rng(0)
+  people = scene(2, 3)
+  people['joints'][:] = rng.uniform(20, (SIZE[0] - 20, SIZE[1] - 20), people['joints'].shape)
+  people['depth'][:] = rng.uniform(200, 500, people['depth'].shape)
+  people['visibility'][:] = rng.integers(0, 3, people['visibility'].shape)
+  other = {name: value.copy() for name, value in people.items()}
+  other['joints'][..., 0] = SIZE[0] - 4 - people['joints'][..., 0]
+  for name in ('joints', 'depth', 'visibility'):
+    other[name] = other[name][:, :, MPI15.flip_order]
+  first, second = encode(people), part_maps.mirrored(encode(other))
+  np.testing.assert_allclose(second['maps'][..., :15], first['maps'][..., :15], atol=2e-4)
+  for name in ('maps', 'relative_depth'):  # the box of a limb is open at one side
+    assert (np.abs(second[name] - first[name]) > 2e-4).mean() < 1e-3
+  anchors = rng.random((1, 2, 4, 7)).astype(np.float32)
+  back = part_maps.mirrored({'maps': first['maps'], 'anchor_depth': anchors})['anchor_depth']
+  np.testing.assert_array_equal(back, anchors[:, :, ::-1][..., [0, 1, 2, 4, 3, 6, 5]])
+
+
+def test_mirrored_pictures_meet_at_the_pixels_of_maps():
+  image = np.arange(16, dtype=np.uint8).reshape(1, 1, 16, 1)
+  found = np.asarray(part_maps.mirror_picture(image))
+  assert found[0, 0, :, 0].tolist() == [*range(12, -1, -1), 128, 128, 128]
+  np.testing.assert_array_equal(found[0, 0, ::4, 0][::-1], [128, *range(0, 12, 4)][1:] + [12])

@@ -137,3 +137,17 @@ def draw_sides(pose, skeleton: Skeleton, reach=1100.0):
     sides.append(draw_pose(np.full((_CANVAS, _CANVAS, 3), 24, np.uint8), points,
                            np.ones(len(points), bool), skeleton))
   return np.hstack(sides)
+
+
+def draw_above(poses, shown, skeleton: Skeleton, size, reach):
+  """People from above, on a dark picture of size (W, H): the camera looks up from the middle of its
+  lower edge.
+
+  poses: (P,J,3) in the camera's frame. shown: (P,J) bool. reach: of the upper edge from the camera,
+  in the unit of the poses.
+  """
+  out, scale = np.full((size[1], size[0], 3), 24, np.uint8), size[1] / reach
+  for pose, there in zip(poses, shown, strict=True):
+    points = pose[:, [0, 2]] * (scale, -scale) + (size[0] / 2, size[1])
+    out = draw_pose(out, np.where(there[:, None], points, 0), there, skeleton)
+  return out

@@ -23,7 +23,8 @@ def evaluate(activity, num_pred, gt2d, gt3d, visibility, pred2d, pred3d, *, near
   pred3d for a joint that was not found. visibility: (F,G,15) 0 not labelled or outside, 1 hidden,
   2 visible. Frames without predictions belong to them.
 
-  Returns {activity: {...}, 'mean': {...}}, the latter the mean of the activities, as published:
+  Returns {activity: {...}, 'mean': {...}}, the latter the mean of the activities, as published, of
+  those that have such people:
     mpjpe, recall, joints: of true people whose pelvis is visible, as published: mean error
       relative to the pelvis, mm, over the joints that were found, the pelvis among them; the
       percentages of these people that are matched, and of their joints that the error is of.
@@ -64,7 +65,7 @@ def evaluate(activity, num_pred, gt2d, gt3d, visibility, pred2d, pred3d, *, near
       found[f'recall{suffix}'] = 100 * _mean(matched[here])
       if not suffix:
         found['joints'] = 100 * _mean(known[joints[here]])
-  means = {key: _mean([found[key] for found in results.values()])
+  means = {key: _mean([found[key] for found in results.values() if not np.isnan(found[key])])
            for key in next(iter(results.values()))}
   return results | {'mean': means}
 

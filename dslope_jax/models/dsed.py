@@ -23,6 +23,7 @@ class _Stage(nn.Module):
   decoder_width: int
   heads: dict
   cross: int
+  scale: float
   detach: bool
 
   @nn.compact
@@ -31,7 +32,8 @@ class _Stage(nn.Module):
     own = jax.lax.stop_gradient((x, skips)) if self.detach else (x, skips)
     student = encoder('downsample_prior')(*own, train=train)
     teacher = None if full is None else encoder('downsample')(full, skips, train=train)
-    decoder = Decoder(self.decoder_width, self.heads, self.cross, name='upsample')
+    decoder = Decoder(self.decoder_width, self.heads, self.cross, self.scale,
+                      name='upsample')
     out = decoder(student if full is None else teacher, train=train)
     return student, teacher, *out
 
@@ -46,6 +48,7 @@ class Model(nn.Module):
     is what a stage hands on.
   blocks: of the four levels.
   decoder_width: channels of the decoders.
+  head_scale: as of `smap.Model`.
   reference: as published: heatmaps of peak 255 and fields of length 127 go in and come out, in an
     evaluation summed in place of their mean; and the gradient of the student's features passes on
     to the stages before, which are the teacher's.
@@ -66,6 +69,7 @@ class Model(nn.Module):
   widths: Sequence[int] = (128, 256, 512)
   blocks: Sequence[int] = (3, 4, 6, 3)
   decoder_width: int = 256
+  head_scale: float = 1.0
   reference: bool = False
   dtype: str | None = None
 
@@ -79,7 +83,8 @@ class Model(nn.Module):
     stages, students, teachers = [], [], []
     for i in range(self.stages):
       stage = _Stage((first, *self.widths), self.blocks, self.decoder_width, heads,
-                     first if i < self.stages - 1 else 0, not self.reference, name=f'stage{i}')
+                     first if i < self.stages - 1 else 0, self.head_scale, not self.reference,
+                     name=f'stage{i}')
       student, teacher, units, skips, x = stage(x, full, skips, train=train)
       students.append(student)
       teachers.append(teacher)
