@@ -14,7 +14,7 @@ from configs import common
 
 def get_config(argument=''):
   config = small(common.bottom_up())
-  config.duration, config.batch_size = '500 steps', 8
+  config.duration, config.batch_size = '450 steps', 8
   config.data.update(dict(name='synthetic', size=(192, 128), max_people=4))
   del config.data.root
   config.data.loader = ConfigDict(dict(count=2000, size=(192, 128), seed=0, people='1-3',
@@ -29,11 +29,11 @@ def small(config):
   """Networks of few channels and a short run."""
   config.system.update(dict(max_people=6, max_peaks=12))
   config.system.detector.update(dict(stages=2, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
-                                     decoder_width=32, head_scale=15.0))
+                                     decoder_width=32, head_scale=8.0))
   config.system.reasoner.update(dict(stages=1, widths=(16, 32, 32), blocks=(1, 1, 1, 1),
-                                     decoder_width=32, head_scale=15.0))
+                                     decoder_width=32, head_scale=8.0))
   config.system.refiner.widths = (64, 64)
   for spec in config.optim.values():
-    spec.update(dict(lr=2e-3, schedule='cosine', warmup='50 steps', l2=0.0))
+    spec.update(dict(lr=6e-3, schedule='cosine', warmup='50 steps', l2=0.0))
   config.log_every, config.save_every, config.eval_every = '50 steps', '600 steps', '10000 steps'
   return config

@@ -23,7 +23,6 @@ class _Stage(nn.Module):
   decoder_width: int
   heads: dict
   cross: int
-  scale: float
   detach: bool
 
   @nn.compact
@@ -32,8 +31,7 @@ class _Stage(nn.Module):
     own = jax.lax.stop_gradient((x, skips)) if self.detach else (x, skips)
     student = encoder('downsample_prior')(*own, train=train)
     teacher = None if full is None else encoder('downsample')(full, skips, train=train)
-    decoder = Decoder(self.decoder_width, self.heads, self.cross, self.scale,
-                      name='upsample')
+    decoder = Decoder(self.decoder_width, self.heads, self.cross, name='upsample')
     out = decoder(student if full is None else teacher, train=train)
     return student, teacher, *out
 
@@ -83,13 +81,13 @@ class Model(nn.Module):
     stages, students, teachers = [], [], []
     for i in range(self.stages):
       stage = _Stage((first, *self.widths), self.blocks, self.decoder_width, heads,
-                     first if i < self.stages - 1 else 0, self.head_scale, not self.reference,
-                     name=f'stage{i}')
+                     first if i < self.stages - 1 else 0, not self.reference, name=f'stage{i}')
       student, teacher, units, skips, x = stage(x, full, skips, train=train)
       students.append(student)
       teachers.append(teacher)
+      added = [unit | {'maps': self.head_scale * unit['maps']} for unit in units]
       stages.append([self._scaled(jax.tree.map(jnp.add, unit, visible), back=True)
-                     for unit in units])
+                     for unit in added])
     out = {'stages': stages, 'student': students}
     if full is not None:
       return out | {'teacher': teachers}

@@ -21,14 +21,13 @@ class ConvNorm(nn.Module):
   """Convolution with bias and norm, and a ReLU unless relu is False.
 
   encoder: the kernel starts from He's normal distribution by the fan-out; else all is as PyTorch
-  draws it. scale: where that of the norm starts.
+  draws it.
   """
   features: int
   size: int = 1
   stride: int = 1
   relu: bool = True
   encoder: bool = False
-  scale: float = 1.0
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -37,7 +36,7 @@ class ConvNorm(nn.Module):
     kernel = initializers.normal((2 / (area * self.features)) ** 0.5) if self.encoder else init
     x = Conv(self.features, self.size, self.stride, use_bias=True, kernel_init=kernel,
              bias_init=init, name='conv')(x)
-    x = BatchNorm(initializers.constant(self.scale), name='bn')(x, train=train)
+    x = BatchNorm(name='bn')(x, train=train)
     return nn.relu(x) if self.relu else x
 
 
@@ -98,8 +97,7 @@ class Unit(nn.Module):
   """One level of a decoder.
 
   heads: channels of each output, by name, see HEADS. cross: channels of what the next stage reads;
-  0: of none. onward: put out skips for the next stage. scale: where that of the last norm of `maps`
-  starts.
+  0: of none. onward: put out skips for the next stage.
 
   Called with the encoder's level, what the coarser unit put out (None: nothing), and the size (h,w)
   of the outputs. Returns its features, its outputs, float32, and skips and cross, None unless asked
@@ -109,12 +107,11 @@ class Unit(nn.Module):
   heads: dict
   onward: bool
   cross: int
-  scale: float = 1.0
 
   @nn.compact
   def __call__(self, x, coarser, size, *, train):
-    def layer(x, features, name, size=1, relu=True, scale=1.0):
-      return ConvNorm(features, size, 1, relu, scale=scale, name=name)(x, train=train)
+    def layer(x, features, name, size=1, relu=True):
+      return ConvNorm(features, size, 1, relu, name=name)(x, train=train)
 
     parts = [layer(x, self.width, 'u_skip', relu=False)]
     if coarser is not None:
@@ -125,8 +122,7 @@ class Unit(nn.Module):
     for head, channels in self.heads.items():
       z = layer(y, self.width, f'{HEADS[head]}_conv1')
       z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-      scale = self.scale if head == 'maps' else 1.0
-      z = layer(z, channels, f'{HEADS[head]}_conv2', 3, relu=False, scale=scale)
+      z = layer(z, channels, f'{HEADS[head]}_conv2', 3, relu=False)
       outputs[head] = resize(z, size)
     skips = cross = None
     if self.onward:
@@ -138,19 +134,17 @@ class Unit(nn.Module):
 
 class Decoder(nn.Module):
   """From an encoder's levels, coarse to fine, the outputs of four units, all at the size of the
-  finest; and for the next stage the skips of the levels and a map of `cross` channels (0: none).
-  scale: as of `Unit`."""
+  finest; and for the next stage the skips of the levels and a map of `cross` channels (0: none)."""
   width: int
   heads: dict
   cross: int
-  scale: float = 1.0
 
   @nn.compact
   def __call__(self, levels, *, train):
     y, units, skips, cross = None, [], [], None
     for u, x in enumerate(reversed(levels)):
       last = u == len(levels) - 1
-      unit = Unit(self.width, self.heads, self.cross > 0, self.cross if last else 0, self.scale,
+      unit = Unit(self.width, self.heads, self.cross > 0, self.cross if last else 0,
                   name=f'up{u + 1}')
       y, outputs, skip, cross = unit(x, y, levels[0].shape[1:3], train=train)
       units.append(outputs)

@@ -21,13 +21,11 @@ class _Stage(nn.Module):
   decoder_width: int
   heads: dict
   cross: int
-  scale: float
 
   @nn.compact
   def __call__(self, x, skips, *, train):
     levels = Encoder(self.widths, self.blocks, name='downsample')(x, skips, train=train)
-    decoder = Decoder(self.decoder_width, self.heads, self.cross, self.scale,
-                      name='upsample')
+    decoder = Decoder(self.decoder_width, self.heads, self.cross, name='upsample')
     return decoder(levels, train=train)
 
 
@@ -40,8 +38,8 @@ class Model(nn.Module):
   widths, blocks: of the four levels of an encoder; the published ones are ResNet-50's. The first
     width is also that of the stem and of what a stage hands on.
   decoder_width: channels of the decoders.
-  head_scale: standard deviation of the maps, whose peaks are 255, before the training; published 1.
-    The optimizer finds it slowly, so that a short run wants 10 to 20.
+  head_scale: factor on the maps that the last norms put out, which start with the deviation 1 and
+    are to have peaks of 255; published 1. A short run learns sooner with 10 to 20.
   reference: outputs as published: heatmaps of peak 255, fields of length 127, and in an evaluation
     the sum in place of the mean.
   dtype: of the computation, 'float32' or 'bfloat16'. Parameters, batch statistics and outputs are
@@ -78,11 +76,10 @@ class Model(nn.Module):
     x, skips, stages = Stem(self.widths[0], name='top')(x, train=train), None, []
     for i in range(self.stages):
       cross = self.widths[0] if i < self.stages - 1 else 0
-      stage = _Stage(self.widths, self.blocks, self.decoder_width, heads, cross,
-                     self.head_scale, name=f'stage{i}')
+      stage = _Stage(self.widths, self.blocks, self.decoder_width, heads, cross, name=f'stage{i}')
       units, skips, x = stage(x, skips, train=train)
       stages.append(units)
-    if not self.reference:
-      peak = peaks(self.num_keypoints, self.limbs)
-      stages = [[unit | {'maps': unit['maps'] / peak} for unit in units] for units in stages]
+    peak = 1 if self.reference else peaks(self.num_keypoints, self.limbs)
+    stages = [[unit | {'maps': unit['maps'] * (self.head_scale / peak)} for unit in units]
+              for units in stages]
     return evaluated(stages, reference=self.reference) | {'stages': stages}

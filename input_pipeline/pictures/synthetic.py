@@ -11,9 +11,9 @@ from input_pipeline.world import poses, truth
 
 def load(split, *, count=2000, size=(384, 256), seed=0, people='1-4', activities=(),
          visibility='set'):
-  """`count` pictures of an endless rendered world; splits and seeds differ in all of them.
+  """Pictures of an endless rendered world; splits and seeds differ in all of them.
 
-  size: (W, H) in pixels. people: how many are in a picture, '3' or '1-4'. activities: of
+  count: how many. size: (W, H) in pixels. people: in a picture, '3' or '1-4'. activities: of
   `poses.ACTIVITIES`, what people do; empty for all. seed: of the world.
   visibility: 'set' is exact; 'proxy' for the ray test, see `picture.gather`.
 
