@@ -62,10 +62,11 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
     detected_share, student_weight, joint_dropout = 0.0, 0.0, 0.0
   sees = trained != ['reasoner'] or detected_share > 0
   unit = 1.0 if reference else _CM
+  peak = part_maps.peaks(MPI15.num_keypoints, len(MPI15.limbs)) if reference else 1
 
   def located(maps, camera):
     """(people of `associate`, their poses (B,P,15,4) of `absolute_pose`)."""
-    found = associate(maps['maps'], maps['relative_depth'], maps['anchor_depth'],
+    found = associate(maps['maps'] / peak, maps['relative_depth'], maps['anchor_depth'],
                       thresholds=limits, focal=None if reference else camera[:, 0],
                       max_people=max_people, max_peaks=max_peaks)
     same = jnp.ones(len(camera)), jnp.broadcast_to(jnp.array(facts.size), (len(camera), 2))

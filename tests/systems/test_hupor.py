@@ -108,15 +108,16 @@ def test_the_truth_changes_no_prediction(whole):
 
 
 @pytest.mark.parametrize('stage', ['detect', 'reason', 'refine'])
-def test_a_stage_moves_its_network_alone(stage):
+def test_a_stage_moves_its_network_alone(whole, stage):
   training = Training(stage=stage, total=4, detected_share=0.0)
   trained, = training.trained
   assert list(training.system.networks) == list(
     hupor.NETWORKS[:hupor.NETWORKS.index(trained) + 1])
   assert ('image' in training.system.fields['loss']) == (stage != 'reason')
-  shown = tiny_people.batch(people=3, room=20)
-  for _ in range(2):
-    training(shown)
+  terms = [training(tiny_people.batch()) for _ in range(2)]
+  if stage == 'detect':  # nothing of the other networks' losses reaches it
+    for alone, beside in zip(terms, whole[1], strict=False):
+      np.testing.assert_allclose(alone['detector/loss'], beside['detector/loss'], rtol=1e-3)
   for name in training.system.networks:
     moved = [not np.array_equal(a, b) for kind in ('params', 'batch_stats') for a, b in zip(
       jax.tree.leaves(getattr(training.state, kind)[name]),
@@ -132,8 +133,9 @@ def test_a_stage_moves_its_network_alone(stage):
 class Truth:
   """A `Forward` whose networks see the truth: the detector finds visible joints."""
 
-  def __init__(self, batch, visible_only=True):
+  def __init__(self, batch, visible_only=True, height=1):
     self.people, self.visible_only = hupor.people_of(batch), visible_only
+    self.height = height
     self.calls = collections.Counter()
 
   def __call__(self, name, *inputs, train=True):
@@ -146,7 +148,8 @@ class Truth:
                  for name in ('joints', 'depth', 'visibility')}
     drawn = part_maps.encode(people, tiny_people.SIZE, scales=(1,),
                              visible_only=self.visible_only and name == 'detector')
-    maps = {name: drawn[name][:, 0] for name in ('maps', 'relative_depth')}
+    maps = {'maps': self.height * drawn['maps'][:, 0],
+            'relative_depth': drawn['relative_depth'][:, 0]}
     if name == 'refiner':
       return {'pose': np.zeros((inputs[0].shape[0], 15, 3))}
     return maps | {'anchor_depth': self.anchors(people)}
@@ -203,6 +206,17 @@ def test_a_detector_of_all_joints_needs_no_reasoner(oracle):
   whole = errors(jax.tree.map(np.asarray, found['detector/clean']), oracle)
   labelled = oracle['people'][oracle['valid']][..., 5]
   assert np.isfinite(whole[labelled > 0]).mean() > 0.9
+
+
+def test_published_maps_are_sums_with_thresholds_of_their_own(oracle):
+  system = build(stage='detect', visible_only=False, reference=True)
+  truth = Truth(oracle, visible_only=False, height=3 * part_maps.peaks(15, 14))
+  found = system.predict(truth, fields(system, 'predict', oracle), flip=True)['detector/clean']
+  found = jax.tree.map(np.asarray, found)
+  whole = errors(found, oracle)
+  labelled = oracle['people'][oracle['valid']][..., 5]
+  assert np.isfinite(whole[labelled > 0]).mean() > 0.8
+  assert 5 < np.median(found['scores'][found['scores'] > 0]) < 6.1
 
 
 def test_nobody_and_too_many():
