@@ -12,8 +12,6 @@ import argparse
 import importlib
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 import time
 
@@ -34,13 +32,13 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import load_samples, read_stamped
 from dslope_jax.tasks import people
 from dslope_jax.training import checkpointing, optimizers
+from experiments import cells
 from experiments.arms import ARMS
 from input_pipeline.sources import coco
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPES = ('published', *(f'severity{level}' for level in range(1, 6)))
 TUNING, TUNING_SEED = 500, 0  # pictures of the training part that are scored while screening
-METRIC, TIMES, CELL = 'PCK@0.2', 'sessions.jsonl', 'cell.json'
+METRIC, CELL = 'PCK@0.2', 'cell.json'
 
 
 def split_tuning_part(data, out):
@@ -106,23 +104,17 @@ def run_cell(name, seed, stage, data, out, length, bank=''):
   config.eval_every = f'{-(-total // 6)} steps'
   cpu, clock = time.process_time(), time.time()
   try:
-    if newest_step(folder) < total:
+    if cells.newest_step(folder) < total:
       train.train(config, folder)
-    if newest_step(folder) == total and stage == 'full':
+    if cells.newest_step(folder) == total and stage == 'full':
       evaluation.evaluate(with_all_recipes(config), folder)
   finally:
-    note_time(folder, time.process_time() - cpu, time.time() - clock)
-  if newest_step(folder) < total:
+    cells.note_time(folder, time.process_time() - cpu, time.time() - clock)
+  if cells.newest_step(folder) < total:
     return None
   found = describe(name, seed, stage, config, folder, total, samples)
   own_files.write_json(os.path.join(folder, CELL), found)
   return found
-
-
-def newest_step(folder):
-  """Of the checkpoints of a run, 0 without any."""
-  found = pathlib.Path(folder, 'checkpoints').glob('[0-9]*')
-  return max((int(path.name) for path in found if path.name.isdigit()), default=0)
 
 
 def with_all_recipes(config):
@@ -133,26 +125,18 @@ def with_all_recipes(config):
   return config
 
 
-def note_time(folder, cpu, seconds):
-  """Adds the time of a session to those of the run."""
-  if os.path.isdir(folder):
-    own_files.append_line(os.path.join(folder, TIMES), {'cpu_seconds': cpu, 'seconds': seconds})
-
-
 def describe(name, seed, stage, config, folder, total, samples):
   """All that is kept of a finished cell."""
-  arm, sessions = ARMS[name], own_files.read_lines(os.path.join(folder, TIMES), dict[str, float])
-  hours = lambda field: round(sum(session[field] for session in sessions) / 3600, 4)
+  arm = ARMS[name]
   speed, curve = learning_curve(os.path.join(folder, 'metrics.jsonl'), config.batch_size)
   weights, _ = checkpointing.stored_weights(folder)
   sizes = {network: sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
            for network, tree in weights['params'].items()}
   return {
-    'arm': name, 'seed': seed, 'stage': stage, 'commit': commit(), 'machine': machine(),
+    'arm': name, 'seed': seed, 'stage': stage, **cells.about_run(folder),
     'config': arm.config, 'overrides': arm.fields, 'start': arm.start,
     'duration': config.duration, 'steps': total, 'pictures': samples,
     'epochs': total * config.batch_size / samples, 'parameters': sizes,
-    'cpu_hours': hours('cpu_seconds'), 'hours': hours('seconds'),
     'pictures_per_cpu_second': speed,
     'curve': curve, 'results': results_of(folder, total)}
 
@@ -186,18 +170,6 @@ def _counts(table):
           'labelled': table.denominator.astype(int).tolist()}
 
 
-def commit():
-  """Of the code, with '+' where files that are tracked differ from it."""
-  git = lambda *words: subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True,
-                                      check=True).stdout.strip()
-  return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '-uno') else '')
-
-
-def machine():
-  return f'{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}, ' \
-    f'jax {jax.__version__}'
-
-
 def main():
   parser = argparse.ArgumentParser(description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -210,23 +182,13 @@ def main():
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--length', type=float, help="factor of the arms' duration; default 1/3 "
                       'to screen, else 1')
-  parser.add_argument('--results', default=str(ROOT / 'experiments/results'))
+  parser.add_argument('--results', default=str(cells.RESULTS))
   given = parser.parse_args()
   length = given.length or (1 / 3 if given.stage == 'screen' else 1.0)
-  for name in given.arms.split(','):
-    if name not in ARMS:
-      raise UserError(f"there is no arm '{name}'; there are {', '.join(ARMS)}")
-    for seed in map(int, given.seeds.split(',')):
-      path = os.path.join(given.results, cell_name(name, seed, given.stage) + '.json')
-      if os.path.exists(path):
-        print(f'{path} is there')
-        continue
-      found = run_cell(name, seed, given.stage, given.data, given.out, length, given.bank)
-      if found is None:  # stopped by a signal, which is not a success
-        sys.exit(1)
-      os.makedirs(given.results, exist_ok=True)
-      own_files.write_json(path, found)
-      print(f'{path} written')
+  cells.run_missing(
+    lambda name, seed: os.path.join(given.results, cell_name(name, seed, given.stage) + '.json'),
+    cells.chosen(given.arms, ARMS), given.seeds,
+    lambda name, seed: run_cell(name, seed, given.stage, given.data, given.out, length, given.bank))
 
 
 if __name__ == '__main__':

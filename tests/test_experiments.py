@@ -8,6 +8,7 @@ import pytest
 from dslope_jax import systems
 from dslope_jax.tasks import people
 from dslope_jax.training import optimizers
+from experiments import cells as shared
 from experiments import run
 from experiments import table as tables
 from experiments.arms import ARMS, Arm
@@ -116,7 +117,7 @@ def test_unknown_fields_of_an_arm_are_refused(monkeypatch):
 
 
 def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_screening():
-  for path in (run.ROOT / 'experiments/results').glob('*.json'):
+  for path in shared.RESULTS.glob('*.json'):
     cell = json.loads(path.read_text())
     assert path.stem == run.cell_name(cell['arm'], cell['seed'], cell['stage'])
     assert cell['arm'] in ARMS

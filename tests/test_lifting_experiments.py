@@ -3,7 +3,7 @@ import pytest
 
 from configs import cmu_posemoe
 from dslope_jax import models
-from experiments import lifting, run
+from experiments import cells, lifting
 from tests.sequences import made
 
 
@@ -28,9 +28,9 @@ def test_a_cell_resumes_and_holds_every_recipe(tmp_path, monkeypatch):
   monkeypatch.setattr(lifting, 'RECIPES', ('severity1', 'severity5'))
   data = str(made.small_cmu(tmp_path / 'cmu'))
   cell = lambda steps: lifting.run_cell('pose_moe', 0, data, str(tmp_path), f'{steps} steps')
-  whole = run.newest_step
+  whole = cells.newest_step
   with monkeypatch.context() as patched:  # as if a signal had come
-    patched.setattr(run, 'newest_step', lambda folder: whole(folder) - 1)
+    patched.setattr(cells, 'newest_step', lambda folder: whole(folder) - 1)
     assert cell(2) is None
   found = cell(2)
   assert found['steps'] == 2 and set(found['results']) == set(lifting.RECIPES)
