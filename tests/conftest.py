@@ -1,6 +1,8 @@
 """Settings of all tests: grain's flags, the compile cache, eight CPU devices only where asked."""
+import atexit
 import os
 import pathlib
+import shutil
 import tempfile
 
 import jax
@@ -10,12 +12,13 @@ from absl import flags
 # grain reads absl flags in its workers' start; in a test nobody has parsed them.
 flags.FLAGS.mark_as_parsed()
 # Networks that several tests compile are compiled once, by whichever worker or process is first; a
-# fresh folder for every run of the suite, so no test sees old code.
-run = os.environ.get('PYTEST_XDIST_TESTRUNUID')
-cache = (pathlib.Path(tempfile.gettempdir(), f'dslope_jax_cache_{run}') if run
-         else tempfile.mkdtemp(prefix='dslope_jax_cache_'))
-os.environ['JAX_COMPILATION_CACHE_DIR'] = str(cache)  # of processes that tests start
-jax.config.update('jax_compilation_cache_dir', str(cache))
+# fresh folder for every run of the suite, so no test sees old code. Workers inherit its name.
+cache = os.environ.get('DSLOPE_TESTS_CACHE')
+if not cache:
+  cache = os.environ['DSLOPE_TESTS_CACHE'] = tempfile.mkdtemp(prefix='dslope_jax_cache_')
+  atexit.register(shutil.rmtree, cache, ignore_errors=True)
+os.environ['JAX_COMPILATION_CACHE_DIR'] = cache  # of processes that tests start
+jax.config.update('jax_compilation_cache_dir', cache)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 ROOT = pathlib.Path(__file__).parent.parent
