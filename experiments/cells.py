@@ -22,6 +22,7 @@ from dslope_jax.evaluation.base import load_samples, read_stamped
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'experiments/results'
 TIMES = 'sessions.jsonl'
+SEVERITIES = tuple(f'severity{level}' for level in range(1, 6))
 
 
 def run(config, folder, facts):
@@ -67,6 +68,30 @@ def add_samples(scores, folder, metric, group_of=None):
       names, place = np.unique(group, return_inverse=True)
       sums = (np.bincount(place, column).round(4).tolist() for column in table[1:])
       found['samples'][row] = [list(of) for of in zip(names.tolist(), *sums, strict=True)]
+
+
+def by_severity(finished, arms, metrics):
+  """Text: mean and deviation over seeds of the metrics, by arm, row and severity; 0 is clean."""
+  lines = ['| arm, network | seeds | severity | ' + ' | '.join(metrics) + ' |',
+           '| --- ' * (3 + len(metrics)) + '|']
+  for name in arms:
+    found = [cell['results'] for cell in finished if cell['arm'] == name]
+    rows = sorted({row for scores in found for row in scores[SEVERITIES[0]]['rows']})
+    for row in rows:
+      network, view = row.rsplit('/', 1)
+      for level, recipe in enumerate(SEVERITIES, 1) if view == 'occluded' else [(0, SEVERITIES[0])]:
+        values = ([scores[recipe]['rows'][row].get(metric) for scores in found]
+                  for metric in metrics)
+        lines.append(f'| {name}, {network} | {len(found)} | {level} | '
+                     + ' | '.join(map(mean_of, values)) + ' |')
+  return '\n'.join(lines)
+
+
+def mean_of(values):
+  """Mean and deviation of the numbers of seeds; '-' where one has none."""
+  if None in values:
+    return '-'
+  return f'{np.mean(values):.3g}' + (f' ± {np.std(values, ddof=1):.2g}' if len(values) > 1 else '')
 
 
 def newest_step(folder):

@@ -17,7 +17,6 @@ if __name__ == '__main__':
   from dslope_jax import commands
   commands.begin(terminated=commands.STOPPED)
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from configs import cmu_posemoe
@@ -26,7 +25,6 @@ from experiments import cells
 
 RESULTS = cells.RESULTS / 'lifting'
 SHOWN = 'MPJPE', 'P-MPJPE', 'MPJVE', 'MPJPE_xy', 'MPJPE_z', 'corr_xy_z', 'router'
-RECIPES = tuple(f'severity{level}' for level in range(1, 6))
 
 
 class Arm(NamedTuple):
@@ -63,7 +61,7 @@ def config_of(name, seed, data, duration=''):
   config.duration = duration or config.duration
   config.eval_every, config.save_every = config.duration, '100 steps'
   entry = config.evals.val.to_dict()
-  config.evals = ConfigDict({recipe: entry | {'recipe': recipe} for recipe in RECIPES})
+  config.evals = ConfigDict({recipe: entry | {'recipe': recipe} for recipe in cells.SEVERITIES})
   return config
 
 
@@ -76,21 +74,7 @@ def run_cell(name, seed, data, out, duration=''):
 
 def table(finished):
   """Text: mean and deviation over seeds of `SHOWN`, by arm, row and severity; 0 is clean."""
-  lines = ['| arm, network | seeds | severity | ' + ' | '.join(SHOWN) + ' |',
-           '| --- ' * (3 + len(SHOWN)) + '|']
-  for name in ARMS:
-    found = [cell['results'] for cell in finished if cell['arm'] == name]
-    rows = sorted({row for scores in found for row in scores[RECIPES[0]]['rows']})
-    for row in rows:
-      network, view = row.rsplit('/', 1)
-      for level, recipe in enumerate(RECIPES, 1) if view == 'occluded' else [(0, RECIPES[0])]:
-        values = [[scores[recipe]['rows'][row].get(metric, np.nan) for metric in SHOWN]
-                  for scores in found]
-        spread = np.std(values, 0, ddof=1) if len(values) > 1 else np.full(len(SHOWN), np.nan)
-        lines.append(f'| {name}, {network} | {len(found)} | {level} | ' + ' | '.join(
-          f'{mean:.3g} ± {std:.2g}' for mean, std in zip(np.mean(values, 0), spread, strict=True))
-          + ' |')
-  return '\n'.join(lines)
+  return cells.by_severity(finished, ARMS, SHOWN)
 
 
 if __name__ == '__main__':
