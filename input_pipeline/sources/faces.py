@@ -1,4 +1,4 @@
-"""Faces of 300W, COFW, WFLW and AFLW: json files as MMPose publishes them, WFLW's own lists."""
+"""Faces of 300W, COFW, WFLW and AFLW: MMPose's json files, WFLW's lists and 300W's .pts files."""
 import dataclasses
 import functools
 import os
@@ -7,20 +7,27 @@ import numpy as np
 
 from dslope_jax import skeletons
 from dslope_jax.errors import UserError, quoted
-from input_pipeline.sources import checks, coco
+from input_pipeline.sources import checks, coco, point_files
 from input_pipeline.sources.coco_sets import Set, as_it_is, load_set
+from input_pipeline.sources.counts import check_counts
 from input_pipeline.sources.source import Source
 
 _FACES = {'300w': skeletons.FACE_300W, 'cofw': skeletons.COFW, 'wflw': skeletons.WFLW,
           'aflw': skeletons.AFLW}
 _LIST = 'WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt'
+_COMMON, _CHALLENGE = ('helen/testset', 'lfpw/testset'), ('ibug',)
+_OF_300W = {  # the folders of the archives as they are, with .pts files
+  'train': ('afw', 'helen/trainset', 'lfpw/trainset'), 'valid': _COMMON + _CHALLENGE,
+  'valid_common': _COMMON, 'valid_challenge': _CHALLENGE,
+  'test': ('300W/01_Indoor', '300W/02_Outdoor')}
 # WFLW's six subsets, in the order of the flags of its lists; the names are those of MMPose's files.
 WFLW_SUBSETS = 'largepose', 'expression', 'illumination', 'makeup', 'occlusion', 'blur'
 
 
 def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, padding=1.25,
          skip_invalid=False) -> Source:
-  """The faces of one split, from json files as MMPose publishes them, or WFLW's own lists.
+  """The faces of one split, from json files as MMPose publishes them, WFLW's own lists, or 300W's
+  own .pts files, whose boxes are the extents of their points.
 
   faces_of: '300w' (68 points; train, valid, valid_common, valid_challenge, test), 'cofw' (29),
   'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where the
@@ -35,6 +42,11 @@ def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, paddin
     raise UserError(f'data.loader.faces_of is one of {sorted(_FACES)}, not {faces_of!r}')
   names = tuple(f'annotations/{before}{faces_of}_{{split}}.json'
                 for before in ('face_landmarks_', ''))
+  if faces_of == '300w' and not annotations and not any(
+      os.path.isfile(os.path.join(root, name.format(split=split))) for name in names):
+    source = _of_point_files(split, root, aspect, padding, skip_invalid)
+    if source is not None:
+      return source
   wflw = faces_of == 'wflw'
   of = Set(
     faces_of, _FACES[faces_of], (*names, _LIST) if wflw else names,
@@ -50,6 +62,23 @@ def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, paddin
   source = load_set(of, split, root=root, annotations=annotations, images=images, aspect=aspect,
                     padding=padding, skip_invalid=skip_invalid)
   return _with_crops(source, aspect, padding)
+
+
+def _of_point_files(split, root, aspect, padding, skip_invalid):
+  """The faces of 300W's own folders; None where there are none of this split."""
+  folders = [name for name in _OF_300W.get(split, ()) if os.path.isdir(os.path.join(root, name))]
+  if not folders:
+    return None
+  missing = [name for name in _OF_300W[split] if name not in folders]
+  if missing:
+    raise FileNotFoundError(f"'{root}' has {', '.join(folders)}, and not {', '.join(missing)}, "
+                            f'which are of {split}, too; get the rest of 300W')
+  truth = point_files.coco_form(root, folders, skeletons.FACE_300W)
+  if split == 'valid':
+    _name_parts_of_300w(truth)
+  check_counts('300w', split, root, people=len(truth['images']))
+  return coco.labelled_people(truth, split, os.path.join(root, f'300w_{split}'), root, aspect,
+                              padding, skip_invalid, skeletons.FACE_300W)
 
 
 def _read(path):
