@@ -1,0 +1,117 @@
+"""Looks up faces under a block among clean ones of people who were never trained on.
+
+  python experiments/gallery.py --arms identity_pair --seeds 0,1,2 --data ORL --out RUNS
+  python experiments/gallery.py --table
+
+ORL is a folder of pictures for each person. The networks are those of finished cells of
+experiments/faces.py, whose runs are in RUNS. The pictures of each person are divided into five
+parts; those of one part are looked up among those of the others, and so for each part, with a black
+square at a random place over 0 to 50 % of the crop. A finished cell is
+experiments/results/gallery/ARM_seedN.json.
+"""
+import dataclasses
+import math
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+if __name__ == '__main__':
+  from dslope_jax import commands
+  commands.begin()
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dslope_jax import tasks
+from dslope_jax.cli import checked
+from dslope_jax.errors import UserError
+from dslope_jax.evaluation.engine import Engine
+from dslope_jax.metrics import verification
+from dslope_jax.tasks.base import eval_batches
+from dslope_jax.training import checkpointing, sharding, train_state, workdir
+from experiments import cells, faces
+from input_pipeline import identities
+from input_pipeline.face_crops import FaceMaker
+
+RESULTS = cells.RESULTS / 'gallery'
+ARMS = {name: arm for name, arm in faces.ARMS.items() if arm.kind == faces.IDENTITY}
+SHARES = 0, 10, 20, 30, 40, 50  # percent of the crop
+PARTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockMaker(FaceMaker):
+  """Crops whose occluded partner has a black square over `share` of its area."""
+  share: float = 0.0
+
+  def evaluate(self, row):
+    sample = super().evaluate(row)
+    side, size = round(math.sqrt(self.share) * self.size[0]), self.size[0]
+    x, y = np.random.default_rng(int(self.people.key[row])).integers(0, size - side + 1, 2)
+    covered = sample['image'].copy()
+    covered[y:y + side, x:x + side] = 0
+    return sample | {'occluded_image': covered}
+
+
+def run_cell(name, seed, data, out, duration=''):
+  """{share: {network: right in percent}} of the network of a finished cell, with what it is."""
+  if duration:
+    raise UserError('nothing is trained here: leave --duration away')
+  folder = os.path.join(out, f'{name}_seed{seed}')
+  people = identities.load('face_folders', 'all', root=data, folder='.')
+  part = parts(people.identity)
+  found = {share: {network: rank1(people.identity, part, *views) for network, views in seen.items()}
+           for share, seen in embeddings(folder, people).items()}
+  return {'arm': name, 'seed': seed, 'commit': cells.commit(), 'data': people.name,
+          'digest': people.digest, 'pictures': len(people), 'identities': len(people.names),
+          'rank1': found}
+
+
+def embeddings(folder, people):
+  """{share: {network: (clean, covered)}}, (N,D) each, of the newest checkpoint of a run."""
+  config = workdir.settings_to_evaluate(ConfigDict(workdir.read_config(folder)), folder)
+  task, mesh = tasks.build(config, folder, training=False), sharding.make_mesh()
+  weights, _ = checkpointing.restore_weights(
+    folder, train_state.weight_shapes(task.system, task.example), None, ema=config.ema_decay > 0)
+  weights, entry = sharding.replicate(weights, mesh), next(iter(config.evals.values()))
+  engine, out = Engine(task.system, next(iter(task.evals.values())), mesh), {}
+  for share in SHARES:
+    maker = BlockMaker(people, tuple(config.data.size), None, 'none', 0, crop=config.data.crop,
+                       padding=config.data.padding, fields=('image', 'occluded_image', 'identity'),
+                       share=share / 100)
+    seen = engine.predict(weights, len(people), eval_batches(config, entry, maker))
+    out[share] = {row.removesuffix('/clean'): tuple(
+      seen[row.replace('clean', view)]['embedding'] for view in ('clean', 'occluded'))
+      for row in seen if row.endswith('/clean')}
+  return out
+
+
+def parts(identity):
+  """(N,) number of the part of each picture: those of a person take turns."""
+  before = [np.count_nonzero(identity[:row] == one) for row, one in enumerate(identity)]
+  return np.array(before) % PARTS
+
+
+def rank1(identity, part, clean, covered):
+  """Percent of the covered pictures that find their person among the clean ones of other parts."""
+  right = [verification.identified(covered[part == p], identity[part == p], clean[part != p],
+                                   identity[part != p])[0] for p in range(PARTS)]
+  return 100 * float(np.concatenate(right).mean())
+
+
+def table(finished):
+  """Text: rank 1 in percent, mean and deviation over seeds, by network and share of the block."""
+  lines = ['| network | seeds | ' + ' | '.join(f'{share} %' for share in SHARES) + ' |',
+           '| --- ' * (2 + len(SHARES)) + '|']
+  for name in ARMS:
+    found = [cell['rank1'] for cell in finished if cell['arm'] == name]
+    for network in found[0][str(SHARES[0])] if found else ():
+      lines.append(f'| {name}, {network} | {len(found)} | ' + ' | '.join(
+        cells.mean_of([one[str(share)][network] for one in found]) for share in SHARES) + ' |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  with checked():
+    cells.main(__doc__, ARMS, run_cell, table, RESULTS)
