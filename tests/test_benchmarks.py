@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import association, damage, evaluation, hidden_joints, loop
+from benchmarks import association, clips, damage, evaluation, hidden_joints, loop
 from benchmarks import compile as compilation
 from dslope_jax.errors import UserError
 
@@ -17,6 +17,7 @@ NEVER = {'compile': ('compilations of the step after step 1',
 
 @pytest.mark.parametrize('name, give', [
   ('association', lambda: association.rows(quick=True)),
+  ('clips', lambda: clips.rows(quick=True)),
   ('compile', lambda: compilation.rows(quick=True, processes=False)),
   ('evaluation', lambda: evaluation.rows(quick=True)),
   ('hidden_joints', lambda: hidden_joints.rows(quick=True)),
