@@ -127,7 +127,7 @@ def bottom_up(stage='all'):
     augmentation=dict(rotation=10.0, jitter=40 / 832, scale=(1.0, 1.0), flip_prob=0.5),
     loader=dict())))
   config.evals = ConfigDict(dict(val=dict(
-    split='val', metric='mupots', recipe='severity3', batch_size=16, flip=True,
+    split='val', metric='mupots', recipe='severity3', batch_size=16, flip=True, peak=0.0,
     data=dict(name='', root='', loader=dict()))))
   config.log_every, config.save_every, config.eval_every = '200 steps', '4000 steps', '16000 steps'
   return config

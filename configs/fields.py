@@ -120,6 +120,8 @@ FIELDS = {
   'evals.*.flip': 'average with the prediction on the mirrored crop (flip test)',
   'evals.*.shift': 'shift the mirrored heatmaps by one heatmap pixel before the average; with '
                    "codec 'udp' never",
+  'evals.*.peak': "height, 0 to 1, above which a map's peak is a joint; 0: as system.thresholds "
+                  'says',
   'evals.*.windows': 'as data.windows, of the clips that are scored',
   'evals.*.stride': 'as data.stride, of the clips that are scored; 0: as many as a clip has frames',
   'evals.*.oks_nms': 'OKS, 0 to 1, above which the less certain of two poses is suppressed; 0 '
@@ -148,7 +150,7 @@ RANGES = {
     'system.mutual.temperature', '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms',
-    'system.detected_share', 'system.joint_dropout')),
+    'evals.*.peak', 'system.detected_share', 'system.joint_dropout')),
   'above 0, and 1 at most': (lambda x: 0 < x <= 1, ('optim.*.layer_decay',)),
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
     'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale',

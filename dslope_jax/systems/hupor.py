@@ -64,7 +64,7 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
   unit = 1.0 if reference else _CM
   peak = part_maps.peaks(MPI15.num_keypoints, len(MPI15.limbs)) if reference else 1
 
-  def located(maps, camera):
+  def located(maps, camera, limits=limits):
     """(people of `associate`, their poses (B,P,15,4) of `absolute_pose`)."""
     found = associate(maps['maps'] / peak, maps['relative_depth'], maps['anchor_depth'],
                       thresholds=limits, focal=None if reference else camera[:, 0],
@@ -144,19 +144,21 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
       'distance': jnp.where(known, distance, 0).sum() / count,
       'matched': (rows >= 0).sum() / jnp.maximum(counts.sum(), 1)}
 
-  def predict(forward, batch, *, flip=True):
-    """flip: average the maps with those of the mirrored picture. Rows are 'detector', and as far as
+  def predict(forward, batch, *, flip=True, peak=0.0):
+    """flip: average the maps with those of the mirrored picture. peak: in place of that of the
+    thresholds, if above 0. Rows are 'detector', and as far as
     there are such networks 'reasoned' and 'refined'; each has keypoints (B,P,15,2), keypoints_3d
     (B,P,15,3) in the camera's frame, scores (B,P,15), 0 for a joint that was not found, valid (B,P)
     and overflow (B,), how many peaks and people found no room."""
     camera, out = network_camera(batch['camera']), {}
+    own = limits._replace(peak=peak) if peak else limits
     for name, (image, _) in VIEWS.items():
       if image in batch:
-        rows = answers(forward, batch[image], camera, flip)
+        rows = answers(forward, batch[image], camera, flip, own)
         out |= {f'{row}/{name}': fields for row, fields in rows.items()}
     return out
 
-  def answers(forward, images, camera, flip):
+  def answers(forward, images, camera, flip, limits):
     pictures = [images] + [images[:, :, ::-1] if reference else part_maps.mirror_picture(images)
                            ] * flip
     seen = [forward('detector', normalise(picture), train=False) for picture in pictures]
@@ -166,7 +168,7 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
       maps = [forward('reasoner', maps, train=False) for maps in seen]
       rows['reasoned'] = whole | _merged(maps, reference)
     joined = jax.tree.map(lambda *values: jnp.concatenate(values), *rows.values())
-    people = located(joined, jnp.tile(camera, (len(rows), 1)))  # compiled once for all rows
+    people = located(joined, jnp.tile(camera, (len(rows), 1)), limits)  # compiled once for all
     out = {}
     for row, (found, poses) in zip(rows, _split(people, len(rows)), strict=True):
       out[row] = _answer(found, poses)

@@ -135,7 +135,7 @@ def _eval_set(config, name, system, facts):
   everything = maker(entry.recipe, whole_pictures.FIELDS)
   return EvalSet(
     stamp=_stamp(config, entry, source, facts, bank), rows=len(source), batches=batches,
-    test={'flip': entry.flip}, score=score, keep=_KEPT,
+    test={'flip': entry.flip, 'peak': entry.peak}, score=score, keep=_KEPT,
     variants={f'severity{level}': {'recipe': f'severity{level}' if level else things.NONE}
               for level in range(6)},
     pictures=lambda outputs, rows: [_case(everything, outputs, row, shown) for row in rows])
@@ -148,7 +148,8 @@ def _annotation(config, entry):
 
 
 def _stamp(config, entry, source, facts, bank):
-  thresholds = dict(config.system.get('thresholds', {}))
+  thresholds = dict(config.system.get('thresholds', {})) | ({'peak': entry.peak} if entry.peak
+                                                           else {})
   return {'data': source.name, 'split': source.split, 'pictures': len(source),
           'digest': source.digest, 'loader': describe_loader(data_set(config, entry.data)[2]),
           'size': list(facts.size), 'max_people': config.data.max_people, 'metric': entry.metric,
