@@ -13,11 +13,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 import train
-from dslope_jax import own_files
+from dslope_jax import own_files, tasks
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import load_samples, read_stamped
+from dslope_jax.training import checkpointing, sharding, train_state, workdir
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'experiments/results'
@@ -51,6 +53,19 @@ def results_of(folder, step):
     found = read_stamped(path)
     out[path.parent.name] = {'stamp': found['stamp'], 'rows': found['results']}
   return out
+
+
+def trained(folder, evals=None):
+  """(config, task, weights on the devices) of the newest checkpoint of a run; evals: in place of
+  its own section."""
+  config = ConfigDict(workdir.read_config(folder))
+  if evals is not None:
+    config.evals = ConfigDict(evals)
+  config = workdir.settings_to_evaluate(config, folder)
+  task = tasks.build(config, folder, training=False)
+  weights, _ = checkpointing.restore_weights(
+    folder, train_state.weight_shapes(task.system, task.example), None, ema=config.ema_decay > 0)
+  return config, task, sharding.replicate(weights, sharding.make_mesh())
 
 
 def add_samples(scores, folder, metric, group_of=None):

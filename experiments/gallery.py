@@ -21,15 +21,13 @@ if __name__ == '__main__':
   commands.begin()
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from dslope_jax import tasks
 from dslope_jax.cli import checked
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.metrics import verification
 from dslope_jax.tasks.base import eval_batches
-from dslope_jax.training import checkpointing, sharding, train_state, workdir
+from dslope_jax.training import sharding
 from experiments import cells, faces
 from input_pipeline import identities
 from input_pipeline.face_crops import FaceMaker
@@ -70,12 +68,9 @@ def run_cell(name, seed, data, out, duration=''):
 
 def embeddings(folder, people):
   """{share: {network: (clean, covered)}}, (N,D) each, of the newest checkpoint of a run."""
-  config = workdir.settings_to_evaluate(ConfigDict(workdir.read_config(folder)), folder)
-  task, mesh = tasks.build(config, folder, training=False), sharding.make_mesh()
-  weights, _ = checkpointing.restore_weights(
-    folder, train_state.weight_shapes(task.system, task.example), None, ema=config.ema_decay > 0)
-  weights, entry = sharding.replicate(weights, mesh), next(iter(config.evals.values()))
-  engine, out = Engine(task.system, next(iter(task.evals.values())), mesh), {}
+  config, task, weights = cells.trained(folder)
+  entry, out = next(iter(config.evals.values())), {}
+  engine = Engine(task.system, next(iter(task.evals.values())), sharding.make_mesh())
   for share in SHARES:
     maker = BlockMaker(people, tuple(config.data.size), None, 'none', 0, crop=config.data.crop,
                        padding=config.data.padding, fields=('image', 'occluded_image', 'identity'),
