@@ -21,6 +21,10 @@ os.environ['JAX_COMPILATION_CACHE_DIR'] = cache  # of processes that tests start
 jax.config.update('jax_compilation_cache_dir', cache)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
+# Tests compile much and compute little: without LLVM's optimisations a program is ready in two
+# thirds of the time. Processes that tests start inherit it.
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 

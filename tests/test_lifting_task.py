@@ -147,8 +147,7 @@ def test_two_devices_predict_as_one(run):
   if words:
     pytest.skip('as pose_moe')
   again = runs.finish(runs.start(
-    folder, '--report', config='tests/tiny_lifting.py', script='eval.py',
-    XLA_FLAGS='--xla_force_host_platform_device_count=2'))
+    folder, '--report', config='tests/tiny_lifting.py', script='eval.py', devices=2))
   assert again[0] == 0, again[1]
   assert f"{results['net/clean']['MPJPE']:.4g}" in again[1]
 
