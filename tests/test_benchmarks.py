@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import association, clips, damage, evaluation, hidden_joints, loop
+from benchmarks import association, bottom_up, clips, damage, evaluation, hidden_joints, loop
 from benchmarks import compile as compilation
 from dslope_jax.errors import UserError
 
@@ -17,6 +17,7 @@ NEVER = {'compile': ('compilations of the step after step 1',
 
 @pytest.mark.parametrize('name, give', [
   ('association', lambda: association.rows(quick=True)),
+  ('bottom_up', lambda: bottom_up.rows(quick=True)),
   ('clips', lambda: clips.rows(quick=True)),
   ('compile', lambda: compilation.rows(quick=True, processes=False)),
   ('evaluation', lambda: evaluation.rows(quick=True)),
@@ -33,6 +34,8 @@ def test_rows(name, give):
   # Or nothing was counted.
   if name == 'compile':
     assert values['programs compiled in a run'] > 1
+  if name == 'bottom_up':
+    assert values['programs for 0 to all people in a picture'] == 1
   if name == 'loop':
     assert not rows[1][3].startswith('0 waits') and not rows[2][3].startswith('0 fetches')
 
