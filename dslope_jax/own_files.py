@@ -20,8 +20,8 @@ from dslope_jax.files import first_line, leads_out
 
 _MAX_BYTES = 2**32  # of a file, unpacked
 _READ_BY_PEOPLE = 2**14  # bytes of JSON; longer files are for programs, and stay in one line
-_READABLE = {'f': 'decimal numbers', 'iu': 'whole numbers', 'u': 'whole numbers from 0',
-             'b': 'yes or no', 'U': 'texts', 'biuf': 'numbers'}
+_READABLE = {'f': 'decimal numbers', 'i': 'whole numbers', 'iu': 'whole numbers',
+             'u': 'whole numbers from 0', 'b': 'yes or no', 'U': 'texts', 'biuf': 'numbers'}
 
 
 class Column(NamedTuple):

@@ -172,6 +172,7 @@ def test_wrong_settings_are_one_line(tmp_path, change, words):
 def test_contradicting_words_are_refused():
   fails(lambda: tiny_lifting.config(argument='pair,clean'), 'pair', 'clean')
   fails(lambda: tiny_lifting.config(argument='par'), "'par'", 'pair')
+  fails(lambda: tiny_lifting.config(argument='clean,occluded'), 'contradict: leave one out')
 
 
 def test_no_jax_array_is_left_from_the_weights(run):
