@@ -180,7 +180,8 @@ def crop_size(text) -> tuple[int, int]:
   """(W, H) of a flag such as 192x256."""
   sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
   if not sides:
-    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, sides of 10 to 9999 pixels, as in '
+                                     '192x256')
   return int(sides[1]), int(sides[2])
 
 

@@ -188,6 +188,8 @@ def _read(path, mend, parse):
     raise FileNotFoundError(f"no file '{path}'; {mend}") from None
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
+  except ValueError:
+    raise UserError(f'{quoted(path)} is no path; {mend}') from None
   with told(path, mend):
     if not stat.S_ISREG(status.st_mode):
       raise ValueError('it is no ordinary file')
