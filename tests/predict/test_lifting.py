@@ -224,7 +224,7 @@ def test_a_video(command, runs, run_2d, tmp_path):
     {'file': 'still.png', 'image_id': 3, 'category_id': 1, 'bbox': [0, 0, 8, 6]}]))
   poses, printed = command('--weights', run_2d, '--lift', runs['pair'], '--boxes', boxes, video,
                            picture)
-  assert "1 pose of pictures, which have no frames, are left out" in printed
+  assert "left out 1 pose of pictures, which have no frames" in printed
   assert 'answer: enet' in printed and 'lifted: 2 tracks, 7 frames, 3 of them' in printed
   flat = json.loads((command.out / 'poses.json').read_text())
   assert len(flat) == 5
