@@ -24,7 +24,9 @@ TRACK_B = dict(
 def build(facts: Facts, view='clean', **kwargs) -> System:
   """A network 'net' trained on one kind of clips.
 
-  view: the clips it is trained on, 'clean' or 'occluded'. The rest is that of `learner`.
+  view: the clips it is trained on, 'clean' or 'occluded'.
+
+  The rest is that of `learner`.
   """
   return single(learner(facts, **kwargs), view)
 

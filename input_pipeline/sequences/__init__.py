@@ -31,6 +31,7 @@ def _checked(found):
                       'file')
     _check_arrays(sequence, found.skeleton, where)
     _check_size(sequence, found.root, where)
+    _check_depth(sequence, found.root, where)
     for partner in sequence.partners:
       other = found.by_name.get(partner)
       if other is None or len(other) != len(sequence):
@@ -78,6 +79,19 @@ def _check_size(sequence, root, where):
   if not _REACH[0] < reach < _REACH[1]:
     raise UserError(f"{where}: the joints of '{sequence.name}' reach {reach:.3g} mm from the hip; "
                     f'those of people {_REACH[0]} to {_REACH[1]} mm. Mend the unit of the file')
+
+
+def _check_depth(sequence, root, where):
+  """Raises UserError for somebody behind a camera of which there are 2D keypoints."""
+  if sequence.keypoints_2d is None or sequence.image_3d is not None or root is None:
+    return
+  counts = np.ones(len(sequence), bool) if sequence.valid is None else sequence.valid
+  for camera in sequence.cameras:
+    depth = sequence.keypoints_3d[:, root] @ camera.rotation[2] + camera.translation[2]
+    if (behind := counts & (depth <= 0)).any():
+      frame = int(np.argmax(behind))
+      raise UserError(f"{where}: '{sequence.name}', frame {frame}: the hip is {depth[frame]:.0f} "
+                      f"mm in front of the camera '{camera.name}', must be above 0; mend the file")
 
 
 def loader(name: str):

@@ -154,6 +154,8 @@ def test_3dhp_of_another_form(tmp_path):
   ({'frames': np.array([8, 6])}, ('14', '13')),
   ({'size': np.array([0, 1920])}, ("'size' is 0",)),
   ({'confidence': np.full((13, 17), 2.0)}, ("'confidence' is 2.0",)),
+  ({'keypoints_3d': np.random.default_rng(0).normal(0, 300, (13, 17, 3)) - (0, 0, 4000)},
+   ("'street_00_0', frame 0: the hip is -3", 'above 0')),
   ({'params': np.zeros((2, 9))}, ("'params' is [0.0",)),
   ({'params': np.full((2, 9), NAN)}, ("'params' is not finite",))])
 def test_3dpw(tmp_path, change, parts):
