@@ -13,13 +13,13 @@ from typing import TypedDict
 import numpy as np
 
 from dslope_jax import own_files
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.skeletons import H36M
 from input_pipeline.sequences import camera_pool
 from input_pipeline.sequences.sequence import Sequence, Sequences
 
 _FORM = {'xyz_q': own_files.Column('i', ('F', 17, 3)),
-         'scale_mm': own_files.Column('f', (), values=lambda scale: scale > 0),
+         'scale_mm': own_files.Column('f', (), values=lambda scale: (scale > 0) & (scale < 1000)),
          'fps': own_files.Column('iu', ())}
 _VAL = 0.2  # share of the sequences, whole subjects, unless a file says which
 
@@ -102,6 +102,11 @@ def _names(entries, split, split_file, seed, index):
   if both:
     raise UserError(f"'{split_file}' has {quoted(both[0])} in train and in val; leave it on one "
                     'side')
+  people = [{entries[name]['cmu_id'].split('_')[0] for name in given[side]}
+            for side in ('train', 'val')]
+  if shared := sorted(people[0] & people[1]):
+    print(f"warning: '{split_file}' has takes of {counted(len(shared), 'person')} in train and in "
+          f'val, such as {quoted(shared[0])}', flush=True)
   if not given[split]:
     raise UserError(f"'{split_file}' names no sequence under '{split}'")
   return sorted(given[split])

@@ -30,7 +30,9 @@ def load(split: str, root: str, cameras: tuple = (0, 1, 2, 4, 5, 6, 7, 8)):
   if not found:
     raise UserError(f'{data.where} has no videos of the cameras {cameras}; give others')
   lost = sorted({*asked} - {s.cameras[0].name for s in found})
-  notes = (f"no video is of camera {', '.join(lost)}",) * bool(lost)
+  empty = sorted({*map(str, data)} - {s.take for s in found})
+  notes = (f"no video is of camera {', '.join(lost)}",) * bool(lost) + (
+    f"{', '.join(empty)}: no video of the cameras asked for",) * bool(empty)
   return Sequences('mpi_inf_3dhp', split, MPI_INF_3DHP, found, notes)
 
 

@@ -48,6 +48,14 @@ def test_a_file_splits_as_it_says(root, tmp_path):
     fails(lambda: load(root, split_file=str(file)), str(file), *words)
 
 
+def test_people_on_both_sides_are_told(root, tmp_path, capsys):
+  file = tmp_path / 'split.json'
+  for val, told in ('one2_01', False), ('one1_02', True):
+    file.write_text(json.dumps({'train': ['one1_01'], 'val': [val]}))
+    load(root, split_file=str(file), cameras=1)
+    assert ("takes of 1 person in train and in val, such as '1'" in capsys.readouterr().out) == told
+
+
 def test_cameras_see_the_person_upright_and_in_the_picture(root):
   found = load(root, cameras=8)
   for sequence in found.sequences:
@@ -89,6 +97,7 @@ def broken(tmp_path, **changes):
   ({'partner': 'ghost'}, ("partner of 'a' is 'ghost'", 'no other sequence')),
   ({'partner': 'a'}, ("partner of 'a' is 'a'",)),
   ({'name': 'b'}, ("two sequences 'b'", 'name them apart')),
+  ({'file': 'npz/a\0.npz'}, ('is no path', 'get the file again')),
   ({'file': '../a.npz'}, ("'../a.npz' leads out of the folder",)),
   ({'glitch_frames': [-3]}, ("glitch_frames of 'a' has -3", 'a.npz', '0 to 19')),
   ({'glitch_frames': [20]}, ('has 20',))])
@@ -104,6 +113,7 @@ def test_wrong_entries_are_named(tmp_path, changes, parts, split):
   ({'scale_mm': np.float32(-1)}, ("'scale_mm' is -1",)),
   ({'scale_mm': np.float32(2.5e-4)}, ("joints of 'a' reach", 'Mend the unit')),
   ({'scale_mm': np.float32(250)}, ("joints of 'a' reach",)),
+  ({'scale_mm': np.float32(1e38)}, ("'scale_mm' is",)),
   ({'fps': np.int32(0)}, ("'a' has 0.0 frames a second",))])
 def test_wrong_numbers_are_named(tmp_path, changes, parts):
   root = broken(tmp_path)

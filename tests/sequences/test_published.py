@@ -109,6 +109,9 @@ def test_variant_b(tmp_path, case):
 
 def test_variant_b_lacks_a_part(tmp_path):
   poses, points = made.h36m_b(tmp_path)
+  np.savez(tmp_path / 'data_3d_h36m.npz', positions_3d=np.array(poses | {'S9': {}}, dtype=object))
+  refused(tmp_path, 'h36m', "'S9' has no actions", file=GT)
+  np.savez(tmp_path / 'data_3d_h36m.npz', positions_3d=np.array(poses, dtype=object))
   del points['S9']['Directions 2']
   np.savez(tmp_path / GT, positions_2d=np.array(points, dtype=object))
   refused(tmp_path, 'h36m', GT, "no 'Directions 2'", file=GT)
@@ -167,6 +170,11 @@ def test_3dhp_tells_cameras_that_no_video_is_of(tmp_path):
   made.mpi_inf_3dhp(tmp_path)
   load = lambda *cameras: sequences.load('mpi_inf_3dhp', 'train', root=str(tmp_path),
                                          cameras=cameras)
+  train, _ = made.mpi_inf_3dhp(tmp_path)
+  train['S1 Seq1'][0] = {}
+  np.savez(tmp_path / 'data_train_3dhp.npz', data=np.array(train, dtype=object))
+  assert load(0, 8).notes == ('S1 Seq1: no video of the cameras asked for',)
+  made.mpi_inf_3dhp(tmp_path)
   assert load(0, 8).notes == () and load(0, 99, 7).notes == ('no video is of camera 7, 99',)
 
 
