@@ -202,8 +202,8 @@ def _lift_videos(out, lifter, skeleton, sizes, listed):
   entries = coco.parse_json(path)
   moving = [entry for entry in entries if entry['frame'] is not None]
   if len(moving) < len(entries):
-    say(f'lift: {counted(len(entries) - len(moving), "pose")} of pictures, which have no frames, '
-        'are left out')
+    say(f'lift: left out {counted(len(entries) - len(moving), "pose")} of pictures, which have no '
+        'frames')
   _lift(out, lifter, tracks.of_entries(moving, path) if moving else [], skeleton, sizes,
         [medium.path for medium in listed])
 

@@ -136,6 +136,15 @@ def bottom_up(stage='all'):
 HUPOR_STAGES = 'detect', 'reason', 'refine'
 
 
+def refuse_contradictions(words, *choices):
+  """Raises UserError for two words of which one takes the other's place. choices: groups of such
+  words."""
+  for choice in choices:
+    given = [word for word in dict.fromkeys(words) if word in choice]
+    if len(given) > 1:
+      raise UserError(f"config arguments '{given[0]}' and '{given[1]}' contradict: leave one out")
+
+
 def use_hupor_arguments(config, argument):
   """Applies the comma-separated words after the config file's name: 'smap', a detector of all
   joints alone; 'occluded', pictures with things pasted over them. Raises UserError."""
@@ -251,6 +260,7 @@ def use_arguments(config, argument, models=None, more=()):
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
   words = [word for word in argument.split(',') if word]
+  refuse_contradictions(words, models, sizes, kinds, views)
   for word in words:
     if word == 'states':
       continue  # comes last, when the networks are settled
@@ -296,16 +306,18 @@ def read_confidence(config):
   config.system.model.input_channels = 3
 
 
-def use_lifting_arguments(config, argument, **words):
+def use_lifting_arguments(config, argument, *choices, **words):
   """Applies the comma-separated words after the config file's name: 'entangled', the network of
   one stream; 'clean' or 'occluded', the clips that are trained on; 'pair', see `pair_lifting`.
-  words: further ones, {word: function of the config}. Raises UserError."""
+  words: further ones, {word: function of the config}; choices: groups of which one may be given.
+  Raises UserError."""
   known = {'entangled': _entangle, 'pair': pair_lifting} | {
     view: lambda c, view=view: c.system.update({'view': view}) for view in ('clean', 'occluded')}
   given, known = [word for word in argument.split(',') if word], words | known
   for word in given:
     if word not in known:
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
+  refuse_contradictions(given, ('clean', 'occluded'), *choices)
   if 'pair' in given and {'clean', 'occluded'} & set(given):
     raise UserError("'pair' trains on clean and on occluded clips; leave 'clean' or 'occluded' out")
   for word in sorted(given, key=list(known).index):

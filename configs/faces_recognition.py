@@ -32,6 +32,7 @@ def recognition(argument=''):
   for word in words:
     if word not in known:
       raise UserError(f"config argument '{word}' is none of {', '.join(known)}")
+  common.refuse_contradictions(words, _KINDS, _VIEWS, _MARGINS, _DEPTHS)
   one = lambda choices: next((word for word in words if word in choices), None)
   view = one(_VIEWS)
   if view and one(_KINDS):

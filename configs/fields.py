@@ -137,16 +137,20 @@ RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
-    'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride', 'data.max_people',
-    'data.beside.times', 'system.max_people', 'system.max_peaks', 'evals.*.pairs')),
+    'system.model*.heads', 'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride',
+    'data.max_people', 'data.beside.times', 'system.max_people', 'system.max_peaks',
+    'evals.*.pairs')),
+  '0 to 4294967295': (lambda x: 0 <= x < 2**32, ('seed', 'data.bank.seed')),
   '0 or more': (lambda x: x >= 0, (
-    'seed', 'optim.*.lr', 'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
-    'data.max_unreadable', 'data.bank.seed', 'data.augmentation.rotation',
+    'system.model*.encoder_layers', 'system.model*.decoder_layers', 'optim.*.lr',
+    'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
+    'data.max_unreadable', 'data.augmentation.rotation',
     'data.augmentation.half_body_joints', 'data.augmentation.shift', 'system.margin',
     'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*',
     'system.model.embedding_std', 'system.student_weight', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
-    'optim.*.factor', 'data.patience', 'data.padding', 'system.sigma', 'system.scale',
+    'optim.*.factor', 'system.model*.mlp_ratio', 'system.model*.epsilon', 'data.patience',
+    'data.padding', 'system.sigma', 'system.scale',
     'system.mutual.temperature', '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms',
@@ -155,5 +159,5 @@ RANGES = {
   '0 or more, and below 1': (lambda x: 0 <= x < 1, (
     'ema_decay', 'optim.*.beta2', 'data.holdout', 'data.augmentation.scale',
     'data.augmentation.light', 'data.augmentation.contrast', 'data.augmentation.saturation',
-    'system.model.dropout')),
+    'system.model.dropout', 'system.model*.drop_path')),
 }

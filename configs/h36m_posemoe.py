@@ -18,7 +18,8 @@ def get_config(argument=''):
   config.data.loader = {'file': ''}
   config.evals.val.update(dict(split='test', metric='h36m', recipe='none', windows='drop'))
   return common.use_lifting_arguments(
-    config, argument, cpn=lambda c: _variant_b(c, 'data_2d_h36m_cpn_ft_h36m_dbb.npz'),
+    config, argument, ('cpn', 'gt'), ('t81', 't27'),
+    cpn=lambda c: _variant_b(c, 'data_2d_h36m_cpn_ft_h36m_dbb.npz'),
     gt=lambda c: _variant_b(c, 'data_2d_h36m_gt.npz'), t81=lambda c: common.shorten(c, 81),
     t27=lambda c: common.shorten(c, 27), confidence=common.read_confidence)
 

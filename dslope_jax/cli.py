@@ -13,6 +13,7 @@ import jax
 import tqdm
 from absl import app, flags
 from ml_collections import config_flags
+from ml_collections.config_dict import config_dict
 
 from dslope_jax import commands, wrong_flags
 from dslope_jax.errors import UserError, one_line
@@ -34,10 +35,19 @@ def checked():
   except KeyboardInterrupt:
     raise  # becomes one line where it leaves the script, see `commands.begin`
   except BaseException as error:
-    if reason := _of_the_machine(error):
+    if reason := _of_the_config(error) or _of_the_machine(error):
       _stop(reason)
     _leave_others()
     raise
+
+
+def _of_the_config(error):
+  """What to tell where a field was read that the config lacks; '' of other exceptions."""
+  *_, last = traceback.extract_tb(error.__traceback__)
+  if isinstance(error, AttributeError) and last.filename == config_dict.__file__:
+    return (f'the config has no field {str(error).strip(chr(34))}, which this command and its task '
+            'need; give a config that is made for them')
+  return ''
 
 
 def _of_the_machine(error):
@@ -170,7 +180,8 @@ def crop_size(text) -> tuple[int, int]:
   """(W, H) of a flag such as 192x256."""
   sides = re.fullmatch(r'(\d{2,4})x(\d{2,4})', text)
   if not sides:
-    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, as in 192x256')
+    raise argparse.ArgumentTypeError(f'{text!r} is not WxH, sides of 10 to 9999 pixels, as in '
+                                     '192x256')
   return int(sides[1]), int(sides[2])
 
 

@@ -1,5 +1,6 @@
 """`--explain`: what every field of a config and every flag of a command means."""
 import fnmatch
+import importlib
 import inspect
 import itertools
 import re
@@ -80,7 +81,7 @@ def _of_docstring(field, config):
       own = config.evals[parts[1]].data.name if parts[0] == 'evals' else ''
       sets = getattr(tasks.module(config.task), 'SETS', sources)
       others = {sources: [sources.loader('coco')], identities: [
-        sources.loader('coco'), *map(identities.loader, ('lfw', 'packed'))]}
+        sources.loader('coco'), *map(identities.loader, ('lfw', 'packed', 'face_folders'))]}
       takers = [sets.loader(own or config.data.name), *others.get(sets, ())]
     else:
       return ''
@@ -92,8 +93,17 @@ def _of_docstring(field, config):
     meanings = arguments(taker, names)
     for part in reversed(parts):
       if part in meanings:
-        return meanings[part]
+        return _followed(meanings[part], part)
   return ''
+
+
+def _followed(meaning, argument):
+  """A meaning; where it is 'as of `entangled.Model`', the meaning there."""
+  reference = re.fullmatch(r'(?:as )?of `(\w+)\.(\w+)`', meaning)
+  if not reference:
+    return meaning
+  owner = getattr(importlib.import_module(f'{models.__name__}.{reference[1]}'), reference[2])
+  return _followed(arguments(owner)[argument], argument)
 
 
 def arguments(taker, names=()) -> dict[str, str]:

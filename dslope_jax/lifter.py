@@ -1,10 +1,14 @@
 """3D poses of tracks of 2D keypoints, by a run of the task lifting."""
+import numbers
+
 import numpy as np
 
 from dslope_jax import joint_mapping, skeletons
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 from dslope_jax.loading import Networks, located, of_run
 from dslope_jax.tasks.base import TRACKS
+
+_LARGEST = 1e9  # pixels
 
 
 class Lifter(Networks):
@@ -45,18 +49,26 @@ class Lifter(Networks):
   def joints(self, keypoints, confidence, skeleton):
     """((F,J,2), (F,J)) of the network's joints; arguments and errors as above."""
     skeleton = skeletons.by_name(skeleton) if isinstance(skeleton, str) else skeleton
-    keypoints, confidence = np.asarray(keypoints, float), np.asarray(confidence, float)
-    frames, count = len(keypoints), skeleton.num_keypoints
-    if keypoints.shape != (frames, count, 2) or confidence.shape != (frames, count):
+    try:
+      keypoints, confidence = np.asarray(keypoints, float), np.asarray(confidence, float)
+    except (TypeError, ValueError):
+      raise UserError('keypoints and confidence are arrays of numbers') from None
+    count = skeleton.num_keypoints
+    if confidence.ndim != 2 or keypoints.shape != (*confidence.shape, 2) or (
+        confidence.shape[1] != count):
       raise UserError(f'a track of {skeleton.name} has keypoints (F,{count},2) and confidence '
                       f'(F,{count}), not {keypoints.shape} and {confidence.shape}')
-    if not np.isfinite(keypoints).all() or not ((confidence >= 0) & (confidence <= 1)).all():
+    if not (np.abs(keypoints) < _LARGEST).all() or not (
+        (confidence >= 0) & (confidence <= 1)).all():
       raise UserError('keypoints are finite, and confidence is 0 to 1; give joints that were not '
                       'found confidence 0')
     return joint_mapping.convert(keypoints, confidence, skeleton, self.facts.skeleton)
 
   def poses(self, keypoints, confidence, size):
     """The same of the network's own joints (F,J,2) and (F,J)."""
+    if np.shape(size) != (2,) or not all(
+        isinstance(side, numbers.Real) and 0 < side < _LARGEST for side in size):
+      raise UserError(f'the size of the pictures is (W, H) in pixels, not {quoted(size)}')
     samples = self.serving.prepare(keypoints, confidence, size)
     return self.serving.finish(self._outputs(samples), samples)[self.members[0]]['keypoints_3d']
 

@@ -20,8 +20,8 @@ from dslope_jax.files import first_line, leads_out
 
 _MAX_BYTES = 2**32  # of a file, unpacked
 _READ_BY_PEOPLE = 2**14  # bytes of JSON; longer files are for programs, and stay in one line
-_READABLE = {'f': 'decimal numbers', 'iu': 'whole numbers', 'u': 'whole numbers from 0',
-             'b': 'yes or no', 'U': 'texts', 'biuf': 'numbers'}
+_READABLE = {'f': 'decimal numbers', 'i': 'whole numbers', 'iu': 'whole numbers',
+             'u': 'whole numbers from 0', 'b': 'yes or no', 'U': 'texts', 'biuf': 'numbers'}
 
 
 class Column(NamedTuple):
@@ -188,6 +188,8 @@ def _read(path, mend, parse):
     raise FileNotFoundError(f"no file '{path}'; {mend}") from None
   except OSError as error:
     raise OSError(f"cannot read '{path}' ({error.strerror}); {mend}") from None
+  except ValueError:
+    raise UserError(f'{quoted(path)} is no path; {mend}') from None
   with told(path, mend):
     if not stat.S_ISREG(status.st_mode):
       raise ValueError('it is no ordinary file')

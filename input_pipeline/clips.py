@@ -140,10 +140,17 @@ def check_recipe(name: str, where: str, sequences: Sequences, training=False):
                       "'none:1,severity3:1', in training also a curriculum 'severity1>severity5', "
                       f"not '{one}'"
                       + (f"; did you mean '{near[0]}'?" if near else ''))
-  blind = [s.name for s in sequences.sequences if any(c.focal is None for c in s.cameras)]
-  if blind and given - {'none', EXACT}:
+  without = without_camera(sequences)
+  if without and given - {'none', EXACT}:
     raise UserError(f"{where} '{name}' puts things before the camera, and the camera of "
-                    f"'{blind[0]}' is not known in {sequences.name}; take 'none'")
+                    f"'{without}' is not known in {sequences.name}; take 'none'")
+
+
+def without_camera(sequences: Sequences) -> str:
+  """Name of the first sequence one of whose cameras is not known, so that nothing can be put before
+  it; '' for none."""
+  return next((s.name for s in sequences.sequences
+               if any(camera.focal is None for camera in s.cameras)), '')
 
 
 def _as_it_is(clip):

@@ -3,7 +3,7 @@ import importlib
 import inspect
 import os
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 
 
 def loader(folder: str, name: str, known=()):
@@ -20,8 +20,9 @@ def loader(folder: str, name: str, known=()):
 def checked(name: str, read, options: dict) -> dict:
   """The options of the loader of a set; a root may begin with '~'.
 
-  Raises UserError for those that it does not take, lacks, or takes as numbers. The first argument
-  of a loader is the split.
+  Raises UserError for those that it does not take, lacks, or has of another kind by default: a
+  whole number, a number or a text. Seeds are 0 or more. The first argument of a loader is the
+  split.
   """
   known = inspect.signature(read).parameters
   for option in options:
@@ -32,8 +33,20 @@ def checked(name: str, read, options: dict) -> dict:
     if default is parameter.empty and option not in ('split', *options):
       raise UserError(f"data.loader: '{name}' needs {option}=...; it takes "
                       f"{', '.join(list(known)[1:])}")
-    if isinstance(default, (int, float)) and isinstance(options.get(option), str):
-      raise UserError(f"data.loader: {option} of '{name}' is '{options[option]}', not a number")
+    if option in options and (wanted := _unlike(option, options[option], default)):
+      raise UserError(f"data.loader: {option} of '{name}' is {quoted(options[option])}, not "
+                      f'{wanted}')
   if options.get('root'):
     return options | {'root': os.path.expanduser(options['root'])}
   return options
+
+
+def _unlike(option, value, default):
+  """What an option must be and is not, in words; '' where it may be so."""
+  if isinstance(default, str) and not isinstance(value, str):
+    return 'a text'
+  if isinstance(default, (int, float)) and isinstance(value, str):
+    return 'a number'
+  if type(default) is int and isinstance(value, float):
+    return 'a whole number'
+  return '0 or more' if option == 'seed' and isinstance(value, int) and value < 0 else ''

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dslope_jax import errors
 from dslope_jax.errors import UserError
 from input_pipeline.sequences.sequence import Sequences
 
@@ -46,8 +47,8 @@ def of(sequences: Sequences, frames: int, stride: int, rule: str) -> Windows:
       rows.append((np.full(len(places), number), np.full(len(places), view), places, counted))
   found = Windows(*map(np.concatenate, zip(*rows, strict=True)))
   if touched:
-    print(f'{sequences.name} {sequences.split}: {touched} clips touch frames that are not valid '
-          'and are left out', flush=True)
+    print(f'{sequences.name} {sequences.split}: {errors.counted(touched, "clip")} with frames that '
+          'are not valid left out', flush=True)
   if not len(found):
     raise UserError(f"{sequences.name} {sequences.split} has no clip of {frames} valid frames by "
                     f"the rule '{rule}'; take fewer frames")

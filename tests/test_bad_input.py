@@ -431,7 +431,7 @@ _BAD_CONFIG = {
 
 _OUT_OF_RANGE = {
   'optim.net.lr': (-1.0, '0 or more'), 'data.augmentation.flip_prob': (7.0, '0 to 1'),
-  'system.sigma': (-1.0, 'above 0'), 'keep': (0, '1 or more'), 'seed': (-3, '0 or more'),
+  'system.sigma': (-1.0, 'above 0'), 'keep': (0, '1 or more'), 'seed': (-3, '0 to 4294967295'),
   'system.model.width': (0, '1 or more'), 'data.num_workers': (-1, '0 or more'),
   'batch_size': (-1, '1 or more'), 'ema_decay': (1.0, '0 or more, and below 1'),
   'optim.net.layer_decay': (0.0, 'above 0, and 1 at most'), 'optim.net.l2': (float('nan'), '0 or'),

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import train as train_script
 from dslope_jax import cli
@@ -50,6 +51,14 @@ def test_a_mistake_of_the_user_is_one_line(mistake, line, capsys):
   first, second, *rest = capsys.readouterr().err.splitlines()
   assert first.startswith('error: ') and line in first and 'DSLOPE_TRACEBACK' in second
   assert not rest
+
+
+def test_a_field_that_the_config_lacks_is_one_line(capsys):
+  with pytest.raises(SystemExit), cli.checked():
+    ConfigDict({'data': {'root': ''}}).data.size  # noqa: B018
+  assert capsys.readouterr().err.startswith("error: the config has no field 'size', which this ")
+  with pytest.raises(AttributeError), cli.checked():
+    cli.no_such_function  # noqa: B018
 
 
 def test_no_such_device_is_one_line(capsys):

@@ -17,6 +17,7 @@ from dslope_jax.predictor import Predictor
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import make_train_step
 from tests import data_sets, tiny
+from tests.refusals import fails
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = sorted(p.stem for p in (ROOT / 'configs').glob('*.py')
@@ -198,3 +199,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   config.optim.net.lr, config.evals = 1e38, {}
   with pytest.raises(FloatingPointError, match=r"step \d+: 'net/heatmap' is (nan|inf)"):
     train.train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('config, words', [
+  ('ccoco_hrnet', 'w32,w48'), ('ccoco_hrnet', '256x192,384x288'), ('quickstart', 'mse,kl'),
+  ('coco_hrnet', 'clean,occluded'), ('quickstart_lifting', 'clean,occluded'),
+  ('h36m_posemoe', 'gt,cpn'), ('h36m_posemoe', 't81,t27'),
+  ('quickstart_recognition', 'clean,occluded')])
+def test_two_words_of_one_choice_contradict(config, words):
+  get_config = importlib.import_module(f'configs.{config}').get_config
+  one, other = words.split(',')
+  fails(lambda: get_config(words), f"'{one}' and '{other}' contradict: leave one out")
+  get_config(f'{one},{one}')

@@ -47,6 +47,8 @@ def test_every_field_has_a_text(name):
     missing = [field for field, _, meaning in explain.fields(config, FIELDS)
                if len(meaning) < 6]
     assert not missing, f'{name}:{argument}'
+    assert not [field for field, _, meaning in explain.fields(config, FIELDS)
+                if 'of `attention_blocks.Form`' in meaning or 'of `entangled.Model`' in meaning]
 
 
 def test_every_text_has_a_field():

@@ -4,6 +4,8 @@ import pytest
 
 from configs import h36m_posemoe, mpi_inf_3dhp_posemoe
 from dslope_jax import tasks
+from dslope_jax.evaluation import engine
+from dslope_jax.training import sharding
 from tests.refusals import fails
 from tests.sequences import made
 
@@ -69,6 +71,28 @@ def test_variant_a_is_scored_as_published(tmp_path):
   error = np.linalg.norm(pose - pose[:, :, :1] - truth + truth[:, :, :1], axis=-1)
   assert scores.results['net/clean']['MPJPE'] == pytest.approx(
     (error[:3].mean() + error[3:].mean()) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_stress_needs_cameras(tmp_path, case):
+  """Without them every severity would be the clips as they are."""
+  write(tmp_path)
+  file, words, _, _ = CASES[case]
+  task = tasks.build(small(file.get_config(words), tmp_path), str(tmp_path / 'run'))
+  assert len(task.evals['val'].variants) == (6 if case == 'B' else 0)
+  if case == 'A':
+    scored = engine.Engine(task.system, task.evals['val'], sharding.make_mesh())
+    fails(lambda: scored.run({}, 1, str(tmp_path), 'val', stress=True), 'evals.val', '--stress')
+
+
+def test_occluded_clips_without_anything_hidden_are_told(tmp_path, capsys):
+  write(tmp_path)
+  build = lambda words: tasks.build(small(h36m_posemoe.get_config(words), tmp_path), str(tmp_path))
+  for words in ('', 'clean'):
+    build(words)
+    assert 'warning' not in capsys.readouterr().out
+  build('occluded')
+  assert "data.recipe 'none' hides no joint" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

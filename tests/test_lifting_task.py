@@ -7,10 +7,11 @@ import pytest
 from ml_collections import ConfigDict
 
 import eval as evaluation_script
-from dslope_jax import tasks
+from dslope_jax import skeletons, systems, tasks
 from dslope_jax.evaluation import engine
+from dslope_jax.systems.base import Facts
 from dslope_jax.training import checkpointing, sharding, train_state
-from tests import runs, tiny_lifting
+from tests import runs, tiny, tiny_lifting
 from tests.refusals import fails
 from tests.sequences import made
 from train import train
@@ -160,6 +161,11 @@ def test_two_devices_predict_as_one(run):
   ({'data.windows': 'dorp'}, ('windows', 'drop')),
   ({'evals.val.metric': 'coco_ap'}, ('metric', 'mpjpe')),
   ({'evals.val.metric': 'mpi_inf_3dhp'}, ('mpi_inf_3dhp', 'h36m')),
+  ({'seed': 2**70}, ('config.seed', '0 to 4294967295')),
+  ({'system.model.heads': 0}, ('config.system.model.heads', '1 or more')),
+  ({'system.model.encoder_layers': -1}, ('encoder_layers is -1', '0 or more')),
+  ({'system.model.dtype': 'float99'}, ("dtype is one of float32, bfloat16", "'float99'")),
+  ({'system.model.input_channels': 1}, ('input_channels is 2 for x, y and 3', 'not 1')),
   ({'data.name': 'sintetic'}, ('sintetic', 'input_pipeline/sequences')),
 ])
 def test_wrong_settings_are_one_line(tmp_path, change, words):
@@ -168,9 +174,23 @@ def test_wrong_settings_are_one_line(tmp_path, change, words):
   fails(lambda: train(config, str(tmp_path)), *words)
 
 
+@pytest.mark.parametrize('weights', [(-1,) * 17, ('a',) * 17, (1, 2)])
+def test_wrong_joint_weights_are_one_line(weights):
+  config = tiny_lifting.config().system.to_dict()
+  fails(lambda: systems.build(Facts(skeletons.H36M, frames=9), joint_weights=weights, **config),
+        'system.joint_weights')
+
+
+def test_another_task_is_not_evaluated(run):
+  _, _, folder, _ = run
+  fails(lambda: evaluation_script.evaluate(tiny.config(), str(folder), given={}),
+        "is of the task 'lifting', and the config of 'top_down'")
+
+
 def test_contradicting_words_are_refused():
   fails(lambda: tiny_lifting.config(argument='pair,clean'), 'pair', 'clean')
   fails(lambda: tiny_lifting.config(argument='par'), "'par'", 'pair')
+  fails(lambda: tiny_lifting.config(argument='clean,occluded'), 'contradict: leave one out')
 
 
 def test_no_jax_array_is_left_from_the_weights(run):

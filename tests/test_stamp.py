@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from configs import common
 from dslope_jax import models, tasks
 from dslope_jax.evaluation.engine import Engine
+from dslope_jax.tasks.base import describe_loader
 from dslope_jax.training import sharding, train_state
 from tests.data_sets import write_coco
 
@@ -176,3 +177,9 @@ def test_a_moved_set_has_the_same_stamp(root, before, tmp_path):
                               'data.num_workers': 1})
   moved, other = evaluate(config, workdir)
   assert moved == stamp and same(numbers, other)
+
+
+def test_a_stamp_names_no_folder_of_the_machine():
+  """A run and what is published of it have the same stamp, and the card shows it to others."""
+  options = {'split_file': '/home/somebody/split.json', 'images': 'gray', 'seed': 3}
+  assert describe_loader(options) == 'images=gray,seed=3,split_file=split.json'

@@ -59,7 +59,7 @@ def test_clips_that_touch_frames_that_are_not_valid_are_left_out_and_counted(cap
   found = windows.of(people(sequence(valid=valid), sequence('b', 4)), 4, 4, 'drop')
   assert found.sequence.tolist() == [0, 1] and found.frames[0].tolist() == [0, 1, 2, 3]
   assert capsys.readouterr().out == (
-    'made val: 1 clips touch frames that are not valid and are left out\n')
+    'made val: 1 clip with frames that are not valid left out\n')
   found = windows.of(people(sequence(valid=valid)), 4, 1, 'centre')
   assert sorted(found.frames[found.counted].tolist()) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
   fails(lambda: windows.of(people(sequence(valid=~valid)), 4, 4, 'drop'), 'made val', '4', 'drop')

@@ -21,8 +21,9 @@ if __name__ == '__main__':
 from absl import flags
 from ml_collections import config_flags
 
+from configs.fields import RANGES
 from dslope_jax import tasks
-from dslope_jax.cli import checked, default_workdir, start
+from dslope_jax.cli import check_ranges, checked, default_workdir, start
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
 
@@ -35,6 +36,7 @@ def browse(config, path, rows, folder=None):
   if folder and not os.path.exists(os.path.join(folder, 'config.json')):
     raise UserError(f"--workdir '{folder}' is no work folder of a run; leave it out to cut patches "
                     'for the sheet')
+  check_ranges(config, RANGES)
   config.evals = {}  # nothing is evaluated
   with tempfile.TemporaryDirectory() as empty:
     task = tasks.build(config, folder or empty)

@@ -21,7 +21,8 @@ if __name__ == '__main__':
 from absl import flags
 from ml_collections import config_flags
 
-from dslope_jax.cli import checked, default_workdir, start
+from configs.fields import RANGES
+from dslope_jax.cli import check_ranges, checked, default_workdir, start
 from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import load_bank, load_source, unbiased_crops
 from input_pipeline.occlusion.benchmark import FORMATS, export, verify
@@ -38,6 +39,7 @@ def main(_):
   if not flag.config or not flag.out:
     raise UserError('give --config and --out to write a benchmark, or --verify to check one')
   config, name = flag.config, flag.entry or next(iter(flag.config.evals), '')
+  check_ranges(config, RANGES)
   if name not in config.evals:
     raise UserError(f"--entry '{name}' is none of the config's evals: {list(config.evals)}")
   entry = config.evals[name]

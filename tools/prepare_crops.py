@@ -24,7 +24,8 @@ if __name__ == '__main__':
 from absl import flags
 from ml_collections import config_flags
 
-from dslope_jax.cli import checked, start
+from configs.fields import RANGES
+from dslope_jax.cli import check_ranges, checked, start
 from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import prepare
 from input_pipeline.prepared import reading
@@ -37,6 +38,7 @@ def main(_):
     return
   if not flag.config or not flag.out:
     raise UserError('give --config and --out to prepare crops, or --verify to check some')
+  check_ranges(flag.config, RANGES)
   prepare(flag.config, flag.out, flag.split, num_workers=flag.num_workers,
           quality=flag.quality, detail=flag.detail)
 

@@ -160,9 +160,12 @@ def _intervals(tables, view, metric, resamples, seed):
   whole = np.array([t.numerator.sum() / (t.denominator.sum() or np.nan) for t in tables.values()])
   if np.isnan(whole).all():
     return []
+  groups = len(np.unique(first.group))
+  if groups < 2:
+    return ['', f'{metric}, {view}: no intervals, since all samples are of one group']
   shares = bootstrap(list(tables.values()), resamples, seed)
   width = max(map(len, names)) + 2
-  lines = ['', f'{metric}, {view}, {len(np.unique(first.group))} groups, {resamples} resamples']
+  lines = ['', f'{metric}, {view}, {groups} groups, {resamples} resamples']
   for e, base in enumerate(_references(list(tables), whole, less_is_better(metric))):
     line = f'{names[e]:<{width}}{whole[e]:6.2f} {_interval(shares[e])}'
     if base != e:

@@ -74,6 +74,9 @@ class Engine:
     stress: also scores every variant of the set. Returns (results, text to print).
     """
     entry = self.entry
+    if stress and not entry.variants:
+      raise UserError(f'evals.{name} has no variants to score, such as severities; leave --stress '
+                      'out')
     outputs = self.predict(weights, entry.rows, entry.batches())
     held_out = self._held_out(weights)
     scores = entry.score(outputs, held_out)
@@ -109,8 +112,6 @@ class Engine:
     the curve, 'others': {variant: value}}}, by the first metric of each row; and 'interval':
     [[level, low, high], ...] where the row has METRIC_low and METRIC_high. A row keeps its view
     where its network has several."""
-    if not self.entry.variants:
-      raise UserError('this set has no variants to score with --stress')
     curves = {}
     for variant, arguments in self.entry.variants.items():
       outputs = self.predict(weights, self.entry.rows, self.entry.batches(**arguments))

@@ -14,6 +14,8 @@ _TRAITS = {
   'PREFIXED': False,  # published with backbone. and keypoint_head. before the names
   'depth_of': None}  # function (path, number of blocks) -> layer number
 
+_DTYPES = 'float32', 'bfloat16', 'float64'
+
 
 def module(name: str):
   """The file dslope_jax/models/<name>.py; UserError without such a file."""
@@ -26,12 +28,16 @@ def module(name: str):
 
 
 def build(name: str, **kwargs):
-  """The Linen module `Model` of that file; UserError for an argument that it does not take."""
+  """The Linen module `Model` of that file; UserError for an argument that it does not take, and for
+  a dtype that there is not."""
   model = module(name).Model
   known = arguments(name)
   unknown = sorted(set(kwargs) - set(known))
   if unknown:
     raise UserError(f"system.model: '{name}' takes {', '.join(known)}, not {', '.join(unknown)}")
+  dtype = kwargs.get('dtype', 'float32')
+  if isinstance(dtype, str) and dtype not in _DTYPES:
+    raise UserError(f"system.model.dtype is one of {', '.join(_DTYPES)}, not '{dtype}'")
   return model(**kwargs)
 
 

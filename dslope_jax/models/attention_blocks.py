@@ -22,7 +22,8 @@ class Form(NamedTuple):
   heads: of the attention. mlp_ratio: hidden channels of the MLPs, in those of the stream.
   qkv_bias: whether queries, keys and values have biases. layer_scale: first value of the trainable
   factors of each part, None for none. epsilon: of the layer norms. attention: implementation of
-  jax.nn.dot_product_attention; its softmax is float32 or wider.
+  jax.nn.dot_product_attention, None or 'xla', or 'cudnn', which is 'xla' where there is no GPU; its
+  softmax is float32 or wider.
   """
   heads: int = 8
   mlp_ratio: float = 4
@@ -106,7 +107,11 @@ class Attention(nn.Module):
     query = linear(rows(x), c, 'query', self.form.qkv_bias).reshape(split)
     key, value = (half.reshape(split) for half in jnp.split(
       linear(rows(source), 2 * c, 'key_value', self.form.qkv_bias), 2, -1))
-    out = jax.nn.dot_product_attention(query, key, value, implementation=self.form.attention)
+    kind = self.form.attention
+    one_of('attention', kind, (None, 'xla', 'cudnn'))
+    if kind == 'cudnn' and jax.default_backend() != 'gpu':
+      kind = 'xla'
+    out = jax.nn.dot_product_attention(query, key, value, implementation=kind)
     return linear(out.reshape(-1, c), c, 'out').reshape(x.shape)
 
 

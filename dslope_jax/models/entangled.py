@@ -18,7 +18,7 @@ from dslope_jax.models.attention_blocks import (
   one_of,
 )
 
-OWN_NAMES = True
+OWN_NAMES, HEAD, LAST = True, (), ()  # all depends on the joints
 
 
 class Model(nn.Module):

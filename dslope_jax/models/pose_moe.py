@@ -35,7 +35,7 @@ from dslope_jax.models.attention_blocks import (
 from dslope_jax.models.entangled import offsets
 from dslope_jax.models.layers import linear
 
-OWN_NAMES = True
+OWN_NAMES, HEAD, LAST = True, (), ()  # all depends on the joints
 # The sizes of MixSTE and KTPFormer; those of TCPFormer and MotionAGFormer are the defaults.
 TRACK_B = dict(width=256, encoder_layers=3, decoder_layers=3, mlp_ratio=2, qkv_bias=True,
                layer_scale=None, epsilon=1e-6, drop_path=0.1, head='linear')

@@ -24,7 +24,9 @@ TRACK_B = dict(
 def build(facts: Facts, view='clean', **kwargs) -> System:
   """A network 'net' trained on one kind of clips.
 
-  view: the clips it is trained on, 'clean' or 'occluded'. The rest is that of `learner`.
+  view: the clips it is trained on, 'clean' or 'occluded'.
+
+  The rest is that of `learner`.
   """
   return single(learner(facts, **kwargs), view)
 
@@ -56,8 +58,14 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
   if joint_weights is not None and len(joint_weights) != skeleton.num_keypoints:
     raise UserError(f'system.joint_weights has {len(joint_weights)} numbers for the '
                     f'{skeleton.num_keypoints} keypoints of {skeleton.name}')
+  if joint_weights is not None and not all(
+      isinstance(weight, (int, float)) and weight >= 0 for weight in joint_weights):
+    raise UserError('system.joint_weights are numbers, 0 or more')
   of_data = {'frames': facts.frames} if facts.frames else {}
   network = models.build(**of_data | dict(model), num_keypoints=skeleton.num_keypoints, root=root)
+  if network.input_channels not in (2, 3):
+    raise UserError(f'system.model.input_channels is 2 for x, y and 3 with the confidence, not '
+                    f'{network.input_channels}')
   if (weights['encoder'] > 0) == (getattr(network, 'encoder_heads', 'none') == 'none'):
     raise UserError("system.weights.encoder above 0 and system.model.encoder_heads 'supervise' or "
                     "'probe' go together; set both, or 0 and 'none'")

@@ -22,16 +22,18 @@ def build(config, workdir, training=True):
 
 def serve(config, facts):
   """The `base.Serving` of a run's config and facts: needs no data."""
-  return _of(config, 'serve', 'cannot predict without a data set')(config, facts)
+  lack = 'cannot predict without a data set; score its runs by eval.py'
+  return _of(config, 'serve', lack)(config, facts)
 
 
 def file_evals(config):
   """{entry: the `EvalSet` that scores result files}: neither networks nor pictures."""
-  return _of(config, 'file_evals', 'scores no result files of other programs')(config)
+  lack = 'scores no result files of other programs (--predictions), as the task top_down does'
+  return _of(config, 'file_evals', lack)(config)
 
 
 def _of(config, name, lack):
   found = module(config.task)
   if not hasattr(found, name):
-    raise UserError(f"the task '{config.task}' {lack}: it has no {name}")
+    raise UserError(f"the task '{config.task}' {lack}")
   return getattr(found, name)

@@ -8,6 +8,7 @@ A task file dslope_jax/tasks/<name>.py only binds: a formula in it is in the wro
   SETS: the package whose `loader(name)` reads its data sets; input_pipeline.sources without
   SETTLED: {folder of the workdir: beginnings of the config fields that it was made from}
 """
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -73,8 +74,10 @@ def data_set(config, data=None) -> tuple[str, str, dict]:
 
 
 def describe_loader(options: dict) -> str:
-  """How the data of an evaluation are read, for its stamp; the folder is left to the digest."""
-  return ','.join(f'{k}={v}' for k, v in sorted(options.items()))
+  """How the data of an evaluation are read, for its stamp; folders are left to the digest."""
+  name = lambda value: os.path.basename(value) if isinstance(value, str) and os.path.isabs(
+    value) else value
+  return ','.join(f'{k}={name(v)}' for k, v in sorted(options.items()))
 
 
 def train_batches(config, maker: stream.Maker, start: int):

@@ -53,6 +53,9 @@ def build(config, workdir, training=True) -> Task:
   if not training:
     return Task(system, facts, example(facts), 0, None, evals)
   clips.check_recipe(config.data.recipe, 'data.recipe', source, training=True)
+  if config.data.recipe in ('none', clips.EXACT) and _INPUTS['occluded'] in system.fields['loss']:
+    print(f"warning: data.recipe '{config.data.recipe}' hides no joint: the occluded clips of the "
+          'training are the clean ones', flush=True)
   table = windows.of(source, config.data.frames, config.data.stride, config.data.windows)
   per_epoch = len(table) / config.batch_size
   maker = ClipMaker(source, table, config.data.recipe, config.seed, config.data.target,
@@ -144,8 +147,9 @@ def _eval_set(config, name, system, facts):
   return EvalSet(
     stamp=_stamp(config, entry, source, table, facts), rows=len(table), batches=batches,
     test={'flip': entry.flip}, score=score, keep=(*_KEPT, *inputs),
-    variants={f'severity{level}': {'recipe': f'severity{level}' if level else 'none'}
-              for level in range(6)},
+    variants={} if clips.without_camera(source) else {
+      f'severity{level}': {'recipe': f'severity{level}' if level else 'none'}
+      for level in range(6)},
     pictures=lambda outputs, rows: _cases(maker(entry.recipe), truth(), outputs, rows))
 
 

@@ -9,7 +9,7 @@ from dslope_jax import models
 from dslope_jax.errors import UserError, quoted
 from dslope_jax.files import check_file
 from dslope_jax.training import checkpointing
-from dslope_jax.weights import pytorch
+from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.files import is_weights, split_network
 
 
@@ -69,6 +69,8 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
     return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),
             text + (f'; stays fresh: {", ".join(last)}' if fresh_head and last else ''))
+  if models.trait(network, 'OWN_NAMES'):
+    return _merge(fresh, published.of_own_names(path, stored_name, fresh)), f"'{path}'"
   model, arguments = models.describe(network)
   converted, certificate = pytorch.load_file(path, model, arguments, image_size, stored_name,
                                              fresh_head)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dslope_jax.errors import UserError
 from dslope_jax.systems.base import Forward, System
 from dslope_jax.training.train_state import TrainState
 
@@ -25,6 +26,9 @@ def make_loss(system: System, trainable, seed: int = 0, remat: bool = False,
     forward = Forward(system.networks, state.params | learned, batch_stats, trainable, rng,
                       step=state.step, progress=state.step / total, average=state.ema)
     loss, terms = system.loss(forward, batch)
+    if not terms:
+      raise UserError('no term of the loss counts, so nothing can be learned; set one of '
+                      'system.weights above 0')
     return loss, (terms | {'loss': loss}, forward.batch_stats)
 
   if not remat:

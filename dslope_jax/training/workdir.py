@@ -172,11 +172,13 @@ def settings_to_evaluate(config, folder, given=None):
 
   given: the fields that a command line sets; None where all of `config` is meant. Without a
   data.root among them, and with the run's own data set, root and loader are the run's, too.
-  Raises UserError where `given` contradicts the run.
+  Raises UserError where `given` contradicts the run, and for a config of another task.
   """
   run = read_config(folder)
-  if run.get('task') == config.task:
-    _check_fields(run, config, os.path.join(folder, 'config.json'))
+  if run.get('task') != config.task:
+    raise UserError(f"'{folder}' is of the task '{run.get('task')}', and the config of "
+                    f"'{config.task}'; give a config of the same task")
+  _check_fields(run, config, os.path.join(folder, 'config.json'))
   for field, value in (given or {}).items():
     if not field.startswith(_OF_EVALUATION):
       trained = _field(run, field)

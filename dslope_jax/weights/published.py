@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dslope_jax import models, own_files
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, quoted
 from dslope_jax.systems.base import HALVES
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import PROBABILITIES
@@ -67,6 +67,28 @@ def _flat(weights):
           flax.traverse_util.flatten_dict(tree, sep='.').items()}
 
 
+def _nested(named):
+  """Inverse of `_flat`."""
+  tree = flax.traverse_util.unflatten_dict(named, sep='.')
+  return {'batch_stats': tree.pop('batch_stats', {}), 'params': tree}
+
+
+def of_own_names(path, network: str, fresh: dict) -> dict:
+  """The weights of a network whose file has our names, of a published folder or its file.
+
+  network: which of several in it, or ''. fresh: {'params', 'batch_stats'} of this form.
+  Raises OSError or UserError, one line, also where the forms differ.
+  """
+  file = os.path.join(path, 'model.safetensors') if os.path.isdir(path) else path
+  found, needed = files.read(file, network), _flat(jax.device_get(fresh))
+  for key in sorted({*found, *needed}):
+    told = [tuple(table[key].shape) if key in table else 'absent' for table in (found, needed)]
+    if told[0] != told[1]:
+      raise UserError(f"'{file}': {quoted(key)} is {told[0]}, and {told[1]} in the network of this "
+                      'config; take the config that it was trained with')
+  return _nested(found)
+
+
 def _before(name, networks):
   """What is before the keys of a network."""
   return f'{name}.' if len(networks) > 1 else ''
@@ -101,9 +123,8 @@ def read(folder, networks: dict, size):
     own = {key.removeprefix(before): value for key, value in tensors.items()
            if key.startswith(before)}
     if models.trait(model, 'OWN_NAMES'):
-      tree = flax.traverse_util.unflatten_dict(own, sep='.')
-      out['batch_stats'][name] = tree.pop('batch_stats', {})
-      out['params'][name] = tree
+      for kind, of_kind in _nested(own).items():
+        out[kind][name] = of_kind
       continue
     try:
       converted = pytorch.convert_any(model, arguments, own, size)

@@ -269,5 +269,9 @@ def export(workdir, network: str, step=None):
   weights, _ = checkpointing.restore_weights(workdir, wanted, step, ema=has_ema)
   system = systems.build(workdirs.read_facts(workdir),
                          **workdirs.settings(workdir).system.to_dict())
-  return *models.describe(system.networks[network]), {
+  model, arguments = models.describe(system.networks[network])
+  if models.trait(model, 'OWN_NAMES'):
+    raise UserError(f"'{workdir}': PyTorch code has no names for {model}; pass it on by "
+                    'tools/publish.py')
+  return model, arguments, {
     kind: jax.device_get(tree[network]) for kind, tree in weights.items()}

@@ -26,7 +26,12 @@ def _checked(found):
     names.add(sequence.name)
     if not len(sequence):
       raise UserError(f"{where}: '{sequence.name}' has no frames; leave it out")
+    if not 0 < sequence.fps < np.inf:
+      raise UserError(f"{where}: '{sequence.name}' has {sequence.fps} frames a second; mend the "
+                      'file')
     _check_arrays(sequence, found.skeleton, where)
+    _check_size(sequence, found.root, where)
+    _check_depth(sequence, found.root, where)
     for partner in sequence.partners:
       other = found.by_name.get(partner)
       if other is None or len(other) != len(sequence):
@@ -35,6 +40,7 @@ def _checked(found):
   return found
 
 
+_REACH = 200, 3000  # mm from the hip to the joint furthest from it; wide, to find wrong units
 _AXES = {'keypoints_3d': 'FJ3', 'keypoints_2d': 'VFJ2', 'confidence': 'VFJ', 'image_3d': 'FJ3',
          'factor': 'F', 'valid': 'F'}
 
@@ -57,6 +63,35 @@ def _check_arrays(sequence, skeleton, where):
       joint = f" of '{skeleton.names[place['J']]}'" if 'J' in place else ''
       raise UserError(f"{where}: '{sequence.name}', frame {place['F']}: {field}{joint} is no "
                       'finite number; mend the file, or leave the sequence out')
+
+
+def _check_size(sequence, root, where):
+  """Raises UserError for poses in mm that no person has, and for a factor to mm that is not above
+  0."""
+  if sequence.factor is not None and not (sequence.factor > 0).all():
+    frame = int(np.argmin(sequence.factor > 0))
+    raise UserError(f"{where}: '{sequence.name}', frame {frame}: factor is "
+                    f'{sequence.factor[frame]:g}, must be above 0; mend the file')
+  if root is None or sequence.image_3d is not None:  # in pixels
+    return
+  poses = sequence.keypoints_3d
+  reach = np.median(np.linalg.norm(poses - poses[:, [root]], axis=-1).max(1))
+  if not _REACH[0] < reach < _REACH[1]:
+    raise UserError(f"{where}: the joints of '{sequence.name}' reach {reach:.3g} mm from the hip; "
+                    f'those of people {_REACH[0]} to {_REACH[1]} mm. Mend the unit of the file')
+
+
+def _check_depth(sequence, root, where):
+  """Raises UserError for somebody behind a camera of which there are 2D keypoints."""
+  if sequence.keypoints_2d is None or sequence.image_3d is not None or root is None:
+    return
+  counts = np.ones(len(sequence), bool) if sequence.valid is None else sequence.valid
+  for camera in sequence.cameras:
+    depth = sequence.keypoints_3d[:, root] @ camera.rotation[2] + camera.translation[2]
+    if (behind := counts & (depth <= 0)).any():
+      frame = int(np.argmax(behind))
+      raise UserError(f"{where}: '{sequence.name}', frame {frame}: the hip is {depth[frame]:.0f} "
+                      f"mm in front of the camera '{camera.name}', must be above 0; mend the file")
 
 
 def loader(name: str):

@@ -13,11 +13,14 @@ from typing import TypedDict
 import numpy as np
 
 from dslope_jax import own_files
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.skeletons import H36M
 from input_pipeline.sequences import camera_pool
 from input_pipeline.sequences.sequence import Sequence, Sequences
 
+_FORM = {'xyz_q': own_files.Column('i', ('F', 17, 3)),
+         'scale_mm': own_files.Column('f', (), values=lambda scale: (scale > 0) & (scale < 1000)),
+         'fps': own_files.Column('iu', ())}
 _VAL = 0.2  # share of the sequences, whole subjects, unless a file says which
 
 
@@ -29,6 +32,8 @@ def load(split: str, root: str, split_file: str = '', cameras: int = 64, seed: i
   on one side. cameras: of the pool of each sequence. seed: of cameras and split; the cameras of
   val are others than those of training.
   """
+  if cameras < 1:
+    raise UserError(f'data.loader: cameras of cmu_mocap is {cameras}, must be 1 or more')
   index = os.path.join(root, 'index.json')
   entries = _entries(index)
   names = _names(entries, split, split_file, seed, index)
@@ -64,7 +69,17 @@ def _entries(index):
   """{name: entry} of index.json."""
   content = own_files.read_json(
     index, _Index, 'give the folder that holds index.json and npz/ (--config.data.root)')
-  return {entry['name']: entry for entry in content['sequences']}
+  entries = {}
+  for entry in content['sequences']:
+    if entry['name'] in entries:
+      raise UserError(f"'{index}' has two sequences {quoted(entry['name'])}; name them apart")
+    entries[entry['name']] = entry
+  for name, entry in entries.items():
+    partner = entry.get('partner')
+    if partner and partner not in set(entries) - {name}:
+      raise UserError(f"'{index}': the partner of {quoted(name)} is {quoted(partner)}, which is no "
+                      'other sequence of this file; mend the entry')
+  return entries
 
 
 def _names(entries, split, split_file, seed, index):
@@ -80,12 +95,18 @@ def _names(entries, split, split_file, seed, index):
   for side in ('train', 'val'):
     unknown = [name for name in given.get(side, ()) if name not in entries]
     if side not in given or unknown:
-      raise UserError(f"'{split_file}' has " + (f"a name that '{index}' lacks: {quoted(unknown[0])}"
-                                               if unknown else f"no list '{side}'"))
+      raise UserError(f"'{split_file}' has " + (
+        f"a name that '{index}' lacks: {quoted(unknown[0])}; give another data.loader.split_file, "
+        "or take the split 'all'" if unknown else f"no list '{side}'"))
   both = sorted(set(given['train']) & set(given['val']))
   if both:
     raise UserError(f"'{split_file}' has {quoted(both[0])} in train and in val; leave it on one "
                     'side')
+  people = [{entries[name]['cmu_id'].split('_')[0] for name in given[side]}
+            for side in ('train', 'val')]
+  if shared := sorted(people[0] & people[1]):
+    print(f"warning: '{split_file}' has takes of {counted(len(shared), 'person')} in train and in "
+          f'val, such as {quoted(shared[0])}', flush=True)
   if not given[split]:
     raise UserError(f"'{split_file}' names no sequence under '{split}'")
   return sorted(given[split])
@@ -99,9 +120,10 @@ def _sides(entries, seed):
     if entry.get('partner'):
       one, other = group[of[name]], group[of[entry['partner']]]
       group = {k: min(one, other) if v in (one, other) else v for k, v in group.items()}
-  members = collections.defaultdict(lambda: collections.defaultdict(list))
+  members, family = collections.defaultdict(lambda: collections.defaultdict(list)), {}
   for name, entry in sorted(entries.items()):
-    members[entry['skeleton_family']][group[of[name]]].append(name)
+    key = group[of[name]]
+    members[family.setdefault(key, entry['skeleton_family'])][key].append(name)
   val = set()
   for groups in members.values():  # each kind of skeleton has its share of val
     count, taken = sum(map(len, groups.values())), 0
@@ -112,14 +134,16 @@ def _sides(entries, seed):
 
 
 def _read(root, entry, count, seed, split):
-  path, name = os.path.join(root, entry['file']), entry['name']
-  mend = 'get the file again'
-  columns = own_files.read_npz(path, {'xyz_q': own_files.Column('i', ('F', 17, 3)),
-                                      'scale_mm': own_files.Column('f', ()),
-                                      'fps': own_files.Column('iu', ())}, mend)
-  points = columns['xyz_q'].astype(np.float32) * columns['scale_mm']
+  path, name = own_files.inside(root, entry['file']), entry['name']
+  columns = own_files.read_npz(path, _FORM, 'get the file again')
+  points = columns['xyz_q'] * np.float32(columns['scale_mm'])
+  if not len(points):
+    raise UserError(f"'{path}' has no frames; leave it out of index.json")
   valid = np.ones(len(points), bool)
   for frame in entry.get('glitch_frames', ()):
+    if not 0 <= frame < len(points):
+      raise UserError(f"{os.path.join(root, 'index.json')!r}: glitch_frames of {quoted(name)} has "
+                      f"{frame}, and '{path}' the frames 0 to {len(points) - 1}; get both again")
     valid[frame:frame + 2] = False
   key = zlib.crc32(f'{name} {"val" if split == "val" else "train"}'.encode())
   rng = np.random.default_rng([seed, key])

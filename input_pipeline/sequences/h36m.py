@@ -87,6 +87,8 @@ def _variant_b(path, root, split):
   poses = published.load_npz(os.path.join(root, 'data_3d_h36m.npz'), 'positions_3d')
   for subject in _SUBJECTS[split]:
     cameras, own = h36m_cameras.of_subject(subject), poses.table(subject)
+    if not [*own]:
+      raise UserError(f'{own.where} has no actions; get the file again')
     for action in own:
       world = own.numbers(action, None, 32, 3)
       seen = points.table(subject)

@@ -70,8 +70,12 @@ def numbers(value, shape: tuple, where: str, wider: bool = False) -> np.ndarray:
   Raises UserError for another shape, and where there are no numbers.
   """
   try:
-    found = np.asarray(value, np.float32)
-  except (TypeError, ValueError):
+    found = np.asarray(value)
+    if found.dtype.kind not in 'biufO':
+      raise TypeError
+    with np.errstate(over='ignore'):  # infinity is told with its place
+      found = found.astype(np.float32)
+  except (OverflowError, TypeError, ValueError):
     raise UserError(f'{where} is no array of numbers; {_MEND}') from None
   cut = found[..., :shape[-1]] if wider and found.ndim else found
   if cut.ndim != len(shape) or any(

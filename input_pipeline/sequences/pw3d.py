@@ -19,9 +19,10 @@ _FORM = {
   'frames': own_files.Column('iu', ('S',), values=lambda frames: frames > 0),
   'keypoints_3d': own_files.Column('f', ('F', 17, 3)),
   'keypoints_2d': own_files.Column('f', ('F', 17, 2)),
-  'confidence': own_files.Column('f', ('F', 17)), 'valid': own_files.Column('b', ('F',)),
+  'confidence': own_files.Column('f', ('F', 17), values=lambda c: (c >= 0) & (c <= 1)),
+  'valid': own_files.Column('b', ('F',)),
   'size': own_files.Column('iu', (2,), values=lambda size: size > 0),
-  'params': own_files.Column('f', ('S', 9))}
+  'params': own_files.Column('f', ('S', 9), values=lambda params: (params[:, :2] > 0).all(1))}
 
 
 def load(split: str, root: str):

@@ -197,7 +197,7 @@ def numbers(lists, length):
 
   def packed(values):
     try:
-      return pack(*values)
+      return nothing if bool in map(type, values) else pack(*values)
     except (OverflowError, struct.error, TypeError):  # too large, another length, no numbers
       return nothing
   return np.frombuffer(b''.join(map(packed, lists))).reshape(-1, length)

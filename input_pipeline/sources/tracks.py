@@ -7,13 +7,14 @@ from dslope_jax import plausibility
 from dslope_jax.errors import UserError, quoted
 from input_pipeline.sources import checks, coco
 
+_LARGEST = 2**53  # of frames and ids: a float64 holds all whole numbers below
 _LONGEST = 1_000_000  # frames from the first to the last of a track
 
 
 class Track(NamedTuple):
   """F frames without a gap. file: of the video, '' where it is not told. first: number of the first
-  frame. keypoints: (F,K,2) pixels. confidence: (F,K), 0 to 1; 0 in frames without an entry, whose
-  keypoints are interpolated."""
+  frame. keypoints: (F,K,2) pixels. confidence: (F,K), 0 to 1; 0 where nothing was found, such as in
+  frames without an entry: there the joint is interpolated."""
   file: str
   track_id: int
   first: int
@@ -35,7 +36,7 @@ def of_entries(entries, path) -> list[Track]:
   """One `Track` for each person, sorted by file and track_id.
 
   entries: dicts with frame, whole and from 0; track_id, whole; keypoints, x, y, score of each
-    joint; perhaps file or file_name. They may have any order.
+    joint; perhaps file or file_name. They may have any order. A joint of score 0 was not found.
   path: of the file that they are from, for messages. Scores are clipped to 0 to 1.
   Raises UserError, naming the entry, where something is missing, there twice or no number.
   """
@@ -82,11 +83,11 @@ def _key(number, entry, path):
   if not isinstance(entry, dict):
     raise UserError(f'{path}: entry {number} is {quoted(entry)}, not a dict; mend or remove it')
   file = entry.get('file', entry.get('file_name', ''))
-  if not isinstance(file, str):
-    raise UserError(f'{path}: the file of entry {number} is {quoted(file)}, not a text')
+  if not isinstance(file, str) or '\0' in file:
+    raise UserError(f'{path}: the file of entry {number} is {quoted(file)}, not a name of a file')
   for field, least in (('frame', 0), ('track_id', None)):
     value = entry.get(field)
-    if type(value) is not int or least is not None and value < least:
+    if type(value) is not int or abs(value) >= _LARGEST or least is not None and value < least:
       raise UserError(f"{path}: entry {number} has the {field} {quoted(value)}, not a whole number"
                       f"{' from 0' * (least == 0)}; poses are lifted along tracks, so give each "
                       'entry its frame and the track_id of its person, as predict.py writes them '
@@ -109,8 +110,11 @@ def _filled(file, track_id, rows, values, path):
     raise UserError(f'{path}: track_id {track_id}{_of(file)} goes from frame {first} to {last}, '
                     f'more than {_LONGEST} frames; give it another track_id after a long pause')
   found, steps = values[[rows[frame] for frame in known.tolist()]], np.arange(first, last + 1)
-  xy = found[..., :2].reshape(len(known), -1)
-  keypoints = np.array([np.interp(steps, known, column) for column in xy.T]).T
-  confidence = np.zeros((len(steps), values.shape[1]))
+  keypoints = np.zeros((len(steps), values.shape[1], 2))
+  for joint, (x, y, score) in enumerate(found.transpose(1, 2, 0)):
+    seen = score > 0 if (score > 0).any() else slice(None)
+    for axis, places in enumerate((x, y)):
+      keypoints[:, joint, axis] = np.interp(steps, known[seen], places[seen])
+  confidence = np.zeros(keypoints.shape[:2])
   confidence[known - first] = found[..., 2].clip(0, 1)
-  return Track(file, track_id, first, keypoints.reshape(len(steps), -1, 2), confidence)
+  return Track(file, track_id, first, keypoints, confidence)

@@ -205,3 +205,12 @@ def test_command(tmp_path):
   assert done.returncode == 1 and 'flip: True / False' in done.stderr
   assert done.stderr.startswith('error: ')
   assert 'Traceback' not in done.stderr and done.stdout == ''
+
+
+def test_samples_of_one_group_have_no_interval(tmp_path):
+  """Drawn again, they are always the same: an interval would have no length."""
+  one = SampleTable(np.zeros(5, int), np.arange(5.0), np.ones(5))
+  a = write(tmp_path / 'a', {'net/clean': {'MPJPE': 2.0}}, samples={'net/clean': {'MPJPE': one}})
+  text = compare.compare([a])
+  assert 'MPJPE, clean: no intervals, since all samples are of one group' in text
+  assert '[' not in text

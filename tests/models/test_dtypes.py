@@ -7,6 +7,7 @@ import pytest
 
 from dslope_jax import models
 from dslope_jax.models.layers import final_layer
+from tests.refusals import fails
 
 SMALL = {
   'simple_baseline': dict(depth=10, width=8, filters=(8, 8, 8)),
@@ -49,3 +50,8 @@ def test_heatmaps_are_no_rounded_bfloat16():
   kernel = jnp.array([[1., 0.], [2 ** -12, 2 ** -12]])[None, None]
   out = Head().apply({'params': {'final_layer': {'kernel': kernel, 'bias': jnp.zeros(2)}}}, x)
   np.testing.assert_array_equal(out, [[[[1 + 2 ** -12, 2 ** -12]]]])
+
+
+def test_a_dtype_that_there_is_not():
+  fails(lambda: models.build('hrnet', num_keypoints=3, dtype='float99'),
+        'dtype is one of float32, bfloat16', "not 'float99'")

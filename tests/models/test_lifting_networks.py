@@ -285,6 +285,7 @@ def test_bfloat16_is_near_float32():
   (dict(router='hard'), 'router is one of soft, none, concat_linear'),
   (dict(head='mlp'), 'head is one of tanh512, linear'),
   (dict(depth_prior='gaussian_coord', depth_init='G_only'), 'gaussian_coord'),
+  (dict(attention='fused'), 'attention is one of None, xla, cudnn, not .fused'),
   (dict(heads=3), 'width 16 is no multiple of the 3 heads'),
   (dict(input_channels=3), '17 joints, 3 channels.*input_channels'),
   (dict(frames=8), 'clips have 9 frames.*8 at most')])
@@ -292,3 +293,11 @@ def test_wrong_options_are_refused(options, words):
   network = models.build('pose_moe', **MOE | options)
   with pytest.raises(UserError, match=words):
     jax.eval_shape(network.init, jax.random.key(0), clips())
+
+
+def test_fused_attention_is_xla_where_there_is_no_gpu():
+  if jax.default_backend() == 'gpu':
+    pytest.skip('there is a GPU')
+  plain, variables = built()
+  fused, _ = built(attention='cudnn')
+  np.testing.assert_array_equal(posed(plain, variables, clips()), posed(fused, variables, clips()))

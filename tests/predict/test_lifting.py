@@ -2,6 +2,8 @@
 import functools
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,7 +14,9 @@ from dslope_jax.lifter import Lifter
 from dslope_jax.predictor import Predictor
 from dslope_jax.skeletons import COCO, H36M, MPII
 from dslope_jax.tasks import lifting
+from dslope_jax.training import init_from
 from dslope_jax.training import workdir as workdirs
+from dslope_jax.weights import pytorch
 from input_pipeline import windows
 from input_pipeline.clips import ClipMaker
 from input_pipeline.sources.pictures import read_picture
@@ -113,6 +117,25 @@ def test_units_networks_and_joints(runs):
                                 image(*joints, SIZE, 'h36m'))
 
 
+def test_training_starts_from_what_was_published(runs, tmp_path):
+  published = {name: tmp_path / name for name in ('mm', 'pair')}
+  for name, out in published.items():
+    publish.publish(publish._parse(['--weights', runs[name], '--license', 'mit',
+                                    '--out', str(out)]))
+  for name, of, spec in (('mm', 'net', ''), ('pair', 'enet', ':enet')):
+    lifter = lifter_of(runs[name])
+    network = lifter.serving.system.networks[of]
+    own = {kind: tree.get(of, {}) for kind, tree in lifter.weights.items()}
+    blank = jax.tree.map(jnp.zeros_like, own)
+    found, text = init_from.load(f'{published[name]}{spec}', of, blank, network, (0, 0))
+    assert str(published[name]) in text
+    jax.tree.map(np.testing.assert_array_equal, found, own)
+  wrong = own | {'params': own['params'] | {'more': np.zeros(3)}}
+  fails(lambda: init_from.load(f'{published["pair"]}:enet', 'enet', wrong, network, (0, 0)),
+        "'more' is absent, and (3,)", 'model.safetensors')
+  fails(lambda: pytorch.export(runs['mm'], 'net'), 'no names for pose_moe', 'tools/publish.py')
+
+
 def test_a_larger_picture_of_the_same_gives_the_same(runs):
   lifter, (points, confidence) = lifter_of(runs['mm']), walk(10)
   one = lifter(points, confidence, SIZE, H36M)
@@ -128,6 +151,11 @@ def test_refused(runs, tmp_path):
   fails(lambda: lifter(points, confidence, SIZE, 'mpii'), '(F,16,2)', '(4, 17, 2)')
   fails(lambda: lifter(points * np.nan, confidence, SIZE, H36M), 'finite')
   fails(lambda: lifter(points, confidence + 1, SIZE, H36M), '0 to 1')
+  fails(lambda: lifter(points * 1e30, confidence, SIZE, H36M), 'finite')
+  for wrong in ('x', None, [[1, 2], [3]], 3):
+    fails(lambda wrong=wrong: lifter(wrong, confidence, SIZE, H36M), 'keypoints', 'confidence')
+  for size in ((0, 480), (-640, 480), (640, 480, 3), None, ('a', 'b'), (np.nan, 480)):
+    fails(lambda size=size: lifter(points, confidence, size, H36M), 'size of the pictures')
   fails(lambda: Lifter(runs['mm'] + ':enet'), "gives net, not 'enet'")
   fails(lambda: Lifter(tmp_path / 'nothing'), 'is no run of the task lifting')
   fails(lambda: Predictor(runs['mm']), "task 'lifting'", 'take tracks of 2D keypoints')
@@ -224,7 +252,7 @@ def test_a_video(command, runs, run_2d, tmp_path):
     {'file': 'still.png', 'image_id': 3, 'category_id': 1, 'bbox': [0, 0, 8, 6]}]))
   poses, printed = command('--weights', run_2d, '--lift', runs['pair'], '--boxes', boxes, video,
                            picture)
-  assert "1 pose of pictures, which have no frames, are left out" in printed
+  assert "left out 1 pose of pictures, which have no frames" in printed
   assert 'answer: enet' in printed and 'lifted: 2 tracks, 7 frames, 3 of them' in printed
   flat = json.loads((command.out / 'poses.json').read_text())
   assert len(flat) == 5

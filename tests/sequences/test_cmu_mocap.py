@@ -48,6 +48,14 @@ def test_a_file_splits_as_it_says(root, tmp_path):
     fails(lambda: load(root, split_file=str(file)), str(file), *words)
 
 
+def test_people_on_both_sides_are_told(root, tmp_path, capsys):
+  file = tmp_path / 'split.json'
+  for val, told in ('one2_01', False), ('one1_02', True):
+    file.write_text(json.dumps({'train': ['one1_01'], 'val': [val]}))
+    load(root, split_file=str(file), cameras=1)
+    assert ("takes of 1 person in train and in val, such as '1'" in capsys.readouterr().out) == told
+
+
 def test_cameras_see_the_person_upright_and_in_the_picture(root):
   found = load(root, cameras=8)
   for sequence in found.sequences:
@@ -78,6 +86,56 @@ def test_frames_with_glitches_are_not_valid(tmp_path):
   found = load(root, 'all')
   assert np.flatnonzero(~found.sequences[0].valid).tolist() == [4, 5]
   assert found.notes == ('2 frames are not valid (marker swaps in the recording)',)
+
+
+def broken(tmp_path, **changes):
+  """A folder of two people, whose first entry is changed."""
+  return made.cmu(tmp_path, [('a', '1_01', 'A', 20, changes), ('b', '2_01', 'A', 20, {})])
+
+
+@pytest.mark.parametrize('changes, parts', [
+  ({'partner': 'ghost'}, ("partner of 'a' is 'ghost'", 'no other sequence')),
+  ({'partner': 'a'}, ("partner of 'a' is 'a'",)),
+  ({'name': 'b'}, ("two sequences 'b'", 'name them apart')),
+  ({'file': 'npz/a\0.npz'}, ('is no path', 'get the file again')),
+  ({'file': '../a.npz'}, ("'../a.npz' leads out of the folder",)),
+  ({'glitch_frames': [-3]}, ("glitch_frames of 'a' has -3", 'a.npz', '0 to 19')),
+  ({'glitch_frames': [20]}, ('has 20',))])
+@pytest.mark.parametrize('split', ['all', 'train'])
+def test_wrong_entries_are_named(tmp_path, changes, parts, split):
+  fails(lambda: load(broken(tmp_path, **changes), split, cameras=1), *parts)
+
+
+@pytest.mark.parametrize('changes, parts', [
+  ({'xyz_q': np.zeros((0, 17, 3), np.int16)}, ('a.npz', 'no frames')),
+  ({'xyz_q': np.zeros((9, 17, 3), np.float32)}, ("'xyz_q' holds float32, not whole numbers",)),
+  ({'xyz_q': np.zeros((9, 17, 3), np.int16)}, ("joints of 'a' reach 0 mm",)),
+  ({'scale_mm': np.float32(-1)}, ("'scale_mm' is -1",)),
+  ({'scale_mm': np.float32(2.5e-4)}, ("joints of 'a' reach", 'Mend the unit')),
+  ({'scale_mm': np.float32(250)}, ("joints of 'a' reach",)),
+  ({'scale_mm': np.float32(1e38)}, ("'scale_mm' is",)),
+  ({'fps': np.int32(0)}, ("'a' has 0.0 frames a second",))])
+def test_wrong_numbers_are_named(tmp_path, changes, parts):
+  root = broken(tmp_path)
+  with np.load(root / 'npz/a.npz') as found:
+    columns = dict(found)
+  np.savez(root / 'npz/a.npz', **columns | changes)
+  fails(lambda: load(root, 'all', cameras=1), *parts)
+
+
+@pytest.mark.parametrize('option, value, words', [
+  ('cameras', 0, '1 or more'), ('cameras', 1.5, 'a whole number'), ('cameras', '9', 'a number'),
+  ('seed', -1, '0 or more'), ('split_file', 3, 'a text')])
+def test_wrong_options_are_named(root, option, value, words):
+  fails(lambda: load(root, **{option: value}), f'data.loader: {option} of', str(value), words)
+
+
+def test_somebody_with_two_skeletons_is_on_one_side(tmp_path):
+  root = made.cmu(tmp_path, [(f'{n}{kind}', f'{n}_01', kind, 9, {}) for n in range(6)
+                             for kind in 'AB'])
+  for seed in range(4):
+    val = names(load(root, 'val', seed=seed, cameras=1))
+    assert val and {name[0] + 'A' for name in val} | {name[0] + 'B' for name in val} == val
 
 
 def test_broken_folders_are_named(root, tmp_path):

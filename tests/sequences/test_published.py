@@ -45,6 +45,10 @@ VARIANT_A = {  # what is changed: from the content, the fields of 'test' that di
   'camera': (lambda c: {'camera_name': ['1234'] * 50}, "'1234'", '54138969', 's_09_act_05'),
   'two cameras': (lambda c: {'camera_name': ['54138969'] * 9 + ['55011271'] * 41},
                   "'54138969' and '55011271'"),
+  'zero factor': (lambda c: {'2.5d_factor': c['2.5d_factor'] * 0}, 'factor is 0', 'above 0'),
+  'complex': (lambda c: {'joint_2d': c['joint_2d'] + 1j}, "'joint_2d'", 'no array of numbers'),
+  'huge': (lambda c: {'joint_2d': c['joint_2d'].astype(float) * 1e300}, 'keypoints_2d',
+           'no finite number'),
   'nan': (lambda c: {'joint_2d': with_nan(c['joint_2d'], 7, 3, 1)}, 'frame 7', 'right_ankle',
           's_09_act_05_subact_01_ca_01', 'keypoints_2d'),
   'nothing': (lambda c: {k: v[:0] for k, v in c.items()}, 'no sequences')}
@@ -81,6 +85,7 @@ VARIANT_B = {  # what stands for S9 Walking: of the poses, of the views; the mes
   'poses of 17 joints': (lambda w: w[:, :17], None, "'S9': 'Walking'", '(12, 17, 3)', '(F, 32, 3)'),
   'no poses': (lambda w: None, None, "'Walking' has the shape ()"),
   'poses with cameras': (lambda w: {'positions': w}, None, 'no array of numbers'),
+  'poses in mm': (lambda w: w * 1000, None, "'S9 Walking' reach", 'Mend the unit'),
   'no frames': (lambda w: w[:0], None, 'S9 Walking', 'no frames'),
   'nan': (lambda w: with_nan(w, 2, 0, 0), None, 'S9 Walking', 'frame 2', "'hip'"),
   'three views': (None, lambda v: v[:3], 'not a list of 4 views', GT),
@@ -104,6 +109,9 @@ def test_variant_b(tmp_path, case):
 
 def test_variant_b_lacks_a_part(tmp_path):
   poses, points = made.h36m_b(tmp_path)
+  np.savez(tmp_path / 'data_3d_h36m.npz', positions_3d=np.array(poses | {'S9': {}}, dtype=object))
+  refused(tmp_path, 'h36m', "'S9' has no actions", file=GT)
+  np.savez(tmp_path / 'data_3d_h36m.npz', positions_3d=np.array(poses, dtype=object))
   del points['S9']['Directions 2']
   np.savez(tmp_path / GT, positions_2d=np.array(points, dtype=object))
   refused(tmp_path, 'h36m', GT, "no 'Directions 2'", file=GT)
@@ -117,6 +125,7 @@ def test_variant_b_lacks_a_part(tmp_path):
 
 @pytest.mark.parametrize('change, parts', [
   ({'valid': np.ones(14)}, ("'valid'", '(14,)', '(15,)')),
+  ({'valid': np.full(15, NAN)}, ("'TS1': 'valid' holds other numbers",)),
   ({'data_3d': None}, ("'data_3d'", '()')),
   ({'data_2d': np.zeros((15, 16, 2))}, ("'TS1'", '(15, 16, 2)')),
   ({'data_2d': np.zeros((14, 17, 2))}, ('(14, 17, 2)', '(15, 17, 2)')),
@@ -147,10 +156,26 @@ def test_3dhp_of_another_form(tmp_path):
   ({'frames': np.array([13, 0])}, ("'frames' is 0",)),
   ({'frames': np.array([8, 6])}, ('14', '13')),
   ({'size': np.array([0, 1920])}, ("'size' is 0",)),
+  ({'confidence': np.full((13, 17), 2.0)}, ("'confidence' is 2.0",)),
+  ({'keypoints_3d': np.random.default_rng(0).normal(0, 300, (13, 17, 3)) - (0, 0, 4000)},
+   ("'street_00_0', frame 0: the hip is -3", 'above 0')),
+  ({'params': np.zeros((2, 9))}, ("'params' is [0.0",)),
   ({'params': np.full((2, 9), NAN)}, ("'params' is not finite",))])
 def test_3dpw(tmp_path, change, parts):
   made.pw3d(tmp_path / '3dpw_test.npz', **change)
   refused(tmp_path, 'pw3d', *parts)
+
+
+def test_3dhp_tells_cameras_that_no_video_is_of(tmp_path):
+  made.mpi_inf_3dhp(tmp_path)
+  load = lambda *cameras: sequences.load('mpi_inf_3dhp', 'train', root=str(tmp_path),
+                                         cameras=cameras)
+  train, _ = made.mpi_inf_3dhp(tmp_path)
+  train['S1 Seq1'][0] = {}
+  np.savez(tmp_path / 'data_train_3dhp.npz', data=np.array(train, dtype=object))
+  assert load(0, 8).notes == ('S1 Seq1: no video of the cameras asked for',)
+  made.mpi_inf_3dhp(tmp_path)
+  assert load(0, 8).notes == () and load(0, 99, 7).notes == ('no video is of camera 7, 99',)
 
 
 def test_listed():

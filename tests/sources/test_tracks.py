@@ -43,6 +43,18 @@ def test_gaps_are_interpolated_with_confidence_0(tmp_path):
   np.testing.assert_array_equal(track.confidence[:, 0], [0.5, 0, 0, 0, 1, 0, 0.5])  # clipped
 
 
+def test_joints_that_were_not_found_are_interpolated(tmp_path):
+  entries = [entry(frame, value=10.0 * frame) for frame in range(4)]
+  for frame in (1, 2):
+    entries[frame]['keypoints'][3:6] = [0, 0, 0]  # as COCO has joints that are not labelled
+  for one in entries:
+    one['keypoints'][6:] = [0, 0, -0.5]
+  track, = tracks.read(written(tmp_path, entries))
+  np.testing.assert_allclose(track.keypoints[:, 1], track.keypoints[:, 0], atol=1e-9)
+  assert track.confidence.tolist() == [[0.5, 0.5, 0], [0.5, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0]]
+  assert (track.keypoints[:, 2] == 0).all()  # never found: nothing is known of its place
+
+
 def test_one_frame_is_a_track(tmp_path):
   track, = tracks.read(written(tmp_path, [entry(9, value=4, file_name='v.mp4')]))
   assert track.first == 9 and track.keypoints.shape == (1, 3, 2) and track.file == 'v.mp4'
@@ -58,6 +70,10 @@ def test_one_frame_is_a_track(tmp_path):
   ([entry(0, None)], ('entry 0 has the track_id None, not a whole number;',)),
   ([entry(0, True)], ('the track_id True',)),
   ([entry(0, file=3)], ('the file of entry 0 is 3',)),
+  ([entry(0, file='a\0b')], ('the file of entry 0 is', 'not a name of a file')),
+  ([entry(2**70)], (f'the frame {2**70}',)),
+  ([entry(0, -2**70)], (f'the track_id -{2**70}',)),
+  ([entry(0) | {'keypoints': [True, 1, 1] * 3}], ('keypoints of entry 0 are not 9 finite',)),
   ([entry(0), entry(1), entry(0)], ('entries 0 and 2', 'track_id 1 in frame 0', 'remove one')),
   ([entry(0), entry(1, joints=4)], ('keypoints of entry 1 are not 9 finite',)),
   ([entry(0), entry(1) | {'keypoints': ['a', 1, 1] * 3}], ('keypoints of entry 1',)),

@@ -12,6 +12,7 @@ from dslope_jax.systems.base import Forward, System, normalise
 from dslope_jax.training import optimizers, train_state
 from dslope_jax.training.train_step import compile_step, make_train_step
 from tests import tiny
+from tests.refusals import fails
 
 TINY = dict(name='hrnet', width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1))
 EXAMPLE = {field: jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
@@ -54,6 +55,11 @@ def run(system, steps=3, trainable=('a', 'b'), **options):
     state, terms = step(states[-1], batch)
     states.append(state)
   return states, terms
+
+
+def test_a_loss_without_terms_is_refused():
+  system = linear_system()._replace(loss=lambda forward, batch: (0, {}))
+  fails(lambda: run(system, 1), 'no term of the loss', 'system.weights')
 
 
 def test_parts_of_a_batch_equal_the_whole():
