@@ -14,9 +14,7 @@ from configs import common, quickstart_hupor
 
 def get_config(argument=''):
   config = quickstart_hupor.small(common.bottom_up())
-  config.duration, config.batch_size = '450 steps', 8
-  config.data.update(dict(name='cmu_pairs', root='data/cmu_mocap', size=(192, 128), max_people=4))
+  config.data.update(dict(name='cmu_pairs', root='data/cmu_mocap'))
   config.data.loader = ConfigDict(dict(size=(192, 128), every=15, views=1, seed=0))
-  config.data.augmentation.rotation = 0.0
   config.evals.val.update(dict(recipe='severity3', batch_size=32))
   return common.use_hupor_arguments(config, argument)

@@ -14,19 +14,20 @@ from configs import common
 
 def get_config(argument=''):
   config = small(common.bottom_up())
-  config.duration, config.batch_size = '450 steps', 8
-  config.data.update(dict(name='synthetic', size=(192, 128), max_people=4))
+  config.data.name = 'synthetic'
   del config.data.root
   config.data.loader = ConfigDict(dict(count=2000, size=(192, 128), seed=0, people='1-3',
                                        activities=()))
-  config.data.augmentation.rotation = 0.0
   config.evals.val.data.loader = ConfigDict(dict(count=200))
   config.evals.val.update(dict(split='test', recipe='none', batch_size=20))
   return common.use_hupor_arguments(config, argument)
 
 
 def small(config):
-  """Networks of few channels and a short run."""
+  """Networks of few channels, small pictures and a short run."""
+  config.duration, config.batch_size = '450 steps', 8
+  config.data.update(dict(size=(192, 128), max_people=4))
+  config.data.augmentation.rotation = 0.0
   config.system.update(dict(max_people=6, max_peaks=12))
   config.system.detector.update(dict(stages=2, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
                                      decoder_width=32, head_scale=8.0))

@@ -9,9 +9,8 @@ from dslope_jax import own_files, plausibility
 from dslope_jax.errors import UserError, one_line
 from dslope_jax.evaluation import drawing
 from dslope_jax.plausibility import Finding
-from dslope_jax.tasks import people
-from dslope_jax.tasks.base import data_set
-from input_pipeline import face_crops, geometry, identities
+from dslope_jax.tasks import people, recognition
+from input_pipeline import face_crops, geometry
 from input_pipeline.doctor import identities as identities_of_pictures
 from input_pipeline.doctor import looks, poses, splits
 from input_pipeline.doctor.suspects import Suspects
@@ -82,10 +81,7 @@ def _examine_faces(config, split, data, pictures):
   if not pictures:
     raise UserError('sets of faces with identity are looked at in their pictures; leave '
                     '--no_pictures away')
-  name, root, options = data_set(config, data)
-  found = identities.load(name, split, **({'root': root} if root else {}), **options)
-  for note in found.notes:
-    print(f'{found.name} {found.split}: {note}', flush=True)
+  found = recognition.load(config, split, data)
   return Diagnosis(face_crops.as_source(found, np.arange(len(found))), [])
 
 

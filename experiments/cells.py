@@ -39,7 +39,8 @@ def run(config, folder, facts):
   finally:
     note_time(folder, time.process_time() - cpu, time.time() - clock)
   step = newest_step(folder)
-  scores = results_of(folder, step)
+  found = results_of(folder, step)  # of other entries, too, where the cell was scored further
+  scores = {entry: found[entry] for entry in config.evals if entry in found}
   if f'{step} steps' != config.duration or set(scores) != set(config.evals):
     return None
   return facts | about_run(folder) | {'seed': config.seed, 'steps': step,

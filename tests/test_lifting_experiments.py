@@ -1,4 +1,6 @@
 """The script of the experiments on lifting: its arms, a cell that resumes, its table."""
+import shutil
+
 import pytest
 
 from configs import cmu_posemoe
@@ -38,6 +40,10 @@ def test_a_cell_resumes_and_holds_every_recipe(tmp_path, monkeypatch):
   assert rows['net/occluded']['MPJPE'] > 0
   clean = {scores['rows']['net/clean']['MPJPE'] for scores in found['results'].values()}
   assert clean == {rows['net/clean']['MPJPE']}
+  # Scored further and stopped there: the cell is of its own entries all the same.
+  scored = tmp_path / 'pose_moe_seed0/eval_2'
+  shutil.copytree(scored / 'severity5', scored / 'further')
+  assert cell(2)['results'] == found['results']
   assert {scores['stamp']['recipe'] for scores in found['results'].values()} == {*cells.SEVERITIES}
 
 

@@ -73,6 +73,16 @@ def data_set(config, data=None) -> tuple[str, str, dict]:
   return name, root, (own.loader.to_dict() if same else {}) | dict(data.get('loader', {}))
 
 
+def load_set(sets, of, split):
+  """A split of the set that `data_set` describes; what is to be known of it is printed. sets: the
+  package of input_pipeline that reads it."""
+  name, root, options = of
+  found = sets.load(name, split, **({'root': root} if root else {}), **options)
+  for note in found.notes:
+    print(f'{found.name} {found.split}: {note}', flush=True)
+  return found
+
+
 def describe_loader(options: dict) -> str:
   """How the data of an evaluation are read, for its stamp; folders are left to the digest."""
   name = lambda value: os.path.basename(value) if isinstance(value, str) and os.path.isabs(

@@ -14,6 +14,7 @@ from dslope_jax.tasks.base import (
   data_set,
   describe_loader,
   eval_batches,
+  load_set,
   train_batches,
 )
 from dslope_jax.training import optimizers
@@ -74,11 +75,7 @@ def _maker(config, facts, sources, fields):
 def load(config, split, data=None) -> pictures.picture.Pictures:
   """The pictures of a split; what is to be known of them is printed. data: section
   `evals.NAME.data`, whose empty fields are those of `config.data`."""
-  name, root, options = data_set(config, data)
-  found = pictures.load(name, split, **({'root': root} if root else {}), **options)
-  for note in found.notes:
-    print(f'{found.name} {found.split}: {note}', flush=True)
-  return found
+  return load_set(pictures, data_set(config, data), split)
 
 
 def example_of(size, people: int) -> dict:

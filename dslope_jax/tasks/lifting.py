@@ -16,6 +16,7 @@ from dslope_jax.tasks.base import (
   data_set,
   describe_loader,
   eval_batches,
+  load_set,
   train_batches,
 )
 from dslope_jax.training import optimizers
@@ -90,10 +91,7 @@ def serve(config, facts: Facts) -> Serving:
 def load(config, split, data=None):
   """The sequences of a split; what was left out of it is printed. data: section
   `evals.NAME.data`, whose empty fields are those of `config.data`."""
-  name, root, options = data_set(config, data)
-  found = sequences.load(name, split, **({'root': root} if root else {}), **options)
-  for note in found.notes:
-    print(f'{found.name} {found.split}: {note}', flush=True)
+  found = load_set(sequences, data_set(config, data), split)
   if config.data.target == 'camera' and found.sequences[0].image_3d is not None:
     raise UserError(f"{found.name} has its poses in image space; take --config.data.target=image")
   if config.data.target == 'image':

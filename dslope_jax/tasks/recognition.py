@@ -13,7 +13,14 @@ from dslope_jax.evaluation import identity_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
-from dslope_jax.tasks.base import Task, data_set, describe_loader, eval_batches, train_batches
+from dslope_jax.tasks.base import (
+  Task,
+  data_set,
+  describe_loader,
+  eval_batches,
+  load_set,
+  train_batches,
+)
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from input_pipeline import face_crops, identities, stream
@@ -59,11 +66,7 @@ def build(config, workdir, training=True) -> Task:
 def load(config, split, data=None):
   """The `identities.Identities` of a split; what was left out of it is printed. data: section
   `evals.NAME.data`, whose empty fields are those of `config.data`."""
-  name, root, options = _data_set(config, data)
-  found = identities.load(name, split, **({'root': root} if root else {}), **options)
-  for note in found.notes:
-    print(f'{found.name} {found.split}: {note}', flush=True)
-  return found
+  return load_set(identities, _data_set(config, data), split)
 
 
 def _data_set(config, data):

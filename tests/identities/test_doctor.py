@@ -1,15 +1,16 @@
 """What the doctor finds in sets of faces with identity."""
 import pytest
-from ml_collections import ConfigDict
 
+from configs import faces_recognition
 from dslope_jax import doctor
 from tests.identities import made
 
 
-def config(root, **loader):
-  entry = ConfigDict(dict(split='val', data=dict(name='', root='', loader=dict())))
-  return ConfigDict(dict(task='recognition', evals=dict(val=entry), data=dict(
-    name='face_folders', root=str(root), train_split='train', loader=loader)))
+def config(root):
+  """The config as it is shipped, whose options are those of all sets."""
+  config = faces_recognition.get_config()
+  config.data.root = str(root)
+  return config
 
 
 @pytest.fixture
