@@ -52,4 +52,4 @@ def _read(maps, places):
   h, w = maps.shape
   x, y = (jnp.clip(jnp.floor(places[..., i] + 0.5).astype(jnp.int32), 0, n - 1)
           for i, n in enumerate((w, h)))
-  return maps[y, x]
+  return maps.at[y, x].get(mode='promise_in_bounds')

@@ -17,30 +17,38 @@ def limb_scores(fields, places, thresholds):
   support it; -1 for a limb that the field does not support.
   """
   h, w, _ = fields.shape
-  vectors = fields.reshape(-1, 2)
+  fields = fields.reshape(-1, 2)
+  fields = jax.lax.complex(fields[:, 0], fields[:, 1])  # one reading of a field in place of two
   start, end = places[LIMBS[:, 0], :, None], places[LIMBS[:, 1], None]
   way = end - start
   length = jnp.linalg.norm(way, axis=-1)
   unit = way / jnp.maximum(length, 1e-6)[..., None]
-  count = jnp.clip(jnp.floor(jnp.sqrt(5 * jnp.abs(way).max(-1)) + 0.5), 5, _MOST_POINTS)
+  count = _points(jnp.abs(way).max(-1))
   limb = np.arange(len(LIMBS))[:, None, None]
 
   def add_point(i, sums):
-    point = start + way * (i / count)[..., None]
-    x, y = jnp.moveaxis(jnp.floor(point + 0.5).astype(jnp.int32), -1, 0)
+    share = i / count
+    x, y = (jnp.floor(start[..., k] + way[..., k] * share + 0.5).astype(jnp.int32)
+            for k in (0, 1))
     pixel = jnp.clip(y, 0, h - 1) * w + jnp.clip(x, 0, w - 1)
-    along = (jnp.take(vectors, pixel * len(LIMBS) + limb, axis=0, mode='clip') * unit).sum(-1)
+    field = fields.at[pixel * len(LIMBS) + limb].get(mode='promise_in_bounds')
+    along = field.real * unit[..., 0] + field.imag * unit[..., 1]
     hit = (along > thresholds.point) & (i < count)
     return sums[0] + hit, sums[1] + jnp.where(hit, along, 0)
 
   # A loop, since the points of all pairs together do not fit into a cache.
-  hits, total = jax.lax.fori_loop(0, _MOST_POINTS, add_point,
+  hits, total = jax.lax.fori_loop(0, int(_points(max(h, w), np)), add_point,
                                   (jnp.zeros_like(count), jnp.zeros_like(count)))
   short = jnp.where(length < np.sqrt(h * w) / 150, thresholds.short_limb + 1e-6, -1)
   # The margin is for products that round: 19 of 20 points are not more than 95 %.
   supported = hits > thresholds.support * count + 1e-4
   score = jnp.where(supported, total / jnp.maximum(hits, 1), short)
   return jnp.where(length > 1e-6, score, -1)
+
+
+def _points(length, xp=jnp):
+  """At how many points the field along a limb is read, of its longer side in pixels of the maps."""
+  return xp.clip(xp.floor(xp.sqrt(5 * length) + 0.5), 5, _MOST_POINTS)
 
 
 def grow(pelvis, depth, peaks, scores, thresholds):

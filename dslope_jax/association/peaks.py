@@ -41,8 +41,8 @@ def find_peaks(maps, thresholds, max_peaks) -> Peaks:
   steps = np.arange(-_REACH, _REACH + 1)
   near_x, near_y = x[..., None, None] + steps, y[..., None, None] + steps[:, None]  # (J,K,7,7)
   inside = (near_x >= 0) & (near_x < w) & (near_y >= 0) & (near_y < h)
-  values = maps[jnp.clip(near_y, 0, h - 1), jnp.clip(near_x, 0, w - 1),
-                np.arange(count)[:, None, None, None]]
+  values = maps.at[jnp.clip(near_y, 0, h - 1), jnp.clip(near_x, 0, w - 1),
+                   np.arange(count)[:, None, None, None]].get(mode='promise_in_bounds')
   mass = jnp.where(inside, jnp.maximum(values, 0), 0)
   total = jnp.maximum(mass.sum((-2, -1)), jnp.finfo(jnp.float32).tiny)
   moved = jnp.stack([x + (mass * steps).sum((-2, -1)) / total,
