@@ -44,26 +44,12 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
   reference: as published, a joint without a target counts as absent, and the graph network
     normalises by the batch at test, too.
   """
-  if coord_norm not in ('crop', 'box'):
-    raise UserError(f"system.coord_norm is 'crop' or 'box', not '{coord_norm}'")
-  if set(weights) != set(_WEIGHTS):
-    raise UserError(f'system.weights has the terms {", ".join(_WEIGHTS)}, not '
-                    f'{", ".join(weights) or "none"}')
   rule, skeleton = heatmaps.codec(codec), facts.skeleton
   networks = {'net': models.build(**model, num_keypoints=skeleton.num_keypoints)}
-  for term, part, word in (('presence', networks['net'].presence, 'no_presence'),
-                           ('pose', graph, 'no_graph')):
-    if part and not weights[term]:
-      raise UserError(f'system.weights.{term} is 0, so that nothing trains what it is of, and its '
-                      f"answers mean nothing: leave it out by the word '{word}' after the config's "
-                      'name')
+  _check(skeleton, networks['net'], weights, coord_norm, graph)
   stride = 2 if networks['net'].double else 4
   map_size = facts.size[1] // stride, facts.size[0] // stride
   if graph:
-    if not skeleton.graph:
-      raise UserError(f"DAG's graph needs limbs, and the keypoints of {skeleton.name} have none: "
-                      "give the category a 'skeleton', or the word 'no_graph' after the config's "
-                      'name')
     networks['gcn'] = models.build(**gcn, num_keypoints=skeleton.num_keypoints,
                                    heatmap_size=map_size, edges=skeleton.graph, reference=reference)
   to_crop = lambda points: heatmaps.to_crop(points, map_size[::-1], facts.size, rule.unbiased)
@@ -135,6 +121,25 @@ def learner(facts: Facts, model, gcn, view='occluded', sigma=3.0, codec='hrnet',
   return Learner(networks, {'clean': ('image', *more), 'occluded': ('occluded_image', *more)},
                  truth, shapes, run, fit, compare, predict,
                  ('heatmap', 'refined') if graph else ('heatmap',), stride)
+
+
+def _check(skeleton, network, weights, coord_norm, graph):
+  """UserError for arguments of `learner` that do not fit."""
+  if coord_norm not in ('crop', 'box'):
+    raise UserError(f"system.coord_norm is 'crop' or 'box', not '{coord_norm}'")
+  if set(weights) != set(_WEIGHTS):
+    raise UserError(f'system.weights has the terms {", ".join(_WEIGHTS)}, not '
+                    f'{", ".join(weights) or "none"}')
+  for term, part, word in (('presence', network.presence, 'no_presence'),
+                           ('pose', graph, 'no_graph')):
+    if part and not weights[term]:
+      raise UserError(f'system.weights.{term} is 0, so that nothing trains what it is of, and its '
+                      f"answers mean nothing: leave it out by the word '{word}' after the config's "
+                      'name')
+  if graph and not skeleton.graph:
+    raise UserError(f"DAG's graph needs limbs, and the keypoints of {skeleton.name} have none: "
+                    "give the category a 'skeleton', or the word 'no_graph' after the config's "
+                    'name')
 
 
 def to_unit(points, frame):

@@ -47,31 +47,9 @@ def learner(facts: Facts, model, mutual=None, weights=_WEIGHTS, joint_weights=No
     and scaled, see `extent`, and the loss is in this unit: people far and near weigh the same. The
     target must have the unit of the input.
   """
-  if set(weights) != set(_WEIGHTS):
-    raise UserError(f'system.weights has the terms {", ".join(_WEIGHTS)}, not '
-                    f'{", ".join(weights) or "none"}')
-  _check_mutual(mutual)
   skeleton, root = facts.skeleton, facts.skeleton.index('hip')
-  if root is None:
-    raise UserError(f"poses are relative to the joint 'hip', and the keypoints of {skeleton.name} "
-                    'have none')
-  if joint_weights is not None and len(joint_weights) != skeleton.num_keypoints:
-    raise UserError(f'system.joint_weights has {len(joint_weights)} numbers for the '
-                    f'{skeleton.num_keypoints} keypoints of {skeleton.name}')
-  if joint_weights is not None and not all(
-      isinstance(weight, (int, float)) and weight >= 0 for weight in joint_weights):
-    raise UserError('system.joint_weights are numbers, 0 or more')
-  of_data = {'frames': facts.frames} if facts.frames else {}
-  network = models.build(**of_data | dict(model), num_keypoints=skeleton.num_keypoints, root=root)
-  if network.input_channels not in (2, 3):
-    raise UserError(f'system.model.input_channels is 2 for x, y and 3 with the confidence, not '
-                    f'{network.input_channels}')
-  if (weights['encoder'] > 0) == (getattr(network, 'encoder_heads', 'none') == 'none'):
-    raise UserError("system.weights.encoder above 0 and system.model.encoder_heads 'supervise' or "
-                    "'probe' go together; set both, or 0 and 'none'")
-
-  if normalise not in ('screen', 'clip'):
-    raise UserError(f"system.normalise is 'screen' or 'clip', not '{normalise}'")
+  _check(skeleton, mutual, weights, joint_weights, normalise)
+  network = _network(facts, model, weights)
 
   def apply(forward, clips, **options):
     if normalise == 'screen':
@@ -180,10 +158,39 @@ def compare(mutual, own, partner):
   return terms
 
 
-def _check_mutual(mutual):
+def _check(skeleton, mutual, weights, joint_weights, normalise):
+  """UserError for arguments of `learner` that do not fit."""
+  if set(weights) != set(_WEIGHTS):
+    raise UserError(f'system.weights has the terms {", ".join(_WEIGHTS)}, not '
+                    f'{", ".join(weights) or "none"}')
   if mutual is not None and mutual['kind'] not in ('mse', 'none'):
     raise UserError("system.mutual.kind of lifting networks is 'mse' or 'none', not "
                     f"'{mutual['kind']}'")
+  if skeleton.index('hip') is None:
+    raise UserError(f"poses are relative to the joint 'hip', and the keypoints of {skeleton.name} "
+                    'have none')
+  if joint_weights is not None and len(joint_weights) != skeleton.num_keypoints:
+    raise UserError(f'system.joint_weights has {len(joint_weights)} numbers for the '
+                    f'{skeleton.num_keypoints} keypoints of {skeleton.name}')
+  if joint_weights is not None and not all(
+      isinstance(weight, (int, float)) and weight >= 0 for weight in joint_weights):
+    raise UserError('system.joint_weights are numbers, 0 or more')
+  if normalise not in ('screen', 'clip'):
+    raise UserError(f"system.normalise is 'screen' or 'clip', not '{normalise}'")
+
+
+def _network(facts, model, weights):
+  """The network of `learner`."""
+  of_data = {'frames': facts.frames} if facts.frames else {}
+  network = models.build(**of_data | dict(model), num_keypoints=facts.skeleton.num_keypoints,
+                         root=facts.skeleton.index('hip'))
+  if network.input_channels not in (2, 3):
+    raise UserError(f'system.model.input_channels is 2 for x, y and 3 with the confidence, not '
+                    f'{network.input_channels}')
+  if (weights['encoder'] > 0) == (getattr(network, 'encoder_heads', 'none') == 'none'):
+    raise UserError("system.weights.encoder above 0 and system.model.encoder_heads 'supervise' or "
+                    "'probe' go together; set both, or 0 and 'none'")
+  return network
 
 
 def _joined(inputs):
