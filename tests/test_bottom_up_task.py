@@ -144,8 +144,3 @@ def test_faults(tmp_path):
   config.evals.val.recipe = 'severity9'
   fails(build(config), 'evals.val.recipe')
   fails(lambda: tiny('hrnet'), "config argument 'hrnet' is none of smap, occluded")
-
-
-def test_a_run_cannot_predict_without_a_data_set(run):
-  _, config, _, _ = run
-  fails(lambda: tasks.serve(config, tiny_people.FACTS), 'cannot predict without a data set')

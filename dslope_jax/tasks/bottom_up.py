@@ -10,6 +10,8 @@ from dslope_jax.evaluation import drawing, people_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks.base import (
+  PICTURES,
+  Serving,
   Task,
   data_set,
   describe_loader,
@@ -20,7 +22,7 @@ from dslope_jax.tasks.base import (
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import is_labelled
-from input_pipeline import pictures, stream, whole_pictures
+from input_pipeline import letterbox, pictures, stream, whole_pictures
 from input_pipeline.joined import JoinedMaker
 from input_pipeline.letterbox import Augmentation
 from input_pipeline.occlusion import things
@@ -49,6 +51,25 @@ def build(config, workdir, training=True) -> Task:
   digest = ' '.join(source.digest for source in sources)
   return Task(system, facts, example, len(maker), functools.partial(train_batches, config, maker),
               evals, digest, show=functools.partial(_show, maker))
+
+
+def serve(config, facts: Facts) -> Serving:
+  """Prediction on whole pictures (H,W,3) uint8 with their cameras; people are in the pictures'
+  pixels and in mm in the camera's frame."""
+  system = systems.build(facts, **config.system.to_dict())
+
+  def prepare(picture, camera):
+    size = picture.shape[1::-1]
+    shown = letterbox.fit(size, facts.size)
+    return {'image': letterbox.warp(picture, shown, facts.size)[None],
+            'camera': letterbox.camera(shown, size, camera)[None]}
+
+  def finish(outputs, samples):
+    return {row: found | {
+      'keypoints': people_scores.to_picture(found['keypoints'], samples['camera']),
+      'keypoints_3d': people_scores.MM * found['keypoints_3d']} for row, found in outputs.items()}
+
+  return Serving(system, prepare, finish, PICTURES, 'mm')
 
 
 def _training(config):
