@@ -25,6 +25,8 @@ def checked(name: str, read, options: dict) -> dict:
   The first argument of a loader is the split.
   """
   known = inspect.signature(read).parameters
+  options = {option: _as_text(value) if option in known and isinstance(
+    known[option].default, str) else value for option, value in options.items()}
   for option in options:
     if option not in known:
       raise UserError(f"data.loader: '{name}' takes {', '.join(list(known)[1:])}, not '{option}'")
@@ -39,6 +41,12 @@ def checked(name: str, read, options: dict) -> dict:
   if options.get('root'):
     return options | {'root': os.path.expanduser(options['root'])}
   return options
+
+
+def _as_text(value):
+  """The text of whole numbers, as of '16,30', which command lines take for such."""
+  numbers = value if isinstance(value, tuple) else (value,)
+  return ','.join(map(str, numbers)) if all(type(of) is int for of in numbers) else value
 
 
 _TEXTS = 'root', 'annotations', 'images'  # also without a default

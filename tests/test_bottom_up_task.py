@@ -138,6 +138,9 @@ def test_faults(tmp_path):
   fails(build(tiny(size=(100, 64))), 'data.size is (100, 64), must be (width, height) in multiples')
   fails(build(tiny(recipe='published')), 'data.recipe')
   config = tiny()
+  config.data.augmentation.scale = (2.0, 1.0)
+  fails(build(config), 'data.augmentation.scale is (2.0, 1.0), must be the lowest and the highest')
+  config = tiny()
   config.evals.val.metric = 'coco_ap'
   fails(build(config), "evals.NAME.metric is one of mupots, panoptic, not 'coco_ap'")
   config = tiny()

@@ -26,6 +26,7 @@ _FLAT = MPI15.num_keypoints + 2 * len(MPI15.limbs)  # maps that come before the 
 _FULL = 3  # scale of the maps that the teacher sees
 _NEAR = 30 / 832  # distance of pelvises of one person, at most, over the picture's width
 _CM = 100.0  # unit of the refiner's numbers
+_SHARES = 'thresholds.support', 'noise.lost_limbs', 'noise.false_height', 'noise.peak'
 
 
 def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view='clean',
@@ -245,6 +246,20 @@ def _check(facts, view, thresholds, noise):
     odd = sorted(set(dict(given)) - set(known))
     if odd:
       raise UserError(f"system.{field} has the numbers {', '.join(known)}, not {', '.join(odd)}")
+    for name, value in dict(given).items():
+      if wanted := _wrong_number(f'{field}.{name}', value):
+        raise UserError(f'system.{field}.{name} is {value}, must be {wanted}')
+
+
+def _wrong_number(name, value):
+  """What this number of thresholds or noise must be and is not, in words, or ''."""
+  is_number = lambda one: isinstance(one, (int, float)) and 0 <= one < float('inf')
+  if name == 'noise.dropped':
+    fine = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
+    return '' if fine and value[0] <= value[1] <= 1 else 'a lower and a higher share, 0 to 1'
+  if not is_number(value):
+    return 'a number of 0 or more'
+  return '0 to 1' if name in _SHARES and value > 1 else ''
 
 
 def _check_frozen(forward, trained, networks):

@@ -87,6 +87,9 @@ def _maker(config, facts, sources, fields):
   length = config.batch_size * optimizers.to_steps(config.duration, samples / config.batch_size)
   augmentation = Augmentation(**data.augmentation.to_dict())
   scales = data.augmentation.scale, data.beside.scale
+  for field, scale in zip(('augmentation', 'beside'), scales, strict=True):
+    if len(scale) != 2 or scale[0] > scale[1]:
+      raise UserError(f'data.{field}.scale is {scale}, must be the lowest and the highest factor')
   makers = [PictureMaker(source, facts.size, bank, data.recipe, config.seed,
                          augmentation._replace(scale=scale), fields, data.max_people, length)
             for source, scale in zip(sources, scales, strict=False)]
