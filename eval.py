@@ -24,7 +24,6 @@ if __name__ == '__main__':
 import os
 
 from absl import flags
-from ml_collections import config_flags
 
 from configs.fields import FIELDS, RANGES
 from dslope_jax import explain, tasks
@@ -32,6 +31,7 @@ from dslope_jax.cli import (
   check_ranges,
   checked,
   default_workdir,
+  define_config,
   define_process_flags,
   overrides,
   say,
@@ -111,7 +111,7 @@ def main(_):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_string('workdir', None, 'of the training run, default runs/<config name>; with '
                       '--predictions: what is written goes there')
   flags.DEFINE_string('weights', None, 'published folder, or hf://OWNER/NAME, instead of a run; '

@@ -3,6 +3,7 @@
   python predict.py --weights WORKDIR --out DIR picture.jpg folder 'photos/*.png' video.mp4 0
   python predict.py --weights hrnet_w32.pth --boxes results.json --out DIR folder
   python predict.py --weights WORKDIR:enet --detector yolox.onnx --csv --out DIR video.mp4
+  python predict.py --weights HUPORDIR --focal 1500 --out DIR picture.jpg folder
   python predict.py --weights WORKDIR --lift LIFTDIR --out DIR video.mp4
   python predict.py --lift LIFTDIR --tracks poses.json --frame_size 1920x1080 --out DIR
 
@@ -10,10 +11,14 @@
 folder with model.safetensors, or a file of HRNet, SimpleBaseline, HRFormer, Lite-HRNet or ViTPose.
 INPUT: pictures, folders with all that is below them, patterns in quotes, videos, camera numbers.
 
+A run of the task bottom_up finds the people in whole pictures itself, with their places in space;
+--focal is the focal length of the camera.
+
 --lift: a run of the task lifting, or a published folder of one; LIFTDIR:gnet for one network.
 
 DIR gets poses.json (COCO results, with file, frame and track_id), overlays/ of pictures, NAME.mp4
-of videos and, with --csv, poses.csv; with --lift poses_3d.json and sides/ of the tracks of videos.
+of videos and, with --csv, poses.csv; with --lift poses_3d.json and sides/ of the tracks of videos;
+by a run of the task bottom_up poses_3d.json, and people from above beside each picture.
 docs/predict.md says what is in them.
 """
 if __name__ == '__main__':
@@ -29,7 +34,7 @@ import sys
 import numpy as np
 import tqdm
 
-from dslope_jax import joint_mapping, plausibility, pose_3d_writer, skeletons
+from dslope_jax import joint_mapping, loading, plausibility, pose_3d_writer, skeletons
 from dslope_jax.cli import checked, crop_size, keep_compiled, say
 from dslope_jax.commands import STOPPED, StopSignal
 from dslope_jax.detectors import Detector
@@ -37,8 +42,10 @@ from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.files import local_path
 from dslope_jax.lifter import Lifter
 from dslope_jax.loading import BUCKETS
+from dslope_jax.people_finder import PeopleFinder
 from dslope_jax.pose_writer import Writer
 from dslope_jax.predictor import USUAL, Predictor
+from dslope_jax.tasks.base import PICTURES
 from input_pipeline.sources import coco, media, tracks
 from input_pipeline.sources.given_boxes import GivenBoxes
 from input_pipeline.sources.pictures import shown
@@ -61,6 +68,8 @@ def _parse(argv):
   parser.add_argument('--skeleton', metavar='NAME', choices=skeletons.KNOWN, help=(
     'of weight files, or tracks, with other keypoints than the 17 of COCO or 16 of MPII: '
     + ', '.join(skeletons.KNOWN)))
+  parser.add_argument('--focal', type=_focal, metavar='PIXELS', help='focal length of the camera, '
+                      'in pixels of the pictures, for a run of the task bottom_up')
   parser.add_argument('--csv', action='store_true', help='write poses.csv, too')
   parser.add_argument('--lift', metavar='LIFTDIR', help='3D poses of the people in videos, too')
   parser.add_argument('--tracks', metavar='FILE', help='lift what is in a file: COCO results with '
@@ -76,7 +85,7 @@ def _check_flags(parser, given):
   """Ends the command where flags do not go together."""
   if given.tracks:
     needed = {'--lift': given.lift, '--frame_size': given.frame_size}
-    odd = [f'--{name}' for name in ('weights', 'boxes', 'detector', 'size', 'csv')
+    odd = [f'--{name}' for name in ('weights', 'boxes', 'detector', 'size', 'focal', 'csv')
            if getattr(given, name)] + ['INPUT'] * bool(given.inputs)
     if odd:
       parser.error(f'--tracks has poses already: leave out {", ".join(odd)}')
@@ -93,6 +102,14 @@ def _score(text):
     if math.isfinite(score := float(text)):
       return score
   raise argparse.ArgumentTypeError(f'{quoted(text)} is no score; give a number as 0.3')
+
+
+def _focal(text):
+  with contextlib.suppress(ValueError):
+    if 0 < (focal := float(text)) < 1e9:
+      return focal
+  raise argparse.ArgumentTypeError(f'{quoted(text)} is no focal length; give a number of pixels '
+                                   'above 0, as 1500')
 
 
 def _whole(medium, frame, image):
@@ -133,6 +150,34 @@ def _reader(given, listed):
                       lambda medium: boxes.size(medium.path)), boxes
 
 
+def _nobody(medium, frame, image):
+  return np.zeros((0, 4), np.float32), np.zeros(0), None
+
+
+def _networks(given, listed):
+  """(weights that predict, their `media.Reader`, the boxes if a file has them or None) that the
+  flags ask for; says what they are."""
+  if loading.takes(given.weights) == PICTURES:
+    odd = [f'--{name}' for name in ('boxes', 'detector', 'size', 'skeleton', 'lift')
+           if getattr(given, name)]
+    if odd:
+      raise UserError('these weights find the people in whole pictures, with their places in '
+                      f'space: leave out {", ".join(odd)}')
+    finder = PeopleFinder(given.weights)
+    say(f'weights: {finder.about}')
+    say('camera: ' + (
+      f'focal length {given.focal:g} pixels' if given.focal else
+      'no focal length is given, so the width of each picture is taken; all distances from the '
+      'camera are true up to one factor then (--focal PIXELS)'))
+    return finder, media.Reader(listed, _nobody), None
+  if given.focal:
+    raise UserError('--focal is of runs of the task bottom_up, which find people in space; leave '
+                    'it out')
+  predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
+  say(f'weights: {predictor.about}')
+  return predictor, *_reader(given, listed)
+
+
 def _batches(reader, stopped):
   """Lists of `media.Seen` that are predicted together: they fill a call, and fit into memory."""
   batch = []
@@ -154,28 +199,34 @@ def predict(given):
   if given.lift and all(medium.kind == 'picture' for medium in listed):
     raise UserError('--lift needs people who move: give videos, or --tracks FILE; pictures alone '
                     'have no frames')
-  predictor = Predictor(given.weights, skeleton=given.skeleton, size=given.size)
-  say(f'weights: {predictor.about}')
+  predictor, reader, boxes = _networks(given, listed)
+  in_space = isinstance(predictor, PeopleFinder)
   lifter = given.lift and _lifter(given.lift, predictor.facts.skeleton)
-  reader, boxes = _reader(given, listed)
-  counts, sizes = {'picture': 0, 'frame': 0, 'person': 0}, {}
+  left_out, counts, sizes = 0, {'picture': 0, 'frame': 0, 'person': 0}, {}
   with (StopSignal() as stopped,
         Writer(given.out, predictor.facts.skeleton, given.csv, reader.media,
-               boxes.category if boxes else 1) as writer,
+               boxes.category if boxes else 1, in_space) as writer,
         tqdm.tqdm(unit=' pictures', total=reader.total) as bar):
     for batch in _batches(reader, stopped):
-      found = predictor([seen.image for seen in batch], [seen.boxes for seen in batch])
+      found = predictor([seen.image for seen in batch],
+                        given.focal if in_space else [seen.boxes for seen in batch])
       for seen, people in zip(batch, found, strict=True):
+        if in_space:
+          seen = seen._replace(boxes=people.boxes, scores=np.ones(len(people)))
         writer.add(seen, people)
         sizes[seen.medium.path] = seen.image.shape[1::-1]
         counts['picture' if seen.frame is None else 'frame'] += 1
         counts['person'] += len(people)
+        left_out += people.left_out if in_space else 0
       bar.update(len(batch))
     if not counts['picture'] + counts['frame'] and reader.problems:
       raise UserError(f'nothing could be read: {reader.problems[0]}')
   reader.problems += writer.problems
   if boxes and not stopped.raised and (left := boxes.left_over()):
     say(f'warning: {left}')
+  if left_out:
+    say(f'warning: {left_out} peaks and people found no room in the answers; the run has room for '
+        'system.max_people people and system.max_peaks peaks of a joint')
   for problem in reader.problems:
     say(f'warning: {problem}')
   found = [counted(count, what) for what, count in counts.items() if count or what == 'person']

@@ -22,7 +22,6 @@ from typing import NamedTuple
 import jax
 import optax
 from absl import flags
-from ml_collections import config_flags
 
 from configs.fields import FIELDS, RANGES
 from dslope_jax import explain, models, tasks
@@ -30,6 +29,7 @@ from dslope_jax.cli import (
   check_ranges,
   checked,
   default_workdir,
+  define_config,
   define_process_flags,
   reached_stop,
   say,
@@ -233,7 +233,7 @@ def main(_):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_string('workdir', None, 'folder of the run, default runs/<config name>')
   flags.DEFINE_bool('allow_config_change', False, 'resume in a workdir made with another config')
   explain.define_flag()

@@ -17,9 +17,9 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import shared
 from configs import panoptic_hupor, quickstart_hupor
-from dslope_jax import absolute_pose, systems
-from dslope_jax.association import associate
-from dslope_jax.systems import hupor
+from dslope_jax import systems
+from dslope_jax.association import THRESHOLDS
+from dslope_jax.systems import hupor, hupor_people
 from dslope_jax.systems.base import Facts, Forward, normalise
 from dslope_jax.tasks import bottom_up
 from dslope_jax.training import optimizers, train_state
@@ -101,11 +101,8 @@ class Chain:
 
   def _grouped(self, maps, camera):
     """Maps of all rows to poses in space, as the system does it."""
-    found = associate(**maps, focal=camera[:, 0], **self._limits)
     size = self._data['image'].shape[2], self._data['image'].shape[1]
-    sizes = jnp.broadcast_to(jnp.array(size), (len(camera), 2))
-    return absolute_pose.absolute(found['joints'], found['root_depth'], camera,
-                                  jnp.ones(len(camera)), sizes, size)
+    return hupor_people.located(maps, camera, THRESHOLDS['default'], size=size, **self._limits)[1]
 
   def group(self):
     camera = jnp.tile(hupor.network_camera(self._data['camera']), (self._rows, 1))

@@ -132,25 +132,30 @@ FIELDS = {
                          'config.data.loader',
 }
 
-# {range: (is a number in it, fields)}, checked before anything is made.
+# Of the networks of several people.
+_OF_PARTS = ('system.detector.stages', 'system.reasoner.stages', 'system.*.decoder_width',
+             'system.detector.*s[]', 'system.reasoner.*s[]', 'system.refiner.*s[]')
+# {range: (is a number in it, fields)}, checked before anything is made; FIELD[] are the numbers of
+# a list.
 RANGES = {
   '1 or more': (lambda x: x >= 1, (
     'batch_size', 'accumulate', 'keep', 'evals.*.batch_size', 'data.bank.num_people',
     'system.model*.width', 'system.model*.stem_width', 'system.model*.depth', 'system.gcn.width',
     'system.model*.heads', 'system.gcn.hops', 'system.model*.dim', 'data.frames', 'data.stride',
     'data.max_people', 'data.beside.times', 'system.max_people', 'system.max_peaks',
-    'evals.*.pairs')),
+    'evals.*.pairs', *_OF_PARTS)),
   '0 to 4294967295': (lambda x: 0 <= x < 2**32, ('seed', 'data.bank.seed')),
   '0 or more': (lambda x: x >= 0, (
     'system.model*.encoder_layers', 'system.model*.decoder_layers', 'optim.*.lr',
     'optim.*.weight_decay', 'optim.*.l2', 'optim.*.clip', 'data.num_workers',
-    'data.max_unreadable', 'data.augmentation.rotation',
+    'data.max_unreadable', 'data.augmentation.rotation', 'data.augmentation.jitter',
     'data.augmentation.half_body_joints', 'data.augmentation.shift', 'system.margin',
     'system.covered_weight', 'system.mutual.weights.*', 'system.weights.*',
     'system.model.embedding_std', 'system.student_weight', 'evals.*.stride')),
   'above 0': (lambda x: x > 0, (
     'optim.*.factor', 'system.model*.mlp_ratio', 'system.model*.epsilon', 'data.patience',
-    'data.padding', 'system.sigma', 'system.scale',
+    'data.padding', 'system.sigma', 'system.scale', 'system.*.head_scale',
+    'data.augmentation.scale[]', 'data.beside.scale[]',
     'system.mutual.temperature', '*loader.padding')),
   '0 to 1': (lambda x: 0 <= x <= 1, (
     'optim.*.warmup_from', 'data.augmentation.*_prob', 'data.flip_prob', 'evals.*.oks_nms',

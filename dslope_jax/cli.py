@@ -102,11 +102,21 @@ def keep_compiled():
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
+def define_config(flag_values=None):
+  """Defines --config. Options of data sets and the like are taken where the config lacks them, too;
+  other fields that it lacks are refused when the command line is parsed."""
+  config_flags.DEFINE_config_file(
+    'config', None, 'a file of configs/', lock_config=False, accept_new_attributes=True,
+    flag_values=flags.FLAGS if flag_values is None else flag_values)
+
+
 def _parse(argv):
   try:
+    if text := wrong_flags.no_field(argv, _config_path()):
+      raise UserError(text)
     rest = flags.FLAGS(argv)
     if flags.FLAGS.config is not None:
-      flags.FLAGS.config.items  # noqa: B018 - a config file that cannot be loaded raises here
+      flags.FLAGS.config.lock()  # a config file that cannot be loaded raises here
       _expand(flags.FLAGS.config)
     for name, value in flags.FLAGS.flag_values_dict().items():
       if isinstance(value, str) and name != 'weights':  # which may be on the hub
@@ -140,12 +150,15 @@ def say(text):
 def check_ranges(config, ranges):
   """Raises UserError for the first number of a config that is not in its range.
 
-  ranges: {range in words: (is a number in it, patterns of fields)}.
+  ranges: {range in words: (is a number in it, patterns of fields)}; FIELD[] are the numbers of a
+  list.
   """
   for field, value in flat(config):
+    several = isinstance(value, (list, tuple))
     for words, (holds, patterns) in ranges.items():
-      if type(value) in (int, float) and not holds(value) and any(
-          fnmatch.fnmatchcase(field, pattern) for pattern in patterns):
+      numbers = [one for one in (value if several else [value]) if type(one) in (int, float)]
+      if not all(map(holds, numbers)) and any(
+          fnmatch.fnmatchcase(field + '[]' * several, pattern) for pattern in patterns):
         raise UserError(f'config.{field} is {value}: must be {words}')
 
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dslope_jax import own_files, plausibility
+from dslope_jax import own_files, plausibility, tasks
 from dslope_jax.errors import UserError, one_line
 from dslope_jax.evaluation import drawing
 from dslope_jax.plausibility import Finding
 from dslope_jax.tasks import people, recognition
-from input_pipeline import face_crops, geometry
+from input_pipeline import face_crops, geometry, identities, sources
 from input_pipeline.doctor import identities as identities_of_pictures
 from input_pipeline.doctor import looks, poses, splits
 from input_pipeline.doctor.suspects import Suspects
@@ -29,8 +29,12 @@ class Diagnosis(NamedTuple):
 def examine(config, pictures=True, num_workers=0) -> dict[str, Diagnosis]:
   """{'NAME SPLIT': what was found} of the training set and all validation sets of a config.
 
-  pictures: whether they are decoded; without them a set needs its annotations only.
+  pictures: whether they are decoded; without them a set needs its annotations only. Raises
+  UserError for a task whose sets are of another kind.
   """
+  if getattr(tasks.module(config.task), 'SETS', sources) not in (sources, identities):
+    raise UserError(f"the doctor looks at sets of people in crops and of faces; those of the task "
+                    f"'{config.task}' are checked whenever they are loaded, as by tools/browse.py")
   found, of, trained = {}, {}, None
   wanted = [(config.data.train_split, None)] * bool(config.data.train_split) + [
     (entry.split, entry.data) for entry in config.evals.values()]

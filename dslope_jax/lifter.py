@@ -32,8 +32,7 @@ class Lifter(Networks):
     if not is_run:
       raise UserError(f"'{path}' is no run of the task lifting, nor what tools/publish.py made of "
                       'one; give the folder of such a run')
-    super().__init__(path, of_run(path, name, TRACKS), 'enet', flip=flip,
-                     dtype=dtype)
+    super().__init__(path, of_run(path, name, TRACKS), ('enet',), flip=flip, dtype=dtype)
     self.unit = self.serving.unit
 
   def __call__(self, keypoints, confidence, size, skeleton) -> np.ndarray:

@@ -11,7 +11,7 @@ from dslope_jax.errors import UserError, quoted
 from dslope_jax.evaluation import confidences
 from dslope_jax.files import first_line
 from dslope_jax.systems.base import Facts, Forward, join, without_view
-from dslope_jax.tasks.base import Serving
+from dslope_jax.tasks.base import BOXES, Serving
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published
@@ -37,6 +37,14 @@ def located(weights) -> tuple[str, str, bool]:
   weights; those of the hub are downloaded."""
   path, name = split_network(local_weights(os.fspath(weights)))
   return path, name, published.is_published(path) or os.path.isdir(path) and not is_weights(path)
+
+
+def takes(weights) -> str:
+  """What the networks of these weights take, see `Serving`; a file is of one that takes boxes."""
+  path, _, is_run = located(weights)
+  if not is_run:
+    return BOXES
+  return tasks.serve(workdirs.settings(path), workdirs.read_facts(path)).takes
 
 
 def of_run(folder, asked, takes) -> Loaded:
@@ -65,9 +73,10 @@ def of_run(folder, asked, takes) -> Loaded:
 class Networks:
   """Networks of a `Serving` with their weights, one answer of which is asked for.
 
-  path: of the weights, for messages. preferred: the answer that is taken where there is it and none
-  is asked for. flip: average with the mirrored sample. dtype: in which the networks compute; None:
-  as they were trained. A subclass has `_nobody(count)`, which gives so many empty samples.
+  path: of the weights, for messages. preferred: answers, the first of which that there is is taken
+  where none is asked for. flip: average with the mirrored sample. dtype: in which the networks
+  compute; None: as they were trained. A subclass has `_nobody(count)`, which gives so many empty
+  samples, and may have other `buckets`, sizes of a call.
 
   Attributes: serving, the system and the way to its samples and back. weights: {'params',
   'batch_stats'}. facts. answer: the output, or the mixture of outputs, that is given; answers: all
@@ -75,7 +84,9 @@ class Networks:
   calibration or {}. about: a line for the user that says all this.
   """
 
-  def __init__(self, path, found: Loaded, preferred, *, flip=True, dtype=None):
+  buckets = BUCKETS
+
+  def __init__(self, path, found: Loaded, preferred: tuple[str, ...], *, flip=True, dtype=None):
     self.serving, self.facts, self.fits = found.serving, found.facts, found.fits
     if dtype:
       system = self.serving.system
@@ -90,7 +101,7 @@ class Networks:
       raise UserError(f"the weights in '{path}' are not of the network that its config.json names "
                       f'({first_line(error)}); get the file back from a copy') from None
     answers, system = self._answers(), self.serving.system
-    final = {name: join(name, system.readouts[-1]) for name in (preferred, *system.networks)}
+    final = {name: join(name, system.readouts[-1]) for name in (*preferred, *system.networks)}
     asked = found.asked or next(name for name in final.values() if name in answers)
     asked = asked if asked in answers else final.get(asked, asked)
     if asked not in answers:
@@ -119,7 +130,7 @@ class Networks:
   def _outputs(self, samples):
     """{output: fields} of all samples, by calls of a few fixed sizes."""
     inputs = self._inputs(samples)
-    pieces, results = _pieces(len(next(iter(inputs.values())))), []
+    pieces, results = _pieces(len(next(iter(inputs.values()))), self.buckets), []
     for start, stop, size in pieces:
       results.append(self._run(self.weights, {
         name: _padded(values[start:stop], size) for name, values in inputs.items()}))
@@ -130,14 +141,14 @@ class Networks:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), empty, *kept)
 
 
-def _pieces(count):
+def _pieces(count, buckets):
   """[(start, stop, size of the call)] for so many samples, few calls with little padding: a call
   is filled by more than half."""
   out, start = [], 0
   while start < count:
     left = count - start
-    size = next((size for size in BUCKETS if left <= size < 2 * left),
-                max(size for size in BUCKETS if size <= left))
+    size = next((size for size in buckets if left <= size < 2 * left),
+                max(size for size in buckets if size <= left))
     out.append((start, min(start + size, count), size))
     start += size
   return out

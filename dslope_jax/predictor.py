@@ -38,6 +38,11 @@ class People:
   def __len__(self):
     return len(self.boxes)
 
+  @property
+  def places(self):
+    """(P,K,2) keypoints, NaN for a joint that was not found."""
+    return self.keypoints
+
   def to_supervision(self):
     """The same as `supervision.KeyPoints`; that package must be installed."""
     import supervision
@@ -72,7 +77,7 @@ class Predictor(Networks):
       skeleton = skeletons.by_name(skeleton)
     path, name, is_run = located(weights)
     found = (_of_run if is_run else _of_file)(path, name, skeleton, size and tuple(size))
-    super().__init__(path, found, 'pick', flip=flip, dtype=dtype)
+    super().__init__(path, found, ('pick',), flip=flip, dtype=dtype)
     self.codec = found.codec
 
   def __call__(self, images, boxes=None) -> list[People]:
@@ -82,7 +87,7 @@ class Predictor(Networks):
     boxes: a list with an array (P,4) for each, x, y, width, height in pixels; None: every picture
     is one box.
     """
-    images = [_picture(image) for image in images]
+    images = [as_picture(image) for image in images]
     if boxes is None:
       boxes = [[(0, 0, *image.shape[1::-1])] for image in images]
     boxes = [_checked_boxes(of) for of in boxes]
@@ -172,7 +177,8 @@ def _of_file(path, network, skeleton, size):
   return Loaded(system['codec'], tasks.serve(config, facts), weights, facts, '', {}, about)
 
 
-def _picture(image):
+def as_picture(image):
+  """(H,W,3) uint8 RGB of such an array, or of the path of a picture; UserError for other arrays."""
   if isinstance(image, (str, os.PathLike)):
     return pictures.read_picture(image, upright=True)
   image = np.asarray(image)

@@ -40,7 +40,8 @@ class OneEuro:
 
   x' = a x + (1 - a) x'_before, a = 1 / (1 + 1 / (2 pi f dt)), f = cutoff + beta |v|, and v is the
   change of x smoothed in the same way with f = 1 Hz. Source: Casiez, Roussel and Vogel, CHI 2012,
-  section 3. |v| is the length of each point's own velocity.
+  section 3. |v| is the length of each point's own velocity. A point that is NaN was not seen;
+  when it is seen again, its filter begins anew.
   cutoff: Hz. beta: Hz for one unit of length a second.
   """
 
@@ -54,6 +55,8 @@ class OneEuro:
       self._last = points, np.zeros_like(points), time
       return points
     before, velocity, then = self._last
+    fresh = np.isnan(before)
+    before, velocity = np.where(fresh, points, before), np.where(fresh, 0, velocity)
     step = time - then
     velocity = velocity + _share(1.0, step) * ((points - before) / step - velocity)
     speed = np.linalg.norm(velocity, axis=-1, keepdims=True) / unit
@@ -69,7 +72,7 @@ class Tracks:
     self._tracker, self._filters = Tracker(), {}
 
   def __call__(self, boxes, keypoints, time: float):
-    """((P,) ids, (P,K,2) smoothed keypoints) of the next frame."""
+    """((P,) ids, (P,K,2) smoothed keypoints) of the next frame; NaN for joints not found."""
     ids = self._tracker(boxes)
     self._filters = {i: self._filters.get(i) or OneEuro() for i in self._tracker.known}
     smooth = [self._filters[i](points, time, max(1.0, *box[2:])) for i, points, box in

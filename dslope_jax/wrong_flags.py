@@ -9,6 +9,7 @@ from absl import flags
 from dslope_jax.errors import quoted
 from dslope_jax.explain import flat
 
+_OPEN = 'loader', 'system.thresholds', 'system.noise'  # ends of sections of options
 _MANY = 8  # names that are listed at most
 _KINDS = {bool: 'neither True nor False', int: 'no whole number', float: 'no number'}
 
@@ -29,7 +30,7 @@ def told(error: Exception, argv, path) -> str:
   while error.args and isinstance(error.args[0], Exception):
     error = error.args[0]
   if isinstance(error, (AttributeError, KeyError)):
-    return _no_field(argv, path) or f'the config has no field {error.args[0] if error.args else ""}'
+    return no_field(argv, path) or f'the config has no field {error.args[0] if error.args else ""}'
   lines = str(error).split('\n')  # the last is the cause; before it may be a traceback
   return re.sub(r'^[\w.]*Error: ', '', lines[-1].strip()) or repr(error)
 
@@ -82,14 +83,17 @@ def _wrong_value(error, path):
   return f'config.{given[1]}: {quoted(typed)} is {_KINDS[type(value)]}'
 
 
-def _no_field(argv, path):
-  """Of the first field that the config lacks; '' if it lacks none."""
+def no_field(argv, path) -> str:
+  """Of the first field that the config lacks; '' if it lacks none. Sections of options may lack
+  any, since those who take them know which there are."""
   for argument in argv:
     field = re.match(r'--?(?:no)?config\.([\w.]+)', argument)
     section, above = _config(path) if field else {}, ''
     for part in field[1].split('.') if field and section else ():
       if not hasattr(section, 'keys'):
         return f"config.{above} is a value, it has no field '{part}'"
+      if part not in section and above.endswith(_OPEN) and field[1].endswith(f'{above}.{part}'):
+        break
       if part not in section:
         alike = lambda key, part=part: -difflib.SequenceMatcher(None, part, key).ratio()
         deeper = [name for name, _ in flat(section) if name.endswith(f'.{part}')]

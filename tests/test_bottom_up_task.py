@@ -138,14 +138,12 @@ def test_faults(tmp_path):
   fails(build(tiny(size=(100, 64))), 'data.size is (100, 64), must be (width, height) in multiples')
   fails(build(tiny(recipe='published')), 'data.recipe')
   config = tiny()
+  config.data.augmentation.scale = (2.0, 1.0)
+  fails(build(config), 'data.augmentation.scale is (2.0, 1.0), must be the lowest and the highest')
+  config = tiny()
   config.evals.val.metric = 'coco_ap'
   fails(build(config), "evals.NAME.metric is one of mupots, panoptic, not 'coco_ap'")
   config = tiny()
   config.evals.val.recipe = 'severity9'
   fails(build(config), 'evals.val.recipe')
   fails(lambda: tiny('hrnet'), "config argument 'hrnet' is none of smap, occluded")
-
-
-def test_a_run_cannot_predict_without_a_data_set(run):
-  _, config, _, _ = run
-  fails(lambda: tasks.serve(config, tiny_people.FACTS), 'cannot predict without a data set')

@@ -18,6 +18,7 @@ from dslope_jax import doctor
 from input_pipeline import sources
 from input_pipeline.doctor import looks, poses, splits
 from input_pipeline.sources import pictures
+from tests.refusals import fails
 from tests.sources.test_pictures import exif
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -330,3 +331,8 @@ def test_real_sets_have_no_errors():
     found = kinds(poses.check(source) + looks.check(source, looks.look(source)))
     assert set(found) <= few
     assert pictures.read_picture(str(source.file[0])).ndim == 3
+
+
+@pytest.mark.parametrize('config', [common.bottom_up(), common.lifting()], ids=lambda c: c.task)
+def test_sets_of_other_kinds_are_refused(config):
+  fails(lambda: doctor.examine(config), config.task, 'checked whenever they are loaded')

@@ -7,7 +7,6 @@ import pytest
 from absl import flags
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from ml_collections import config_flags
 
 from configs import quickstart
 from dslope_jax import cli
@@ -41,7 +40,7 @@ def test_config_fields(field, text, more):
   with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(err):
     patch.setattr(flags, 'FLAGS', values)
     patch.setattr(sys, 'argv', command)  # where the flags of fields are looked for
-    config_flags.DEFINE_config_file('config', None, flag_values=values, lock_config=True)
+    cli.define_config(values)
     try:
       cli._parse(command)
     except SystemExit as stopped:

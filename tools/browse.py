@@ -19,11 +19,10 @@ if __name__ == '__main__':
   commands.begin()
 
 from absl import flags
-from ml_collections import config_flags
 
 from configs.fields import RANGES
 from dslope_jax import tasks
-from dslope_jax.cli import check_ranges, checked, default_workdir, start
+from dslope_jax.cli import check_ranges, checked, default_workdir, define_config, start
 from dslope_jax.errors import UserError
 from dslope_jax.evaluation import drawing
 
@@ -62,7 +61,7 @@ def main(_):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_integer('rows', 8, 'samples, a row each', lower_bound=1, upper_bound=200)
   flags.DEFINE_integer('seed', None, 'in place of config.seed')
   flags.DEFINE_string('workdir', None, 'folder of a run, whose patch bank is used')

@@ -19,10 +19,9 @@ if __name__ == '__main__':
   commands.begin()
 
 from absl import flags
-from ml_collections import config_flags
 
 from dslope_jax import doctor
-from dslope_jax.cli import checked, default_workdir, start
+from dslope_jax.cli import checked, default_workdir, define_config, start
 from dslope_jax.errors import UserError, counted
 
 
@@ -47,7 +46,7 @@ def main(_):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_string('out', None, 'folder to write to, default doctor/<config name>')
   flags.DEFINE_integer('num_workers', 0, 'processes that decode pictures', lower_bound=0)
   flags.DEFINE_bool('no_pictures', False, 'look at annotations only; pictures need not be there')

@@ -19,10 +19,9 @@ if __name__ == '__main__':
   commands.begin()
 
 from absl import flags
-from ml_collections import config_flags
 
 from configs.fields import RANGES
-from dslope_jax.cli import check_ranges, checked, default_workdir, start
+from dslope_jax.cli import check_ranges, checked, default_workdir, define_config, start
 from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import load_bank, load_source, unbiased_crops
 from input_pipeline.occlusion.benchmark import FORMATS, export, verify
@@ -55,7 +54,7 @@ def _report(manifest):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_string('workdir', None, 'where the patch bank is or goes; default runs/<config>')
   flags.DEFINE_string('out', None, 'folder to write the benchmark to')
   flags.DEFINE_string('entry', None, 'which of config.evals; default the first')

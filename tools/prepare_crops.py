@@ -22,10 +22,9 @@ if __name__ == '__main__':
   commands.begin()
 
 from absl import flags
-from ml_collections import config_flags
 
 from configs.fields import RANGES
-from dslope_jax.cli import check_ranges, checked, start
+from dslope_jax.cli import check_ranges, checked, define_config, start
 from dslope_jax.errors import UserError
 from dslope_jax.tasks.people import prepare
 from input_pipeline.prepared import reading
@@ -44,7 +43,7 @@ def main(_):
 
 
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file('config', None, 'a file of configs/', lock_config=True)
+  define_config()
   flags.DEFINE_string('out', None, 'folder to write to; a split gets a folder of its own in it')
   flags.DEFINE_string('split', None, 'default config.data.train_split')
   flags.DEFINE_integer('num_workers', 0, 'processes', lower_bound=0)

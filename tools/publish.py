@@ -29,13 +29,15 @@ from dslope_jax.evaluation import confidences, engine
 from dslope_jax.evaluation.base import read_stamped
 from dslope_jax.files import local_path
 from dslope_jax.lifter import Lifter
+from dslope_jax.people_finder import PeopleFinder
 from dslope_jax.predictor import Predictor
-from dslope_jax.tasks.base import TRACKS
+from dslope_jax.tasks.base import BOXES, PICTURES, TRACKS
 from dslope_jax.training import checkpointing
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published
 from dslope_jax.weights.files import split_network
 
+_PREDICTORS = {BOXES: Predictor, TRACKS: Lifter, PICTURES: PeopleFinder}
 _TEMPLATES = pathlib.Path(published.__file__).parent
 
 
@@ -70,7 +72,7 @@ def publish(given):
   serving = tasks.serve(config, workdirs.read_facts(workdir))
   facts = own_files.read_json(os.path.join(workdir, 'facts.json'), dict, 'get it from a copy')
   published.write(given.out, config, facts, serving.system.networks, weights, step, calibration)
-  predictor = (Lifter if serving.takes == TRACKS else Predictor)(given.out)
+  predictor = _PREDICTORS[serving.takes](given.out)
   card = _card(given, config, step, predictor, _evaluations(workdir, half, step))
   pathlib.Path(given.out, 'README.md').write_text(card, encoding='utf-8')
   say(f'{predictor.about}\nread {given.out}/README.md before you pass it on')
@@ -93,6 +95,7 @@ def _evaluations(workdir, half, step):
 
 def _card(given, config, step, predictor, evaluations):
   system, skeleton, data = predictor.serving.system, predictor.facts.skeleton, config.data
+  takes = predictor.serving.takes
   count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(predictor.weights['params'][name]))
   training = {
     'data': f'data set `{data.name}`, split {data.train_split}' + (
@@ -100,8 +103,8 @@ def _card(given, config, step, predictor, evaluations):
       f'; {data.holdout:.0%} of the pictures held out' if data.get('holdout') else ''),
     'occlusion': f'recipe `{data.recipe}`',
     'system': config.system.name + (
-      f', codec {config.system.codec}, sigma {config.system.sigma}' if predictor.facts.size[0]
-      else f', target {data.target}'),
+      f', target {data.target}' if takes == TRACKS else f', stage {config.system.stage}'
+      if takes == PICTURES else f', codec {config.system.codec}, sigma {config.system.sigma}'),
     'steps': f'{step}, batches of {config.batch_size}' + (
       f', moving average {config.ema_decay}' if config.get('ema_decay') else ''),
     'settings': 'all of them are in `config.json`'}
@@ -111,7 +114,8 @@ def _card(given, config, step, predictor, evaluations):
     title=os.path.basename(os.path.normpath(given.out)), license=given.license,
     datasets=[name for name in given.data.split(',') if name], size=predictor.facts.size,
     frames=predictor.facts.frames, unit=predictor.serving.unit,
-    shared=config.system.get('shared', False), names=skeleton.names, skeleton=skeleton.name,
+    takes=takes, shared=config.system.get('shared', False), names=skeleton.names,
+    skeleton=skeleton.name,
     networks={name: (models.describe(network)[0], count(name))
               for name, network in system.networks.items()},
     answers=predictor.answers, answer=predictor.answer, training=training,

@@ -40,20 +40,26 @@ def draw_people(image, boxes, keypoints, scores, visible, skeleton: Skeleton, id
   """Copy of a (H,W,3) uint8 RGB picture with the boxes and poses of P people.
 
   The paler a joint, the lower its score (0 to 1). Hidden joints, of probability `visible` below one
-  half, are hollow. boxes: (P,4) x, y, width, height. keypoints: (P,K,2) pixels. scores, visible:
-  (P,K), or visible None. ids: (P,) numbers to write at the boxes, or None.
+  half, are hollow. boxes: (P,4) x, y, width, height. keypoints: (P,K,2) pixels, NaN for joints
+  that are not drawn. scores, visible: (P,K), or visible None. ids: (P,) numbers to write at the
+  boxes, or None.
   """
   out = np.ascontiguousarray(image).copy()
   seen = np.ones(np.shape(scores), bool) if visible is None else np.asarray(visible) >= 0.5
   for p, (x, y, w, h) in enumerate(np.clip(boxes, -1e4, 1e4)):
     thick, radius = (int(np.clip(round(max(w, h) / part), 1, 12)) for part in (150, 80))
-    points = np.clip(keypoints[p], -1e4, 1e4).round().astype(int).tolist()
+    there = np.isfinite(keypoints[p]).all(-1)
+    points = np.clip(np.where(there[:, None], keypoints[p], 0), -1e4, 1e4)
+    points = points.round().astype(int).tolist()
     shade = lambda colour, *joints, p=p: tuple(
       255 + float(np.clip(min(scores[p][j] for j in joints), 0.1, 1)) * (c - 255) for c in colour)
     cv2.rectangle(out, (round(x), round(y)), (round(x + w), round(y + h)), (200,) * 3, 1)
     for a, b in skeleton.limbs:
-      cv2.line(out, points[a], points[b], shade(_colour(skeleton, a, b), a, b), thick, cv2.LINE_AA)
-    for k, point in enumerate(points):
+      if there[a] and there[b]:
+        cv2.line(out, points[a], points[b], shade(_colour(skeleton, a, b), a, b), thick,
+                 cv2.LINE_AA)
+    for k in np.flatnonzero(there):
+      point = points[k]
       colour = shade(_colour(skeleton, k), k)
       if seen[p][k]:
         cv2.circle(out, point, radius, colour, -1, cv2.LINE_AA)

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from dslope_jax.errors import UserError
 from dslope_jax.models import initializers
 from dslope_jax.models.layers import BatchNorm, Conv, sum_relu
 
@@ -83,6 +84,9 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(self, x, skips=None, *, train):
     levels = []
+    if len(self.widths) != len(self.blocks):
+      raise UserError(f'an encoder of {len(self.widths)} levels needs as many blocks, and blocks '
+                      f'is {tuple(self.blocks)}; a smap has 4 widths, a dsed 3, both 4 blocks')
     for level, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True)):
       for i in range(count):
         stride = 2 if level and not i else 1

@@ -6,17 +6,20 @@ The detector alone, trained on all joints, is SMAP (Zhen et al., 2020): stage 'd
 visible_only False. Where a docstring says published, it means the code of HUPOR and SMAP. Lengths
 are cm, coordinates pixels of the network's picture.
 """
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from dslope_jax import absolute_pose, models, part_losses, part_maps, part_noise
-from dslope_jax.association import THRESHOLDS, associate
+from dslope_jax.association import THRESHOLDS
 from dslope_jax.association.matching import match
 from dslope_jax.association.parts import ANCHORS, PELVIS, STRIDE
 from dslope_jax.errors import UserError
-from dslope_jax.models import refine_net
 from dslope_jax.skeletons import MPI15
+from dslope_jax.systems import hupor_people
 from dslope_jax.systems.base import Facts, System, normalise
+from dslope_jax.systems.hupor_people import network_camera
 from dslope_jax.visibility import VISIBLE, is_labelled
 
 NETWORKS = ('detector', 'reasoner', 'refiner')
@@ -25,7 +28,7 @@ VIEWS = {'clean': ('image', 'people'), 'occluded': ('occluded_image', 'occluded_
 _FLAT = MPI15.num_keypoints + 2 * len(MPI15.limbs)  # maps that come before the relative depths
 _FULL = 3  # scale of the maps that the teacher sees
 _NEAR = 30 / 832  # distance of pelvises of one person, at most, over the picture's width
-_CM = 100.0  # unit of the refiner's numbers
+_SHARES = 'thresholds.support', 'noise.lost_limbs', 'noise.false_height', 'noise.peak'
 
 
 def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view='clean',
@@ -61,24 +64,11 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
       raise UserError("system.reference trains one network after the other: set system.stage")
     detected_share, student_weight, joint_dropout = 0.0, 0.0, 0.0
   sees = trained != ['reasoner'] or detected_share > 0
-  unit = 1.0 if reference else _CM
-  peak = part_maps.peaks(MPI15.num_keypoints, len(MPI15.limbs)) if reference else 1
-
-  def located(maps, camera, limits=limits):
-    """(people of `associate`, their poses (B,P,15,4) of `absolute_pose`)."""
-    found = associate(maps['maps'] / peak, maps['relative_depth'], maps['anchor_depth'],
-                      thresholds=limits, focal=None if reference else camera[:, 0],
-                      max_people=max_people, max_peaks=max_peaks)
-    same = jnp.ones(len(camera)), jnp.broadcast_to(jnp.array(facts.size), (len(camera), 2))
-    return found, absolute_pose.absolute(found['joints'], found['root_depth'], camera, *same,
-                                         facts.size)
-
-  def refiner_input(found, poses, seen):
-    """(B*P,15,5), see `refine_net.features`. seen: (B,P,15), joints that are not kept from it."""
-    flat = lambda values: values.reshape(-1, *values.shape[2:])
-    features = refine_net.features(flat(STRIDE * found['joints'][..., :2]), flat(poses[..., :3]),
-                                   flat(seen & (poses[..., 3] > 0)), PELVIS)
-    return features if reference else features / jnp.array([*facts.size[:1] * 2, *[_CM] * 3])
+  unit = 1.0 if reference else hupor_people.CM
+  located = functools.partial(hupor_people.located, size=facts.size, max_people=max_people,
+                              max_peaks=max_peaks, reference=reference)
+  refiner_input = functools.partial(hupor_people.refiner_input, width=facts.size[0],
+                                    reference=reference)
 
   def loss(forward, batch):
     _check_frozen(forward, trained, networks)
@@ -120,7 +110,7 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
 
   def refining_loss(forward, maps, camera, people):
     """Squared distance of the corrected poses from those of the people that they are matched to."""
-    found, poses = located(maps, camera)
+    found, poses = located(maps, camera, limits)
     counts = people['visibility'][..., PELVIS]
     counts = counts == VISIBLE if reference else is_labelled(counts)
     rows = match(*(jnp.where(there[..., None], places, jnp.inf) for there, places in (
@@ -171,12 +161,12 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
     people = located(joined, jnp.tile(camera, (len(rows), 1)), limits)  # compiled once for all
     out = {}
     for row, (found, poses) in zip(rows, _split(people, len(rows)), strict=True):
-      out[row] = _answer(found, poses)
+      out[row] = hupor_people.answer(found, poses)
     if 'refiner' in networks:
       features = refiner_input(found, poses, True)
       offsets = unit * forward('refiner', features, train=False)['pose']
       better = absolute_pose.refined(poses, offsets.reshape(*poses.shape[:2], -1))
-      out['refined'] = _answer(found, absolute_pose.reprojected(better, poses), camera)
+      out['refined'] = hupor_people.answer(found, absolute_pose.reprojected(better, poses), camera)
     return out
 
   def inputs(example):
@@ -189,13 +179,6 @@ def build(facts: Facts, detector, reasoner=None, refiner=None, stage='all', view
   fields = {'loss': (image,) * sees + truth,
             'predict': tuple(image for image, _ in VIEWS.values()) + ('camera',)}
   return System(networks, fields, inputs, loss, predict)
-
-
-def network_camera(camera):
-  """fx fy cx cy (B,4) in pixels of the network's picture, of cameras (B,7): fx fy cx cy in those of
-  the picture, and the scale and offset x, y that lead from one to the other."""
-  scale = camera[:, 4:5]
-  return jnp.concatenate([camera[:, :2] * scale, camera[:, 2:4] * scale + camera[:, 5:7]], -1)
 
 
 def people_of(batch, field='people') -> dict:
@@ -245,6 +228,20 @@ def _check(facts, view, thresholds, noise):
     odd = sorted(set(dict(given)) - set(known))
     if odd:
       raise UserError(f"system.{field} has the numbers {', '.join(known)}, not {', '.join(odd)}")
+    for name, value in dict(given).items():
+      if wanted := _wrong_number(f'{field}.{name}', value):
+        raise UserError(f'system.{field}.{name} is {value}, must be {wanted}')
+
+
+def _wrong_number(name, value):
+  """What this number of thresholds or noise must be and is not, in words, or ''."""
+  is_number = lambda one: isinstance(one, (int, float)) and 0 <= one < float('inf')
+  if name == 'noise.dropped':
+    fine = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
+    return '' if fine and value[0] <= value[1] <= 1 else 'a lower and a higher share, 0 to 1'
+  if not is_number(value):
+    return 'a number of 0 or more'
+  return '0 to 1' if name in _SHARES and value > 1 else ''
 
 
 def _check_frozen(forward, trained, networks):
@@ -279,17 +276,3 @@ def _merged(outputs, reference):
 def _split(tree, parts):
   """A tree of arrays (parts * B,...) as so many trees."""
   return [jax.tree.map(lambda x, i=i: jnp.split(x, parts)[i], tree) for i in range(parts)]
-
-
-def _answer(found, poses, camera=None):
-  """An output of `predict`. camera: places of joints that the picture does not show are where the
-  pose has them, seen by this camera."""
-  joints = found['joints']
-  places = STRIDE * joints[..., :2]
-  if camera is not None:
-    camera = camera[:, None, None]
-    seen = poses[..., :2] / jnp.where(poses[..., 3:] > 0, poses[..., 2:3], 1)
-    seen = seen * camera[..., :2] + camera[..., 2:]
-    places = jnp.where((joints[..., 3:] > 0) | (poses[..., 3:] <= 0), places, seen)
-  return {'keypoints': places, 'keypoints_3d': poses[..., :3], 'scores': poses[..., 3],
-          'valid': found['valid'], 'overflow': found['overflow']}

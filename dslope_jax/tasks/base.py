@@ -42,7 +42,8 @@ class Task(NamedTuple):
   show: Callable | None = None
 
 
-BOXES, TRACKS = 'boxes in pictures', 'tracks of 2D keypoints'  # what a `Serving` takes
+# What a `Serving` takes.
+BOXES, TRACKS, PICTURES = 'boxes in pictures', 'tracks of 2D keypoints', 'whole pictures'
 
 
 class Serving(NamedTuple):
@@ -51,8 +52,8 @@ class Serving(NamedTuple):
   prepare: (what it takes) -> samples, a dict of arrays (B first) with the fields that the system
     predicts from, and what `finish` needs.
   finish: (outputs, samples) -> {row: fields} in `unit`.
-  takes: BOXES, prepare(picture, boxes), or TRACKS, prepare(keypoints, confidence, size of the
-    picture).
+  takes: BOXES, prepare(picture, boxes); TRACKS, prepare(keypoints, confidence, size of the
+    picture); or PICTURES, prepare(picture, camera (4,) fx fy cx cy in its pixels).
   """
   system: System
   prepare: Callable

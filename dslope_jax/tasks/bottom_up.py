@@ -10,6 +10,8 @@ from dslope_jax.evaluation import drawing, people_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks.base import (
+  PICTURES,
+  Serving,
   Task,
   data_set,
   describe_loader,
@@ -20,7 +22,7 @@ from dslope_jax.tasks.base import (
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.visibility import is_labelled
-from input_pipeline import pictures, stream, whole_pictures
+from input_pipeline import letterbox, pictures, stream, whole_pictures
 from input_pipeline.joined import JoinedMaker
 from input_pipeline.letterbox import Augmentation
 from input_pipeline.occlusion import things
@@ -51,6 +53,25 @@ def build(config, workdir, training=True) -> Task:
               evals, digest, show=functools.partial(_show, maker))
 
 
+def serve(config, facts: Facts) -> Serving:
+  """Prediction on whole pictures (H,W,3) uint8 with their cameras; people are in the pictures'
+  pixels and in mm in the camera's frame."""
+  system = systems.build(facts, **config.system.to_dict())
+
+  def prepare(picture, camera):
+    size = picture.shape[1::-1]
+    shown = letterbox.fit(size, facts.size)
+    return {'image': letterbox.warp(picture, shown, facts.size)[None],
+            'camera': letterbox.camera(shown, size, camera)[None]}
+
+  def finish(outputs, samples):
+    return {row: found | {
+      'keypoints': people_scores.to_picture(found['keypoints'], samples['camera']),
+      'keypoints_3d': people_scores.MM * found['keypoints_3d']} for row, found in outputs.items()}
+
+  return Serving(system, prepare, finish, PICTURES, 'mm')
+
+
 def _training(config):
   """The pictures that are trained on: of `data`, and of the set beside it where there is one."""
   things.check(config.data.recipe, 'data.recipe', training=True)
@@ -66,6 +87,9 @@ def _maker(config, facts, sources, fields):
   length = config.batch_size * optimizers.to_steps(config.duration, samples / config.batch_size)
   augmentation = Augmentation(**data.augmentation.to_dict())
   scales = data.augmentation.scale, data.beside.scale
+  for field, scale in zip(('augmentation', 'beside'), scales, strict=True):
+    if len(scale) != 2 or scale[0] > scale[1]:
+      raise UserError(f'data.{field}.scale is {scale}, must be the lowest and the highest factor')
   makers = [PictureMaker(source, facts.size, bank, data.recipe, config.seed,
                          augmentation._replace(scale=scale), fields, data.max_people, length)
             for source, scale in zip(sources, scales, strict=False)]

@@ -161,6 +161,9 @@ def of_half(config: ConfigDict, weights, calibration, half):
 
   half: 'gnet' or 'enet'.
   """
+  if half not in HALVES:
+    raise UserError(f'{quoted(half)} is no half of a pair, and does not answer alone; publish the '
+                    'run as a whole: name no network')
   config, system = ConfigDict(config.to_dict()), config.system.to_dict()
   if system.get('shared'):
     raise UserError("the run has one network 'net' with two heads; publish the pair, and name the "

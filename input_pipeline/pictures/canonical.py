@@ -9,6 +9,8 @@ import os
 import msgspec
 import numpy as np
 
+from dslope_jax import own_files
+from dslope_jax.errors import UserError
 from input_pipeline.pictures import files, picture
 
 _HOW_TO_GET = ('give the file by --config.data.loader.annotations=FILE, below config.data.root; it '
@@ -51,9 +53,16 @@ def load(split, *, root, annotations, images='', visibility='set'):
 
 def _picture(entry, path, number):
   where = f"{path}: 'bodys' of picture {number}"
-  people = len(msgspec.json.decode(entry.bodys, type=list[msgspec.Raw]))
+  with own_files.told(path, f"'bodys' of picture {number} is no list; {_HOW_TO_GET}"):
+    people = len(msgspec.json.decode(entry.bodys, type=list[msgspec.Raw]))
   table = files.numbers(entry.bodys, (people, 15, 11), where) if people else np.zeros((0, 15, 11))
-  camera = table[0, 0, 7:] if people and table[0, 0, 7] > 0 else None
+  cameras, labelled = table[..., 7:].reshape(-1, 4), table[table[..., 3] > 0]
+  if not np.allclose(cameras, cameras[:1], atol=0.01):
+    raise UserError(f'{where}: its people have different cameras (columns 7 to 10), and a picture '
+                    'has one; mend the file')
+  if not np.allclose(labelled[:, 2], labelled[:, 6], atol=1):
+    raise UserError(f'{where}: columns 2 and 6 are both Z in cm, and differ; mend the file')
+  camera = cameras[0] if cameras.any() else None
   return picture.Picture(
     entry.img_paths, (entry.img_width, entry.img_height), table[..., :2], table[..., 4:7],
     table[..., 3], camera, take=os.path.dirname(entry.img_paths))

@@ -5,16 +5,28 @@ from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.visibility import HIDDEN, VISIBLE
 
 _CODES = 0, HIDDEN, VISIBLE
+_NO_CODE = 255
+_WIDEST = 2**24  # pixels
 # cm: how large people look, by pixels, focal length and depth. A child seen in part is larger than
-# the first, nobody larger than the second.
-_SMALLEST, _LARGEST = 5, 500
+# the first, half of the people than the second, nobody larger than the third.
+_SMALLEST, _SMALL, _LARGEST = 5, 25, 500
 _MISSES = 0.05  # of the picture's width: joints in space further than this from those in 2D
 
 
 def named(where, pictures, visibility, visibilities):
-  """UserError unless there are pictures, all with depth or none, and a known kind of labels."""
+  """UserError unless there are pictures, each once and of some size, all with depth or none, and a
+  known kind of labels."""
   if not pictures:
     raise UserError(f'{where} has no pictures')
+  names = set()
+  for p in pictures:
+    if not all(0 < side < _WIDEST for side in p.size):
+      raise UserError(f'{where}: {quoted(p.name, 400)} is {p.size[0]} x {p.size[1]} pixels, by its '
+                      'annotation; mend width and height')
+    if p.name in names:
+      raise UserError(f'{where}: {quoted(p.name, 400)} is there twice, and would count twice; take '
+                      'one of them out')
+    names.add(p.name)
   flat = [p.joints_3d is None for p in pictures]
   if any(flat) and not all(flat):
     raise UserError(f"{where}: '{pictures[flat.index(True)].name}' has no joints in space, and "
@@ -24,6 +36,18 @@ def named(where, pictures, visibility, visibilities):
                     f"{quoted(visibility)}")
   if visibility != 'set' and flat[0]:
     raise UserError(f"{where}: visibility '{visibility}' needs joints in space; take 'set'")
+
+
+def codes(visibility):
+  """(N,15) uint8 of codes of visibility, another number for what is none."""
+  return np.where(np.isin(visibility, _CODES), visibility, _NO_CODE).astype(np.uint8)
+
+
+def at_least(where, least, **options):
+  """UserError for an option of a loader below a number."""
+  for name, value in options.items():
+    if value < least:
+      raise UserError(f'{where}: {name} is {value}, must be {least} or more')
 
 
 def values(where, found, unknown) -> list[str]:
@@ -75,6 +99,9 @@ def _sizes(where, found, owner, labelled):
   depth = np.nanmedian(np.where(seen[..., 0], found.joints_3d[told, :, 2], np.nan), 1)
   size = side * depth / found.camera[owner[told], :2].mean(1)
   odd = np.flatnonzero((size < _SMALLEST) | (size > _LARGEST))
+  if not len(odd) and np.median(size) < _SMALL:
+    return [f'half of the people would be {np.median(size):.3g} cm large or less, by pixels, focal '
+            'length and depth; check that their depths are cm']
   if not len(odd):
     return []
   first = owner[told[odd[0]]]

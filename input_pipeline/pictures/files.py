@@ -12,6 +12,8 @@ from input_pipeline.sources import checks
 from input_pipeline.sources.coco import read_row
 from input_pipeline.sources.pictures import read_file, shown
 
+_MARK = b'\xef\xbb\xbf'  # of UTF-8, which some editors write
+
 
 def read_json(path, form, how_to_get):
   """The content of a JSON file as a type of msgspec; fields that it does not name are passed over.
@@ -22,18 +24,20 @@ def read_json(path, form, how_to_get):
     raise FileNotFoundError(f"no file '{path}'. {how_to_get}")
   data = read_file(path)
   with own_files.told(path, how_to_get):
-    return msgspec.json.decode(data, type=form)
+    return msgspec.json.decode(data.removeprefix(_MARK), type=form)
 
 
 def numbers(values, shape, where):
-  """float64 array of lists of numbers, or of JSON text of them; UserError for another shape."""
+  """float64 array of lists of numbers, or of JSON text of them; UserError for another shape, and
+  for texts and null."""
   try:
     if isinstance(values, msgspec.Raw):
       values = msgspec.json.decode(values)
-    out = np.array(values, np.float64)
+    out = np.array(values)
+    out = out.astype(np.float64) if out.dtype.kind in 'biuf' else None
   except (msgspec.DecodeError, TypeError, ValueError):
-    out = np.zeros(0)
-  if out.shape != shape:
+    out = None
+  if out is None or out.shape != shape:
     raise UserError(f'{where} is not {" x ".join(map(str, shape))} numbers; get the file again')
   return out
 
@@ -43,7 +47,7 @@ def reader(folder, pictures, path, how_to_get):
   names = [p.name for p in pictures]
   checks.check_pictures([{'file_name': name} for name in names], folder, path, how_to_get)
   files = np.array([os.path.join(folder, name) for name in names])
-  return functools.partial(read_row, files, np.array([p.size for p in pictures], np.int32))
+  return functools.partial(read_row, files, np.array([p.size for p in pictures]))
 
 
 def side(name, share, seed=0):

@@ -3,12 +3,13 @@
 The form of Moon et al. (ICCV 2019): MuCo-3DHP.json, like COCO's, with 21 joints in pixels and mm,
 and the pictures below unaugmented_set/ and augmented_set/.
 """
+import collections
 import os
 
 import msgspec
 import numpy as np
 
-from dslope_jax.errors import UserError
+from dslope_jax.errors import UserError, counted
 from input_pipeline.pictures import files, picture
 
 _HOW_TO_GET = ('MuCo-3DHP.json, unaugmented_set/ and augmented_set/ are those that were published '
@@ -49,6 +50,12 @@ def load(split, *, root, annotations='MuCo-3DHP.json', images='', held_out=0.02,
   """
   path = os.path.join(root, annotations)
   content = files.read_json(path, _File, _HOW_TO_GET)
+  ids = collections.Counter(image.id for image in content.images)
+  if twice := [id for id, count in ids.items() if count > 1]:
+    raise UserError(f'{path}: {counted(len(twice), "id")} of pictures are there twice, such as '
+                    f'{twice[0]}; get the file again')
+  if not 0 <= held_out <= 1:
+    raise UserError(f'muco: held_out is {held_out}, must be a share of the pictures, 0 to 1')
   people = {}
   for number, annotation in enumerate(content.annotations):
     people.setdefault(annotation.image_id, []).append(_person(annotation, path, number))

@@ -54,16 +54,19 @@ def _sequences(root, wanted):
   names = [name.strip() for name in wanted.split(',')] if wanted else there
   missing = [name for name in names if name not in there]
   if missing or not names:
-    raise FileNotFoundError(f"no folder {missing[0] if missing else 'TS1'} in '{root}'. "
+    raise FileNotFoundError(f"no folder {(missing or ['TS1'])[0]!r} in '{root}'. "
                             f'{_HOW_TO_GET}')
   return sorted(names, key=lambda name: int(name[2:]))
 
 
 def _sequence(root, name, field):
   """The `Picture`s of a sequence."""
-  path = os.path.join(root, name, 'annot.mat')
+  path, other = (os.path.join(root, name, f'{of}.mat') for of in ('annot', 'occlusion'))
+  for file in path, other:
+    if not os.path.isfile(file):
+      raise FileNotFoundError(f"no file '{file}'. {_HOW_TO_GET}")
   people = read_variable(path, 'annotations')
-  hidden = read_variable(os.path.join(root, name, 'occlusion.mat'), 'occlusion_labels')
+  hidden = read_variable(other, 'occlusion_labels')
   if people.ndim != 2 or hidden.shape != people.shape or not people.size:
     raise UserError(f"{path}: 'annotations' is {people.shape}, and occlusion.mat {hidden.shape}; "
                     'both are frames x people. Get the files again')

@@ -11,7 +11,7 @@ import numpy as np
 
 from dslope_jax.errors import UserError
 from dslope_jax.visibility import VISIBLE
-from input_pipeline.pictures import files, picture
+from input_pipeline.pictures import checks, files, picture
 
 _HOW_TO_GET = ('CMU Panoptic is fetched with the scripts of its toolbox (domedb.perception.cs.cmu.'
                'edu): hdImgs of cameras 16 and 30, hdPose3d_stage1 and the calibration of each '
@@ -42,7 +42,7 @@ class _Scene(TypedDict):
 
 class _Camera(TypedDict):
   name: str
-  resolution: list[int]
+  resolution: tuple[int, int]
   K: list[list[float]]
   distCoef: list[float]
   R: list[list[float]]
@@ -63,6 +63,8 @@ def load(split, *, root, cameras='16,30', count=0, every=1, sequences='', visibi
   'set', all joints visible. Joints in the picture are where the lens shows them, with its
   distortion; cameras are without it. Frames without pictures are counted in the notes.
   """
+  checks.at_least('panoptic', 1, every=every)
+  checks.at_least('panoptic', 0, count=count)
   found, notes = [], []
   cameras = [f'00_{int(number):02d}' for number in _words(cameras, 'cameras', str.isdigit)]
   for activity, names in _activities(split, sequences).items():
@@ -155,6 +157,10 @@ def _picture(file, camera, path, places, known, take, activity):
   where = f"{path}: '{{}}' of camera {camera['name']}".format
   matrix, turn = (files.numbers(camera[key], (3, 3), where(key)) for key in ('K', 'R'))
   move = files.numbers(camera['t'], (3, 1), where('t'))[:, 0]
+  if not (np.diag(matrix)[:2] > 0).all():
+    raise UserError(f"{where('K')} has no focal lengths above 0; get the file again")
+  if not np.allclose(turn @ turn.T, np.eye(3), atol=0.01):
+    raise UserError(f"{where('R')} is no rotation; get the file again")
   places = places @ turn.T + move
   points, sharp = _project(places, matrix, files.numbers(camera['distCoef'], (5,),
                                                          where('distCoef')), camera['resolution'])

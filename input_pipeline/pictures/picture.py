@@ -121,10 +121,10 @@ def gather(name: str, split: str, pictures, read, *, channels=None, visibility='
   has_depth = pictures[0].joints_3d is not None
   found = Pictures(
     name, split, np.array([p.name for p in pictures]), size, camera, starts('joints_2d'),
-    joined('joints_2d', JOINTS, 2).astype(np.float32),
-    joined('joints_3d', JOINTS, 3).astype(np.float32) if has_depth else None,
-    joined('visibility', JOINTS).astype(np.uint8), starts('ignore'),
-    joined('ignore', 4).astype(np.float32), np.array([p.take for p in pictures]),
+    _single(joined('joints_2d', JOINTS, 2)),
+    _single(joined('joints_3d', JOINTS, 3)) if has_depth else None,
+    checks.codes(joined('visibility', JOINTS)), starts('ignore'),
+    _single(joined('ignore', 4)), np.array([p.take for p in pictures]),
     np.array([p.activity for p in pictures]),
     np.ones(CHANNELS, np.float32) if channels is None else channels, read, visibility == 'proxy')
   told = checks.values(where, found, unknown)
@@ -133,7 +133,9 @@ def gather(name: str, split: str, pictures, read, *, channels=None, visibility='
                 'width, with the centre in the middle')
   owner = np.repeat(np.arange(len(size)), np.diff(found.people))
   inside = ((found.joints_2d >= 0) & (found.joints_2d <= size[owner, None] - 1)).all(-1)
-  return dataclasses.replace(found, visibility=found.visibility * inside, notes=(*notes, *told))
+  return dataclasses.replace(
+    found, visibility=found.visibility * inside, notes=(*notes, *told),
+    joints_2d=np.where(np.isfinite(found.joints_2d), found.joints_2d, 0))  # of v = 0
 
 
 def hidden_by_rays(joints_3d, visibility):
@@ -151,6 +153,12 @@ def channels_without(joints=(), depth=True) -> np.ndarray:
   wanted_joints = ~np.isin(SKELETON.names, joints)
   wanted = wanted_joints[limbs].all(1)
   return np.concatenate([wanted_joints, np.repeat(wanted, 2), wanted & depth]).astype(np.float32)
+
+
+def _single(values):
+  """float32, infinite where that cannot hold a number."""
+  with np.errstate(over='ignore'):
+    return values.astype(np.float32)
 
 
 def _guessed(size):

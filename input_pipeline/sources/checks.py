@@ -259,6 +259,8 @@ def check_pictures(images, folder, path, how_to_get):
   """Every picture that is needed exists, below the folder; one listing instead of a stat each."""
   if not _pictures_needed.get():
     return
+  if not os.path.isdir(folder):
+    raise FileNotFoundError(f"no folder '{folder}' of the pictures of {path}. {how_to_get}")
   present, missing = {}, []
   names = {image['file_name'] for image in images}
   for name in sorted(names.difference(os.listdir(folder))):

@@ -47,7 +47,8 @@ def test_joints_outside_of_the_picture_are_not_labelled():
 
 
 def test_an_unknown_camera_is_as_wide_as_the_picture_and_is_said():
-  found = made.pictures(made.one((0, 0, 400)), made.one((0, 0, 400), camera=None))
+  found = made.pictures(made.one((0, 0, 400)),
+                        made.one((0, 0, 400), name='b.jpg', camera=None))
   np.testing.assert_array_equal(found.camera[1], (320, 320, 160, 120))
   assert len(found.notes) == 1 and found.notes[0].startswith('1 of 2 pictures have no camera')
 

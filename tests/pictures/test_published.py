@@ -60,10 +60,37 @@ def test_canonical_pictures_without_people_stay(tmp_path):
   assert [len(found[row].visibility) for row in range(2)] == [0, 2]
 
 
+def edited(person, column, value):
+  """An edit of the first picture's table of people."""
+  def edit(entries):
+    table = np.array(entries[0]['bodys'])
+    table[person, :, column] = value
+    entries[0]['bodys'] = table.tolist()
+  return edit
+
+
+def test_a_mark_of_utf_8_is_passed_over(tmp_path):
+  file = made_sets.write_canonical(tmp_path) / 'M3E_gt.json'
+  file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+  assert len(pictures.load('canonical', 'all', root=str(tmp_path), annotations='M3E_gt.json')) == 2
+
+
 @pytest.mark.parametrize('edit, words', [
   (lambda e: e[1].update(bodys=[[[0] * 11] * 14]), ("'bodys' of picture 1", '15 x 11')),
   (lambda e: e[1].update(bodys=[[['x'] * 11] * 15]), ("'bodys' of picture 1",)),
   (lambda e: e[0].pop('img_width'), ('M3E_gt.json', 'img_width')),
+  (lambda e: e[0].update(bodys=None), ('M3E_gt.json', "'bodys' of picture 0 is no list")),
+  (lambda e: e[0].update(bodys=[[['1'] * 11] * 15]), ("'bodys' of picture 0", '1 x 15 x 11')),
+  (lambda e: e[0].update(bodys=[[[None] * 11] * 15]), ("'bodys' of picture 0", '1 x 15 x 11')),
+  (lambda e: e[0].update(img_width=0), ('TS1/img_000000.jpg', 'is 0 x 240 pixels')),
+  (lambda e: e[0].update(img_width=10**12), ('TS1/img_000000.jpg', '1000000000000 x 240')),
+  (lambda e: e[0].update(img_paths=e[1]['img_paths']), ('TS2/img_000000.jpg', 'there twice')),
+  (edited(0, 7, 900), ("'bodys' of picture 0", 'different cameras')),
+  (edited(0, 2, 17), ("'bodys' of picture 0", 'both Z in cm, and differ')),
+  (edited(slice(None), 7, -400), ('TS1/img_000000.jpg', 'its camera is [-400')),
+  (edited(0, 4, 1e300), ('person 0', 'its place in space is no finite number')),
+  (edited(0, 3, 258), ('person 0', 'its visibility is not 0, 1 or 2')),
+  (edited(0, 3, 1.5), ('person 0', 'its visibility is not 0, 1 or 2')),
   (lambda e: e[1].update(img_paths='../x.jpg'), ('../x.jpg', 'leads out'))])
 def test_broken_canonical_files_are_named(tmp_path, edit, words):
   root = str(made_sets.write_canonical(tmp_path, edit=edit))
@@ -79,6 +106,14 @@ def test_mm_for_cm_is_noticed(tmp_path):
   root = made_sets.write_canonical(tmp_path, edit=mm)
   fails(lambda: pictures.load('canonical', 'all', root=str(root), annotations='M3E_gt.json'),
         'look like mm')
+
+
+def test_cm_for_mm_is_told(tmp_path):
+  def cm(content):
+    for one in content['annotations']:
+      one['keypoints_cam'] = (np.array(one['keypoints_cam']) / 10).tolist()
+  note, = pictures.load('muco', 'all', root=str(made_sets.write_muco(tmp_path, cm))).notes
+  assert note.startswith('half of the people would be 16.9 cm large or less')
 
 
 # ---- MuCo-3DHP
@@ -113,6 +148,8 @@ def test_muco_is_parted_by_names(tmp_path):
   (lambda c: c['annotations'][1].update(keypoints_cam=[[0, 0, 1]]), ("'keypoints_cam'", '1', '21')),
   (lambda c: c['annotations'][2].update(image_id=99), ('image_id 99',)),
   (lambda c: c['images'][0].update(f=[1500]), ('f and c of picture 7',)),
+  (lambda c: c['images'][1].update(id=7), ('MuCo-3DHP.json', '1 id of pictures', 'such as 7')),
+  (lambda c: c['annotations'][0].update(keypoints_vis=[None] * 21), ("'keypoints_vis'", '21')),
   (lambda c: c.pop('annotations'), ('MuCo-3DHP.json', 'annotations')),
   (lambda c: c['images'][0].update(file_name='unaugmented_set/x.jpg'), ('unaugmented_set/x.jpg',))])
 def test_broken_muco_files_are_named(tmp_path, edit, words):
@@ -147,7 +184,10 @@ def test_mupots_sequences_are_in_order_and_can_be_chosen(tmp_path):
   take = lambda **options: list(dict.fromkeys(
     pictures.load('mupots', 'test', root=str(tmp_path), **options).take.tolist()))
   assert take() == ['TS1', 'TS2', 'TS10'] and take(sequences='TS10, TS2') == ['TS2', 'TS10']
-  fails(lambda: take(sequences='TS3'), 'TS3', kind=FileNotFoundError)
+  fails(lambda: take(sequences='TS3'), "'TS3'", kind=FileNotFoundError)
+  fails(lambda: take(sequences='TS2,TS2'), 'TS2/img_000000.jpg', 'there twice')
+  (tmp_path / 'TS2/occlusion.mat').unlink()
+  fails(take, 'no file', 'TS2/occlusion.mat', 'MultiPersonTestSet', kind=FileNotFoundError)
 
 
 def test_a_camera_needs_joints():
@@ -246,3 +286,20 @@ def test_broken_panoptic_folders_are_named(tmp_path):
   fails(load, body, "'joints15' of body 0", '60')
   body.write_text('{')
   fails(load, body)
+  for option, value in (('every', 0), ('count', -1)):
+    fails(lambda option=option, value=value: load(**{option: value}), f'{option} is {value}, must')
+
+
+@pytest.mark.parametrize('key, value, words', [
+  ('resolution', [320], ('resolution', 'length 2')),
+  ('resolution', [0, 240], ('00_16_00000000.jpg', 'is 0 x 240 pixels')),
+  ('K', [[0.0] * 3] * 3, ("'K' of camera 00_16", 'no focal lengths above 0')),
+  ('R', [[1.0] * 3] * 3, ("'R' of camera 00_16", 'no rotation'))])
+def test_broken_calibrations_are_named(tmp_path, key, value, words):
+  made_sets.write_panoptic(tmp_path)
+  file = tmp_path / '160906_pizza1/calibration_160906_pizza1.json'
+  content = json.loads(file.read_text())
+  content['cameras'][0][key] = value
+  file.write_text(json.dumps(content))
+  fails(lambda: pictures.load('panoptic', 'test', root=str(tmp_path), sequences='160906_pizza1'),
+        *words)

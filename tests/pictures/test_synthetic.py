@@ -50,6 +50,9 @@ def test_how_many_people_there_are(people, low, high):
 @pytest.mark.parametrize('options, words', [
   ({'people': '4-1'}, ('people', "'4-1'")), ({'people': 'many'}, ('people', "'many'")),
   ({'people': '0-2'}, ('people',)), ({'count': 0}, ('count', '0')), ({'size': (96, 8)}, ('size',)),
-  ({'activities': 'flying'}, ('activities', 'dancing')), ({'count': 'x'}, ('count', "'x'"))])
+  ({'activities': 'flying'}, ('activities', 'dancing')), ({'count': 'x'}, ('count', "'x'")),
+  ({'size': 5}, ('size', '2 whole numbers')), ({'size': (96, 64.5)}, ('size', '2 whole numbers')),
+  ({'size': (10**6, 64)}, ('size', 'of 8192 pixels at most')),
+  ({'activities': 5}, ('activities', 'a list of texts'))])
 def test_wrong_options_are_named(options, words):
   fails(lambda: pictures.load('synthetic', 'train', **options), *words)

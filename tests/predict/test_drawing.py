@@ -32,6 +32,14 @@ def test_sides_are_those_of_the_flip_pairs():
   assert colours == [drawing._LEFT, drawing._RIGHT] + [drawing._MIDDLE] * 3
 
 
+def test_joints_without_a_place_are_not_drawn():
+  places = POINTS.copy()
+  places[0, 0] = np.nan
+  out = drawing.draw_people(IMAGE, BOXES, places, np.ones((1, 3)), None, SKELETON)
+  assert out[60, 200].tolist() == list(drawing._MIDDLE)
+  assert out[60, 60].tolist() == out[60, 130].tolist() == [50] * 3
+
+
 def test_unsure_joints_are_pale():
   pale = drawn([1, 0.2, 0.5])
   for (x, y), colour, score in (((120, 120), drawing._RIGHT, 0.2), ((60, 60), drawing._LEFT, 1),

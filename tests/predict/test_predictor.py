@@ -58,7 +58,7 @@ def predict(single):
 
 
 def test_calls_have_a_few_sizes_and_compile_once_each(predict, monkeypatch):
-  monkeypatch.setattr(loading, 'BUCKETS', (1, 4))
+  monkeypatch.setattr(predict, 'buckets', (1, 4))
   picture = np.zeros((20, 30, 3), np.uint8)
   traced, trace = [], predict._predict
   monkeypatch.setattr(predict, '_predict', lambda *given: traced.append(given[1]) or trace(*given))
@@ -71,7 +71,7 @@ def test_calls_have_a_few_sizes_and_compile_once_each(predict, monkeypatch):
 
 def test_pieces_cover_everybody_with_little_padding():
   for count in range(300):
-    pieces = loading._pieces(count)
+    pieces = loading._pieces(count, loading.BUCKETS)
     covered = [row for start, stop, _ in pieces for row in range(start, stop)]
     assert covered == list(range(count))
     assert all(size in loading.BUCKETS and 2 * (stop - start) > size

@@ -49,6 +49,17 @@ def test_one_euro_by_its_formula():
   np.testing.assert_allclose(smooth(points[2], times[2]), [[3 * part, 4 * part]])
 
 
+def test_a_point_that_was_not_seen_begins_anew():
+  smooth, unseen = OneEuro(), math.nan
+  smooth([(0., 0.), (5., 5.)], 0.0)
+  assert np.isnan(smooth([(unseen, unseen), (5., 5.)], 0.1)).tolist() == [[True] * 2, [False] * 2]
+  np.testing.assert_array_equal(smooth([(9., 8.), (5., 5.)], 0.2), [(9, 8), (5, 5)])
+  again = smooth([(10., 8.), (5., 5.)], 0.3)
+  fresh = OneEuro()
+  fresh([(9., 8.)], 0.2)
+  np.testing.assert_allclose(again[:1], fresh([(10., 8.)], 0.3))
+
+
 def test_everybody_has_a_filter_of_their_own():
   tracks, still = Tracks(), np.full((2, 3, 2), 5.0)
   boxes = [(0, 0, 10, 20), (50, 0, 10, 20)]

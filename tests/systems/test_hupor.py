@@ -281,6 +281,11 @@ def test_cameras_in_the_pictures_of_networks():
   (dict(refiner=None), 'system.refiner is not given'),
   (dict(noise={'peaks': 1}), 'system.noise has the numbers peak, .* not peaks'),
   (dict(thresholds={'peaks': 1}), 'system.thresholds has the numbers peak, .* not peaks'),
+  (dict(thresholds={'peak': -0.1}), 'system.thresholds.peak is -0.1, must be a number of 0'),
+  (dict(thresholds={'point': 'low'}), 'system.thresholds.point is low, must be a number'),
+  (dict(thresholds={'support': 2}), 'system.thresholds.support is 2, must be 0 to 1'),
+  (dict(noise={'jitter': float('nan')}), 'system.noise.jitter is nan, must be a number'),
+  (dict(noise={'dropped': (0.5, 0.1)}), 'system.noise.dropped .* a lower and a higher share'),
   (dict(reference=True), 'set system.stage'),
   (dict(stage='detect', detector=tiny_people.NETWORKS['detector'] | {'reference': True}),
    'set system.reference')])
