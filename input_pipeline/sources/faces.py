@@ -43,7 +43,7 @@ def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, paddin
   names = tuple(f'annotations/{before}{faces_of}_{{split}}.json'
                 for before in ('face_landmarks_', ''))
   if faces_of == '300w' and not annotations and not any(
-      os.path.isfile(os.path.join(root, name.format(split=split))) for name in names):
+      os.path.isfile(os.path.join(root, name.replace('{split}', split))) for name in names):
     source = _of_point_files(split, root, aspect, padding, skip_invalid)
     if source is not None:
       return source
