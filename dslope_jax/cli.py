@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import fnmatch
 import logging
+import math
 import os
 import pathlib
 import re
@@ -138,11 +139,13 @@ def say(text):
 
 
 def check_ranges(config, ranges):
-  """Raises UserError for the first number of a config that is not in its range.
+  """Raises UserError for the first number of a config that is not in its range, or not finite.
 
   ranges: {range in words: (is a number in it, patterns of fields)}.
   """
   for field, value in flat(config):
+    if isinstance(value, float) and math.isinf(value):
+      raise UserError(f'config.{field} is {value}: must be finite')
     for words, (holds, patterns) in ranges.items():
       if type(value) in (int, float) and not holds(value) and any(
           fnmatch.fnmatchcase(field, pattern) for pattern in patterns):

@@ -8,8 +8,9 @@ import pytest
 
 import eval as evaluation_script
 import train
-from configs import faces_recognition, quickstart_recognition
+from configs import faces_recognition, fields, quickstart_recognition
 from dslope_jax import tasks
+from dslope_jax.cli import check_ranges
 from dslope_jax.evaluation import drawing
 from dslope_jax.evaluation.base import load_samples
 from dslope_jax.tasks import recognition
@@ -149,8 +150,12 @@ def test_what_is_refused(tmp_path, capsys):
   config.data.loader.identities = 1
   fails(lambda: tasks.build(config, str(tmp_path)), 'has 1 identity', 'two')
   config = tiny_recognition.config()
-  config.data.size = (32, 48)
-  fails(lambda: tasks.build(config, str(tmp_path)), 'data.size is (32, 48)', 'squares')
+  for size in ((32, 48), (0, 0), (-32, -32), (8, 8)):
+    config.data.size = size
+    fails(lambda: tasks.build(config, str(tmp_path)), f'data.size is {size}', 'squares', '16')
+  config.system.scale = float('inf')
+  fails(lambda: check_ranges(config, fields.RANGES), 'config.system.scale is inf: must be finite')
+  config = tiny_recognition.config()
   fails(lambda: faces_recognition.get_config('plain'), "'plain' is none of kl, mse")
   fails(lambda: faces_recognition.get_config('clean,kl'), "no mutual term 'kl'")
   fails(lambda: evaluation_script.evaluate_file(config, 'x.json'), 'scores no result files')
