@@ -20,8 +20,9 @@ _KINDS, _VIEWS = ('kl', 'mse', 'distill', 'none'), ('clean', 'occluded')
 
 def get_config(argument=''):
   config = recognition(argument)
-  config.data.loader = ConfigDict(dict(
-    folder='', annotations='', images='', skeleton='', pairs='', records='', held_out=0, seed=0))
+  files = dict(folder='', annotations='', images='', skeleton='', pairs='', records='')
+  config.data.loader = ConfigDict(files | dict(held_out=0, seed=0))
+  config.evals.val.data.loader = ConfigDict(files)
   return config
 
 

@@ -172,6 +172,15 @@ def test_empty_options_are_as_the_loader_has_them():
   config = faces_recognition.get_config()
   assert recognition._data_set(config, None) == ('face_folders', 'data/faces', dict(
     held_out=0, seed=0))
+  other = {'name': 'coco', 'root': 'FOLDER', 'loader': config.evals.val.data.loader.to_dict()}
+  assert recognition._data_set(config, other) == ('coco', 'FOLDER', {})
+  config.data.name = 'coco'
+  config.data.loader.update(dict(skeleton='300w', held_out=4))
+  options = dict(skeleton='300w', held_out=4, seed=0)
+  assert recognition._data_set(config, config.evals.val.data)[2] == options
+  config.evals.val.data.loader.skeleton = 'wflw'
+  assert recognition._data_set(config, config.evals.val.data)[2] == options | {'skeleton': 'wflw'}
+  config = faces_recognition.get_config()
   config.data.name = 'lfw'  # has no held_out
   assert recognition._data_set(config, None) == ('lfw', 'data/faces', {})
   config.data.loader.held_out, config.data.loader.pairs = 3, 'pairs.txt'

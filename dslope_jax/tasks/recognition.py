@@ -73,9 +73,10 @@ def load(config, split, data=None):
 
 
 def _data_set(config, data):
-  """`data_set` without empty options, which are as the loader has them; the configs name those of
-  all sets."""
-  name, root, options = data_set(config, data)
+  """`data_set` without empty options: those of an entry are as in `config.data`, and those of that
+  as the loader has them. The configs name the options of all sets."""
+  given = {option: value for option, value in (data or {}).get('loader', {}).items() if value != ''}
+  name, root, options = data_set(config, {**(data or {}), 'loader': given})
   taken = inspect.signature(identities.loader(name)).parameters
   return name, root, {option: value for option, value in options.items()
                       if value != '' and (value or option in taken)}
