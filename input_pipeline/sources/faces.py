@@ -17,7 +17,8 @@ _FACES = {'300w': skeletons.FACE_300W, 'cofw': skeletons.COFW, 'wflw': skeletons
           'aflw': skeletons.AFLW}
 _LIST = 'WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt'
 _OWN = {'wflw': (_LIST,), 'aflw': (aflw_file.NAME,)}
-_OR_OWN = {'wflw': 'or its own lists in WFLW_annotations, ',
+_OR_OWN = {'300w': 'or its own folders afw, helen, lfpw, ibug and 300W with .pts files, ',
+           'wflw': 'or its own lists in WFLW_annotations, ',
            'aflw': f'or {aflw_file.NAME} of its common split, ',
            'cofw': 'or made of its own .mat files as docs/faces.md says, '}
 _PICTURES = {'wflw': 'WFLW_images', 'aflw': 'flickr'}
