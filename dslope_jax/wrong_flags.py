@@ -95,6 +95,7 @@ def _no_field(argv, path):
         deeper = [name for name, _ in flat(section) if name.endswith(f'.{part}')]
         known = ', '.join((deeper + sorted(section.keys(), key=alike))[:_MANY])
         of = f'config.{above}' if above else 'the config'
+        known = known or 'none: set it in a config of your own'
         return f"{of} has no field '{part}'; it has {known}"
       section, above = section[part], f'{above}.{part}' if above else part
   return ''

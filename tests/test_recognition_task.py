@@ -209,3 +209,11 @@ def test_words_of_the_configs():
   assert set(quickstart_recognition.get_config().optim) == {'gnet', 'gnet_head', 'enet',
                                                             'enet_head'}
   assert quickstart_recognition.get_config('distill').optim.gnet.frozen
+
+
+def test_whom_a_network_finds_is_framed():
+  picture = np.full((20, 20, 3), 9, np.uint8)
+  for right, colour in ((True, (0, 200, 0)), (False, (220, 0, 0))):
+    shown = drawing.framed(picture, right)
+    assert tuple(shown[0, 7]) == tuple(shown[19, 7]) == tuple(shown[7, 19]) == colour
+    assert (shown[3:-3, 3:-3] == 9).all() and (picture == 9).all()

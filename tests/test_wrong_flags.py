@@ -22,6 +22,8 @@ _CONFIG = '--config=configs/quickstart.py'
   ([_CONFIG, 'more'], "'more' is no --flag"),
   ([_CONFIG, '--config.optim.lr=3'],
    "config.optim has no field 'lr'; it has enet.lr, gnet.lr, enet, gnet"),
+  (['--config=configs/ccoco_hrnet.py', '--config.evals.val.data.loader.padding=2'],
+   "config.evals.val.data.loader has no field 'padding'; it has none: set it in a config of your"),
   ([_CONFIG, '--config.seed.x=3'], "config.seed is a value, it has no field 'x'"),
   ([_CONFIG, '--config.batch_size=abc'], "config.batch_size: 'abc' is no whole number"),
   ([_CONFIG, '--config.optim.gnet.lr=abc'], "config.optim.gnet.lr: 'abc' is no number"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from dslope_jax import systems
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation import identity_scores
+from dslope_jax.evaluation import drawing, identity_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
@@ -173,7 +173,9 @@ def _cases(maker, faces, outputs, rows):
     sample = maker.evaluate(row)
     shown = {view: sample[field] for view, field in VIEWS.items()}
     answers = [f'{network}: {faces.names[found[network][i]]}' for network in found]
-    shown |= {f'{network} finds': maker.evaluate(int(found[network][i]))['image']
-              for network in found}
+    for network in found:
+      match = int(found[network][i])
+      shown[f'{network} finds'] = drawing.framed(
+        maker.evaluate(match)['image'], faces.identity[match] == faces.identity[row])
     out.append({'caption': ', '.join([str(faces.names[row]), *answers]), 'pictures': shown})
   return out
