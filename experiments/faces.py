@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from configs import youtube_faces_hrnet, youtube_faces_recognition
 from dslope_jax.cli import checked
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import SampleTable
 from dslope_jax.evaluation.compare import bootstrap
 from experiments import cells
@@ -82,9 +83,15 @@ def run_cell(name, seed, data, out, duration=''):
 
 def table(finished):
   """Text: means and deviations over seeds by severity, 0 is clean; of the first metric of a kind
-  also the interval over identities, and the difference from the plain network."""
+  also the interval over identities, and the difference from the plain network. Raises UserError
+  for cells of a kind that were not trained alike."""
   out = []
   for kind, metrics in METRICS.items():
+    alike = {(cell['steps'], cell['batch_size']) for cell in finished
+             if ARMS[cell['arm']].kind == kind}
+    if len(alike) > 1:
+      raise UserError(f'cells of {kind} are of {" and of ".join(map(_of_steps, sorted(alike)))}, '
+                      'and not comparable; remove those that are not of the experiment')
     for clean, occluded in VIEWS[kind]:
       columns = [(RECIPES[0], clean), *((recipe, occluded) for recipe in RECIPES)]
       for metric in metrics:
@@ -92,6 +99,10 @@ def table(finished):
                 '| network | seeds | clean | 1 | 2 | 3 | 4 | 5 |', '| --- ' * 8 + '|']
         out += lines(finished, kind, columns, metric, metric == metrics[0])
   return '\n'.join(out[1:])
+
+
+def _of_steps(trained):
+  return '{} steps of {} samples'.format(*trained)
 
 
 def lines(finished, kind, columns, metric, intervals):
