@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import fnmatch
 import logging
+import math
 import os
 import pathlib
 import re
@@ -148,13 +149,15 @@ def say(text):
 
 
 def check_ranges(config, ranges):
-  """Raises UserError for the first number of a config that is not in its range.
+  """Raises UserError for the first number of a config that is not in its range, or not finite.
 
   ranges: {range in words: (is a number in it, patterns of fields)}; FIELD[] are the numbers of a
   list.
   """
   for field, value in flat(config):
     several = isinstance(value, (list, tuple))
+    if isinstance(value, float) and math.isinf(value):
+      raise UserError(f'config.{field} is {value}: must be finite')
     for words, (holds, patterns) in ranges.items():
       numbers = [one for one in (value if several else [value]) if type(one) in (int, float)]
       if not all(map(holds, numbers)) and any(

@@ -9,7 +9,7 @@ from absl import flags
 from dslope_jax.errors import quoted
 from dslope_jax.explain import flat
 
-_OPEN = 'loader', 'system.thresholds', 'system.noise'  # ends of sections of options
+OPEN = 'loader', 'system.thresholds', 'system.noise'  # ends of sections of options
 _MANY = 8  # names that are listed at most
 _KINDS = {bool: 'neither True nor False', int: 'no whole number', float: 'no number'}
 
@@ -92,13 +92,14 @@ def no_field(argv, path) -> str:
     for part in field[1].split('.') if field and section else ():
       if not hasattr(section, 'keys'):
         return f"config.{above} is a value, it has no field '{part}'"
-      if part not in section and above.endswith(_OPEN) and field[1].endswith(f'{above}.{part}'):
+      if part not in section and above.endswith(OPEN) and field[1].endswith(f'{above}.{part}'):
         break
       if part not in section:
         alike = lambda key, part=part: -difflib.SequenceMatcher(None, part, key).ratio()
         deeper = [name for name, _ in flat(section) if name.endswith(f'.{part}')]
         known = ', '.join((deeper + sorted(section.keys(), key=alike))[:_MANY])
         of = f'config.{above}' if above else 'the config'
+        known = known or 'none: set it in a config of your own'
         return f"{of} has no field '{part}'; it has {known}"
       section, above = section[part], f'{above}.{part}' if above else part
   return ''

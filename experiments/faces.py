@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from configs import youtube_faces_hrnet, youtube_faces_recognition
 from dslope_jax.cli import checked
+from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import SampleTable
 from dslope_jax.evaluation.compare import bootstrap
 from experiments import cells
@@ -82,32 +83,44 @@ def run_cell(name, seed, data, out, duration=''):
 
 def table(finished):
   """Text: means and deviations over seeds by severity, 0 is clean; of the first metric of a kind
-  also the interval over identities, and the difference from the plain network."""
-  lines = []
+  also the interval over identities, and the difference from the plain network. Raises UserError
+  for cells of a kind that were not trained alike."""
+  out = []
   for kind, metrics in METRICS.items():
-    for views in VIEWS[kind]:
+    alike = {(cell['steps'], cell['batch_size']) for cell in finished
+             if ARMS[cell['arm']].kind == kind}
+    if len(alike) > 1:
+      raise UserError(f'cells of {kind} are of {" and of ".join(map(_of_steps, sorted(alike)))}, '
+                      'and not comparable; remove those that are not of the experiment')
+    for clean, occluded in VIEWS[kind]:
+      columns = [(RECIPES[0], clean), *((recipe, occluded) for recipe in RECIPES)]
       for metric in metrics:
-        lines += ['', f'{kind}: {metric}, percent, {views[1]}',
-                  '| network | seeds | clean | 1 | 2 | 3 | 4 | 5 |', '| --- ' * 8 + '|']
-        lines += _lines(finished, kind, views, metric)
-  return '\n'.join(lines[1:])
+        out += ['', f'{kind}: {metric}, percent, {occluded}',
+                '| network | seeds | clean | 1 | 2 | 3 | 4 | 5 |', '| --- ' * 8 + '|']
+        out += lines(finished, kind, columns, metric, metric == metrics[0])
+  return '\n'.join(out[1:])
 
 
-def _lines(finished, kind, views, metric):
-  out, first = [], metric == METRICS[kind][0]
+def _of_steps(trained):
+  return '{} steps of {} samples'.format(*trained)
+
+
+def lines(finished, kind, columns, metric, intervals):
+  """Lines of the networks of the arms of a kind. columns: (entry, view) of the results, all views
+  of one network; intervals: also show those over identities, and differences from the plain one."""
+  out = []
   for name in (name for name, arm in ARMS.items() if arm.kind == kind):
-    own = _by_seed(finished, name)
-    rows = next(iter(own.values()))[RECIPES[0]]['rows'] if own else ()
-    for network in (row.rsplit('/', 1)[0] for row in rows if row.endswith(f'/{views[1]}')):
-      columns = [(RECIPES[0], f'{network}/{views[0]}'), *(
-        (recipe, f'{network}/{views[1]}') for recipe in RECIPES)]
-      numbers = (_number(list(own.values()), *column, metric, first) for column in columns)
+    own, (entry, last) = _by_seed(finished, name), columns[-1]
+    rows = next(iter(own.values()))[entry]['rows'] if own else ()
+    for network in (row.rsplit('/', 1)[0] for row in rows if row.endswith(f'/{last}')):
+      cells_of = [(entry, f'{network}/{view}') for entry, view in columns]
+      numbers = (_number(list(own.values()), *cell, metric, intervals) for cell in cells_of)
       out.append(f'| {name}, {network} | {len(own)} | ' + ' | '.join(numbers) + ' |')
       plain = _by_seed(finished, f'{kind}_{_PLAIN[network]}') if network in _PLAIN else {}
       seeds = sorted(own.keys() & plain.keys())
-      if first and seeds:
-        gaps = (_difference([own[s] for s in seeds], [plain[s] for s in seeds], *column, metric)
-                for column in columns)
+      if intervals and seeds:
+        gaps = (_difference([own[s] for s in seeds], [plain[s] for s in seeds], *cell, metric)
+                for cell in cells_of)
         out.append(f'| less the plain one | {len(seeds)} | ' + ' | '.join(gaps) + ' |')
   return out
 

@@ -6,8 +6,8 @@
 ORL is a folder of pictures for each person. The networks are those of finished cells of
 experiments/faces.py, whose runs are in RUNS. The pictures of each person are divided into five
 parts; those of one part are looked up among those of the others, and so for each part, with a black
-square at a random place over 0 to 50 % of the crop. A finished cell is
-experiments/results/gallery/ARM_seedN.json.
+square at a random place over 0 to 50 % of the crop. A picture whose person has no other one does
+not count. A finished cell is experiments/results/gallery/ARM_seedN.json.
 """
 import dataclasses
 import math
@@ -27,7 +27,7 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation.engine import Engine
 from dslope_jax.metrics import verification
 from dslope_jax.tasks.base import eval_batches
-from dslope_jax.training import sharding
+from dslope_jax.training import sharding, workdir
 from experiments import cells, faces
 from input_pipeline import identities
 from input_pipeline.face_crops import FaceMaker
@@ -36,6 +36,7 @@ RESULTS = cells.RESULTS / 'gallery'
 ARMS = {name: arm for name, arm in faces.ARMS.items() if arm.kind == faces.IDENTITY}
 SHARES = 0, 10, 20, 30, 40, 50  # percent of the crop
 PARTS = 5
+VIEW, METRIC = 'covered', 'rank1'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +54,40 @@ class BlockMaker(FaceMaker):
 
 
 def run_cell(name, seed, data, out, duration=''):
-  """{share: {network: right in percent}} of the network of a finished cell, with what it is."""
+  """What the networks of a finished cell find, in the form of the results of experiments/faces.py:
+  shares in place of recipes."""
   if duration:
     raise UserError('nothing is trained here: leave --duration away')
-  folder = os.path.join(out, f'{name}_seed{seed}')
+  folder = finished_run(os.path.join(out, f'{name}_seed{seed}'))
   people = identities.load('face_folders', 'all', root=data, folder='.')
   part = parts(people.identity)
-  found = {share: {network: rank1(people.identity, part, *views) for network, views in seen.items()}
+  found = {str(share): scores(people.identity, part, seen)
            for share, seen in embeddings(folder, people).items()}
   return {'arm': name, 'seed': seed, 'commit': cells.commit(), 'data': people.name,
           'digest': people.digest, 'pictures': len(people), 'identities': len(people.names),
-          'rank1': found}
+          'results': found}
+
+
+def finished_run(folder):
+  """The folder, of a run that is trained to its end; UserError for another."""
+  if not os.path.isdir(folder):
+    raise UserError(f"there is no run '{folder}'; make it by experiments/faces.py")
+  step, wanted = cells.newest_step(folder), workdir.read_config(folder)['duration']
+  if f'{step} steps' != wanted:
+    raise UserError(f"'{folder}' is at step {step} of {wanted}; finish it by experiments/faces.py")
+  return folder
+
+
+def scores(identity, part, seen):
+  """{'rows', 'samples'} as of `cells.add_samples`, of {network: (clean, covered)}, (N,D) each."""
+  rows, samples = {}, {}
+  for network, views in seen.items():
+    right, sought = rank1(identity, part, *views)
+    rows[f'{network}/{VIEW}'] = {METRIC: 100 * float(right.sum() / sought.sum())}
+    samples[f'{network}/{VIEW}'] = [
+      [number, *(float(np.sum(of[identity == number])) for of in (100 * right, sought))]
+      for number in np.unique(identity).tolist()]
+  return {'rows': rows, 'samples': samples}
 
 
 def embeddings(folder, people):
@@ -89,22 +113,22 @@ def parts(identity):
 
 
 def rank1(identity, part, clean, covered):
-  """Percent of the covered pictures that find their person among the clean ones of other parts."""
-  right = [verification.identified(covered[part == p], identity[part == p], clean[part != p],
-                                   identity[part != p])[0] for p in range(PARTS)]
-  return 100 * float(np.concatenate(right).mean())
+  """((N,) bool of the covered pictures that find their person among the clean ones of other parts,
+  (N,) bool of those whose person is there)."""
+  right, sought = np.zeros(len(identity), bool), np.zeros(len(identity), bool)
+  for p in range(PARTS):
+    of, others = part == p, part != p
+    right[of], sought[of] = verification.identified(covered[of], identity[of], clean[others],
+                                                    identity[others])
+  return right, sought
 
 
 def table(finished):
-  """Text: rank 1 in percent, mean and deviation over seeds, by network and share of the block."""
-  lines = ['| network | seeds | ' + ' | '.join(f'{share} %' for share in SHARES) + ' |',
-           '| --- ' * (2 + len(SHARES)) + '|']
-  for name in ARMS:
-    found = [cell['rank1'] for cell in finished if cell['arm'] == name]
-    for network in found[0][str(SHARES[0])] if found else ():
-      lines.append(f'| {name}, {network} | {len(found)} | ' + ' | '.join(
-        cells.mean_of([one[str(share)][network] for one in found]) for share in SHARES) + ' |')
-  return '\n'.join(lines)
+  """Text: rank 1 in percent by network and share of the block, as in experiments/faces.py."""
+  head = ['| network | seeds | ' + ' | '.join(f'{share} %' for share in SHARES) + ' |',
+          '| --- ' * (2 + len(SHARES)) + '|']
+  columns = [(str(share), VIEW) for share in SHARES]
+  return '\n'.join(head + faces.lines(finished, faces.IDENTITY, columns, METRIC, True))
 
 
 if __name__ == '__main__':

@@ -65,6 +65,13 @@ def known_points(weights, landmarks, visibility):
   return weights @ landmarks, ((weights == 0) | is_labelled(visibility)).all(1)
 
 
+def are_mirrored(points):
+  """(N,) bool: faces (N,5,2) whose eyes are exchanged, as seen from the mouth."""
+  across = points[:, 1] - points[:, 0]
+  down = points[:, 3:].mean(1) - points[:, :2].mean(1)
+  return across[:, 0] * down[:, 1] < across[:, 1] * down[:, 0]
+
+
 def similarity(points, targets):
   """(2,3) the map by turn, one factor and shift that brings points (M,2) nearest to targets (M,2).
 

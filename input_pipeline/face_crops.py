@@ -20,6 +20,7 @@ BENCHMARK = 'f1'  # the occluded partner of a picture depends on this, the recip
 FIELDS = ('image', 'occluded_image', 'identity')
 UNREADABLE = -1  # the identity of a picture that cannot be read
 CROPS = 'landmarks', 'box'
+_LOOKED_AT, _MOST = 1000, 0.8  # faces, and the share of them that may be mirrored
 _PADDING = 1.25  # of the boxes that recipes measure a face by
 _GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
 
@@ -143,8 +144,22 @@ def evaluation_rng(people: Identities, row: int):
 
 
 def five_points(people: Identities):
-  """See `face_alignment.five_points`; None where the set has no landmarks."""
-  return None if people.landmarks is None else face_alignment.five_points(people.skeleton)
+  """See `face_alignment.five_points`; None where the set has no landmarks. Raises UserError where
+  they are mirrored: no turn brings such a face onto the template."""
+  if people.landmarks is None:
+    return None
+  five = face_alignment.five_points(people.skeleton)
+  rows = np.unique(np.linspace(0, len(people) - 1, _LOOKED_AT).astype(int))
+  points, known = zip(*(face_alignment.known_points(
+    five, people.landmarks[row], people.visibility[row]) for row in rows), strict=True)
+  points = np.array(points)[np.array(known).all(1)]
+  mirrored = face_alignment.are_mirrored(points)
+  if mirrored.sum() > _MOST * len(points):
+    raise UserError(f'{people.name} {people.split}: {mirrored.sum()} of {len(points)} faces have '
+                    'left and right exchanged: the first eye and the first corner of the mouth are '
+                    'on the left of the picture, which are the right ones of the person; exchange '
+                    "them in the file, or set data.crop='box'")
+  return five
 
 
 def located(people: Identities, row, picture, five, size, padding=1.25) -> Face:

@@ -61,7 +61,7 @@ def _unlike(option, value, default):
     return _unlike_list(option, value, default)
   if isinstance(default, (int, float)) and isinstance(value, str):
     return 'a number'
-  if type(default) is int and isinstance(value, float):
+  if type(default) is int and isinstance(value, (bool, float)):
     return 'a whole number'
   return '0 or more' if option == 'seed' and isinstance(value, int) and value < 0 else ''
 

@@ -21,6 +21,7 @@ from configs.fields import FIELDS
 from dslope_jax import doctor, skeletons
 from dslope_jax.systems.base import Facts
 from dslope_jax.training import train_state
+from dslope_jax.wrong_flags import OPEN
 from tools.browse import browse
 from train import train
 
@@ -115,10 +116,11 @@ def test_config_fields_exist(page):
       get_config = importlib.import_module(f'configs.{name}').get_config
       config = get_config(argument) if argument else get_config()
       for field in fields:
-        node = config
-        for part in field.split('.'):
+        node, (section, _, option) = config, field.rpartition('.')
+        for part in section.split('.') if section else ():
           assert part in node, f'{field} in: {line}'
           node = node[part]
+        assert option in node or section.endswith(OPEN), f'{field} in: {line}'
 
 
 # {what is added: code}

@@ -9,6 +9,7 @@ from dslope_jax.skeletons import FACE_300W
 from input_pipeline import face_alignment, face_crops, geometry, identities, pairs
 from input_pipeline.face_crops import Augmentation, FaceMaker
 from input_pipeline.occlusion import bank as patch_bank
+from tests.refusals import fails
 
 SIZE = (56, 56)
 STILL = Augmentation(0, 0, 0, 0, 0, 0, 0)
@@ -44,6 +45,18 @@ def test_a_crop_has_the_five_points_on_the_template(people):
     assert sample['image'].dtype == np.uint8 and sample['identity'] == row // 4
     assert sample['identity'].dtype == np.int32
   assert np.mean(apart) < 3
+
+
+def test_exchanged_sides_are_refused(people):
+  five = np.einsum('fk,nkc->nfc', face_alignment.five_points(FACE_300W), people.landmarks)
+  given = dataclasses.replace(people, landmarks=five[:, [1, 0, 2, 4, 3]], skeleton=None,
+                              visibility=np.full((len(people), 5), 2, np.uint8))
+  fails(lambda: FaceMaker(given, SIZE, None, 'none', 0), '24 of 24 faces have left and right '
+        'exchanged', "data.crop='box'")
+  FaceMaker(given, SIZE, None, 'none', 0, crop='box')
+  FaceMaker(dataclasses.replace(given, landmarks=five), SIZE, None, 'none', 0)
+  blank = dataclasses.replace(given, visibility=np.zeros((len(people), 5), np.uint8))
+  FaceMaker(blank, SIZE, None, 'none', 0)
 
 
 def test_a_crop_by_the_box_is_a_square_about_it(people):

@@ -8,6 +8,7 @@ from dslope_jax.skeletons import FACE_300W
 from experiments import cells, faces
 from tests import tiny
 from tests.data_sets import write_keypoints
+from tests.refusals import fails
 
 
 @pytest.mark.parametrize('name', faces.ARMS)
@@ -64,7 +65,7 @@ def test_the_table_by_hand():
   def cell(arm, network, offset):
     rows = lambda level: {f'{network}/clean': {'NME': 5.0 + offset},
                           f'{network}/occluded': {'NME': 5.0 + level + offset}}
-    return {'arm': arm, 'seed': 0, 'results': {recipe: {
+    return {'arm': arm, 'seed': 0, 'steps': 5, 'batch_size': 2, 'results': {recipe: {
       'rows': {row: of | {'FR@0.10': 1.0, 'AUC@0.10': 2.0} for row, of in rows(level).items()},
       'samples': {row: [['a', of['NME'], 1.0], ['b', of['NME'], 1.0]]
                   for row, of in rows(level).items()}}
@@ -77,3 +78,6 @@ def test_the_table_by_hand():
   assert lines[4].startswith('| points_pair, enet | 1 | 4.50 [4.50, 4.50] |')
   assert lines[5].startswith('| less the plain one | 1 | -0.50 [-0.50, -0.50] | -0.50 ')
   assert lines[5].count('|') == 9 and 'identity: TAR@0.01' in found
+  longer = cell('points_clean', 'net', 0) | {'steps': 7}
+  fails(lambda: faces.table([longer, cell('points_pair', 'enet', 0)]),
+        'points are of 5 steps of 2 samples and of 7 steps of 2 samples', 'remove')

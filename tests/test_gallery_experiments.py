@@ -2,8 +2,10 @@
 import cv2
 import numpy as np
 
-from experiments import gallery
+from dslope_jax.training import workdir
+from experiments import faces, gallery
 from input_pipeline import identities
+from tests.refusals import fails
 
 
 def test_the_block_covers_its_share_and_grows(tmp_path):
@@ -32,16 +34,43 @@ def test_pictures_of_a_person_take_turns_and_are_looked_up_in_other_parts():
   part = gallery.parts(identity)
   assert part.tolist() == [0, 1, 2, 3, 4] * 2
   clean = np.eye(2)[identity]
-  assert gallery.rank1(identity, part, clean, clean) == 100
+  percent = lambda *views: gallery.scores(identity, part, {'net': views})['rows']['net/covered']
+  assert percent(clean, clean) == {'rank1': 100}
   covered = clean.copy()
   covered[0] = (0, 1)  # of person 0, and looks as person 1 does
-  assert gallery.rank1(identity, part, clean, covered) == 90
+  assert percent(clean, covered) == {'rank1': 90}
   alone = np.eye(10)  # each picture is like itself alone, which is in no other part
-  assert gallery.rank1(identity, part, alone, alone) == 50  # the first of equals is person 0
+  assert percent(alone, alone) == {'rank1': 50}  # the first of equals is person 0
+
+
+def test_who_has_one_picture_is_not_sought():
+  identity = np.array([0, 0, 1, 1, 2])
+  seen = np.eye(3)[identity]
+  found = gallery.scores(identity, gallery.parts(identity), {'net': (seen, seen)})
+  assert found['rows'] == {'net/covered': {'rank1': 100}}
+  assert found['samples'] == {'net/covered': [[0, 200, 2], [1, 200, 2], [2, 0, 0]]}
+
+
+def test_a_run_that_is_not_finished_is_refused(tmp_path):
+  fails(lambda: gallery.run_cell('identity_pair', 0, 'ORL', str(tmp_path)), 'there is no run',
+        'experiments/faces.py')
+  folder = tmp_path / 'identity_pair_seed0'
+  folder.mkdir()
+  workdir.check_config(faces.config_of('identity_pair', 0, 'FOLDER', '9 steps'), str(folder), False)
+  (folder / 'checkpoints' / '4').mkdir(parents=True)
+  fails(lambda: gallery.run_cell('identity_pair', 0, 'ORL', str(tmp_path)), 'at step 4 of 9 steps')
 
 
 def test_the_table_by_hand():
-  cell = lambda seed, right: {'arm': 'identity_pair', 'seed': seed, 'rank1': {
-    str(share): {'enet': right - share} for share in gallery.SHARES}}
-  assert gallery.table([cell(0, 80), cell(1, 90)]).splitlines()[2] == (
-    '| identity_pair, enet | 2 | 85 ± 7.1 | 75 ± 7.1 | 65 ± 7.1 | 55 ± 7.1 | 45 ± 7.1 | 35 ± 7.1 |')
+  def cell(arm, network, seed, right):
+    of = lambda share: {f'{network}/covered': right - share}
+    return {'arm': arm, 'seed': seed, 'results': {str(share): {
+      'rows': {row: {'rank1': value} for row, value in of(share).items()},
+      'samples': {row: [[0, value, 1], [1, value, 1]] for row, value in of(share).items()}}
+      for share in gallery.SHARES}}
+
+  lines = gallery.table([cell('identity_pair', 'enet', 0, 80), cell('identity_pair', 'enet', 1, 90),
+                         cell('identity_occluded', 'net', 1, 85)]).splitlines()
+  assert lines[3].startswith('| identity_pair, enet | 2 | 85.00 ± 7.07 [85.00, 85.00] | 75.00 ± ')
+  assert lines[4].startswith('| less the plain one | 1 | +5.00 [+5.00, +5.00] | +5.00 ')
+  assert lines[4].count('|') == 9

@@ -8,8 +8,9 @@ import pytest
 
 import eval as evaluation_script
 import train
-from configs import faces_recognition, quickstart_recognition
+from configs import faces_recognition, fields, quickstart_recognition
 from dslope_jax import tasks
+from dslope_jax.cli import check_ranges
 from dslope_jax.evaluation import drawing
 from dslope_jax.evaluation.base import load_samples
 from dslope_jax.tasks import recognition
@@ -149,8 +150,12 @@ def test_what_is_refused(tmp_path, capsys):
   config.data.loader.identities = 1
   fails(lambda: tasks.build(config, str(tmp_path)), 'has 1 identity', 'two')
   config = tiny_recognition.config()
-  config.data.size = (32, 48)
-  fails(lambda: tasks.build(config, str(tmp_path)), 'data.size is (32, 48)', 'squares')
+  for size in ((32, 48), (0, 0), (-32, -32), (8, 8)):
+    config.data.size = size
+    fails(lambda: tasks.build(config, str(tmp_path)), f'data.size is {size}', 'squares', '16')
+  config.system.scale = float('inf')
+  fails(lambda: check_ranges(config, fields.RANGES), 'config.system.scale is inf: must be finite')
+  config = tiny_recognition.config()
   fails(lambda: faces_recognition.get_config('plain'), "'plain' is none of kl, mse")
   fails(lambda: faces_recognition.get_config('clean,kl'), "no mutual term 'kl'")
   fails(lambda: evaluation_script.evaluate_file(config, 'x.json'), 'scores no result files')
@@ -167,6 +172,15 @@ def test_empty_options_are_as_the_loader_has_them():
   config = faces_recognition.get_config()
   assert recognition._data_set(config, None) == ('face_folders', 'data/faces', dict(
     held_out=0, seed=0))
+  other = {'name': 'coco', 'root': 'FOLDER', 'loader': {'folder': 'val'}}
+  assert recognition._data_set(config, other) == ('coco', 'FOLDER', {'folder': 'val'})
+  config.data.name = 'coco'
+  config.data.loader.update(dict(skeleton='300w', held_out=4))
+  options = dict(skeleton='300w', held_out=4, seed=0)
+  assert recognition._data_set(config, config.evals.val.data)[2] == options
+  config.evals.val.data.loader.skeleton = 'wflw'
+  assert recognition._data_set(config, config.evals.val.data)[2] == options | {'skeleton': 'wflw'}
+  config = faces_recognition.get_config()
   config.data.name = 'lfw'  # has no held_out
   assert recognition._data_set(config, None) == ('lfw', 'data/faces', {})
   config.data.loader.held_out, config.data.loader.pairs = 3, 'pairs.txt'
@@ -195,3 +209,11 @@ def test_words_of_the_configs():
   assert set(quickstart_recognition.get_config().optim) == {'gnet', 'gnet_head', 'enet',
                                                             'enet_head'}
   assert quickstart_recognition.get_config('distill').optim.gnet.frozen
+
+
+def test_whom_a_network_finds_is_framed():
+  picture = np.full((20, 20, 3), 9, np.uint8)
+  for right, colour in ((True, (0, 200, 0)), (False, (220, 0, 0))):
+    shown = drawing.framed(picture, right)
+    assert tuple(shown[0, 7]) == tuple(shown[19, 7]) == tuple(shown[7, 19]) == colour
+    assert (shown[3:-3, 3:-3] == 9).all() and (picture == 9).all()

@@ -52,7 +52,7 @@ def main():
       name, kwargs, variables = export(given.workdir, given.network, given.step)
       save(given.out, name, kwargs, variables, given.mmpose or None)
       print(f"{given.network} of '{given.workdir}' is in {given.out}/model.safetensors; crop size, "
-            'codec and keypoints are not: to predict with it, take tools/publish.py')
+            'codec and keypoints are not: to predict poses with it, take tools/publish.py')
       return
     if not given.file:
       raise UserError('give a weight file, or --workdir')

@@ -89,6 +89,13 @@ def draw_heatmaps(image, heatmaps):
   return cv2.addWeighted(image, 0.5, cv2.cvtColor(colour, cv2.COLOR_BGR2RGB), 0.5, 0)
 
 
+def framed(picture, right):
+  """A copy of a picture (H,W,3) uint8 RGB in a frame, green or, where it is not right, red."""
+  out, (height, width) = picture.copy(), picture.shape[:2]
+  cv2.rectangle(out, (0, 0), (width - 1, height - 1), (0, 200, 0) if right else (220, 0, 0), 2)
+  return out
+
+
 def sheet(rows, titles=(), captions=()):
   """Rows of equal-sized (H,W,3) pictures as one picture, with a line of column titles, and above
   each row its caption."""

@@ -131,11 +131,8 @@ class _Seen:
 
   def _intervals(self):
     identity, pairs = self.faces.identity, self.faces.pairs
-    measures = {'EER': lambda found, _: verification.eer_of(found),
-                'accuracy': lambda _, times: (times * self.weight * self.right).sum() / (
-                  times * self.weight).sum()}
-    for far in self.fars:
-      measures[_tar(far)] = lambda found, _, far=far: verification.tar_of(found, far)
+    measures = self._of_pairs() | {_tar(far): lambda found, _, far=far: verification.tar_of(
+      found, far) for far in self.fars}
     ends = verification.intervals(self.scores, self.same, identity[pairs[:, :2]], measures,
                                   RESAMPLES)
     if self.sought.any():
@@ -147,20 +144,22 @@ class _Seen:
         ends['rank1'] = verification.quantiles([(t @ right) / (t @ sought) for t in drawn])
     return ends
 
-  def samples(self):
-    """Tables for paired comparisons; a pair is of the identity of its first picture.
+  def _of_pairs(self):
+    """What is measured on pairs whose identities are drawn, see `verification.intervals`."""
+    return {'EER': lambda found, _: verification.eer_of(found),
+            'accuracy': lambda _, times: (times * self.weight * self.right).sum() / (
+              times * self.weight).sum()}
 
-    EER is the mean of both error rates at the threshold where they are nearest, so it may differ
-    from the interpolated one in the last digit.
-    """
-    of_pairs = self.faces.identity[self.faces.pairs[:, 0]]
-    near = np.argmin(np.abs(self.rates.far - (1 - self.rates.tar)))
-    wrong = (self.scores >= self.rates.threshold[near]) != self.same
-    share = np.where(self.same, 0.5 / self.same.sum(), 0.5 / (~self.same).sum())
-    return {'EER': SampleTable(of_pairs, 100 * wrong * share, share),
-            'accuracy': SampleTable(of_pairs, 100 * self.weight * self.right, self.weight),
-            'rank1': SampleTable(self.faces.identity, 100.0 * self.found,
-                                 self.sought.astype(np.float64))}
+  def samples(self):
+    """Tables for paired comparisons. A pair is of two identities, so that EER and accuracy are told
+    by pseudo-values of identities; left out where too few identities are there to have any."""
+    identity = self.faces.identity
+    people, parts = verification.jackknife(
+      self.scores, self.same, identity[self.faces.pairs[:, :2]], self._of_pairs())
+    tables = {name: SampleTable(people, 100 * values, np.ones(len(people)))
+              for name, values in parts.items() if np.isfinite(values).all()}
+    return tables | {'rank1': SampleTable(identity, 100.0 * self.found,
+                                          self.sought.astype(np.float64))}
 
   def counts(self):
     return {'genuine pairs': int(self.same.sum()), 'impostor pairs': int((~self.same).sum()),

@@ -212,17 +212,40 @@ def intervals(scores, same, identities, measures, resamples=1000, seed=0) -> dic
   often as both are drawn, a genuine one as often as its own. Draws that have no genuine or no
   impostor pairs are left out; (nan, nan) where none is left.
   """
-  order = np.argsort(-scores, kind='stable')
-  a, b = np.asarray(identities).T
-  found = {name: [] for name in measures}
-  for drawn in resampled(int(np.max(identities, initial=-1)) + 1, resamples, seed):
-    weights = np.where(a == b, drawn[a], drawn[a] * drawn[b]).astype(np.float64)
-    if not weights[same].any() or not weights[~same].any():
-      continue
-    curve = _rates(scores[order], same[order], weights[order])
-    for name, measure in measures.items():
-      found[name].append(measure(curve, weights))
+  drawn = resampled(int(np.max(identities, initial=-1)) + 1, resamples, seed)
+  found = _measured(scores, same, identities, measures, drawn)
   return {name: quantiles(values) for name, values in found.items()}
+
+
+def jackknife(scores, same, identities, measures):
+  """((P,) identities of the pairs, {name: (P,) pseudo-values}): each number in parts of identities.
+
+  Their mean is the number, and their spread how it varies with who is in the set: a bootstrap of
+  them stands for one of the identities, as for `intervals`. nan where the pairs without an identity
+  are of one kind. Arguments as there.
+  Method: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 11, without the correction
+  for bias.
+  """
+  people, whole = np.unique(identities), rates(scores, same)
+  times = (np.arange(people[-1] + 1) != person for person in people.tolist())
+  found = _measured(scores, same, identities, measures, times)
+  return people, {
+    name: measures[name](whole, np.ones(len(scores))) + (len(people) - 1) * (out.mean() - out)
+    for name, out in found.items()}
+
+
+def _measured(scores, same, identities, measures, drawn):
+  """{name: (R,) numbers} of the pairs where identities are drawn so often, for `intervals`; nan of
+  a draw without genuine or without impostor pairs. drawn: iterable of R arrays (C,)."""
+  order, (a, b) = np.argsort(-scores, kind='stable'), np.asarray(identities).T
+  found = {name: [] for name in measures}
+  for times in drawn:
+    weights = np.where(a == b, times[a], times[a] * times[b]).astype(np.float64)
+    both = weights[same].any() and weights[~same].any()
+    curve = _rates(scores[order], same[order], weights[order]) if both else None
+    for name, measure in measures.items():
+      found[name].append(measure(curve, weights) if both else np.nan)
+  return {name: np.array(values, np.float64) for name, values in found.items()}
 
 
 def quantiles(values):

@@ -9,7 +9,7 @@ import numpy as np
 
 from dslope_jax import systems
 from dslope_jax.errors import UserError
-from dslope_jax.evaluation import identity_scores
+from dslope_jax.evaluation import drawing, identity_scores
 from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
@@ -30,6 +30,7 @@ from input_pipeline.identities import pairing
 FREE = ('data.root', 'data.num_workers', 'data.max_unreadable', 'data.patience')
 SETS = identities
 SETTLED = {'patches': ('data.name', 'data.train_split', 'data.loader', 'data.bank')}
+_LEAST = 16  # pixels: the stages of all networks halve a crop four times
 _APART = 100  # identities of a set whose folds share none: fewer would have few different impostors
 VIEWS = {'clean': 'image', 'occluded': 'occluded_image'}
 
@@ -37,14 +38,16 @@ VIEWS = {'clean': 'image', 'occluded': 'occluded_image'}
 def build(config, workdir, training=True) -> Task:
   """The task of a config; without training it is that of the run in `workdir`, and has no class
   head: the identities that are evaluated are other ones."""
-  if len(set(config.data.size)) > 1:
-    raise UserError(f'data.size is {tuple(config.data.size)}; crops of faces are squares')
+  size = tuple(config.data.size)
+  if len(size) != 2 or size[0] != size[1] or size[0] < _LEAST:
+    raise UserError(f'data.size is {size}; crops of faces are squares, such as (112, 112), of '
+                    f'{_LEAST} pixels or more')
   if training:
     source = load(config, config.data.train_split)
     if len(source.names) < 2:
       raise UserError(f'{source.name} {source.split} has {len(source.names)} identity; two are '
                       'needed to train')
-    facts = Facts(size=tuple(config.data.size), classes=len(source.names))
+    facts = Facts(size=size, classes=len(source.names))
   else:
     source, facts = None, workdirs.read_facts(workdir)._replace(classes=0)
   system = systems.build(facts, **config.system.to_dict())
@@ -169,7 +172,9 @@ def _cases(maker, faces, outputs, rows):
     sample = maker.evaluate(row)
     shown = {view: sample[field] for view, field in VIEWS.items()}
     answers = [f'{network}: {faces.names[found[network][i]]}' for network in found]
-    shown |= {f'{network} finds': maker.evaluate(int(found[network][i]))['image']
-              for network in found}
+    for network in found:
+      match = int(found[network][i])
+      shown[f'{network} finds'] = drawing.framed(
+        maker.evaluate(match)['image'], faces.identity[match] == faces.identity[row])
     out.append({'caption': ', '.join([str(faces.names[row]), *answers]), 'pictures': shown})
   return out

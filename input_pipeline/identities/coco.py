@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from dslope_jax import plausibility
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError, counted, quoted
 from dslope_jax.visibility import is_labelled
 from input_pipeline.identities import identity_set
 from input_pipeline.identities.identity_set import NO_VIDEO, Identities
@@ -56,6 +56,10 @@ def load(split, *, root, annotations='{split}.json', images='', category='', ske
                     'whose face it is; add it')
   if len(named) < len(faces):
     notes.append(f'{len(faces) - len(named)} faces without identity are left out')
+  alone = sum('video' not in a for a in named)
+  if 0 < alone < len(named):
+    notes.append(f'{counted(alone, "face")} without video, where others have one, may be in pairs '
+                 'with any other')
   people = _checked(truth, named, listed[0], path, skip_invalid)
   checks.check_pictures(people.images, folder, path, _MEND)
   names, identity = _numbered(people.annotations, path)
@@ -121,7 +125,8 @@ def _checked(truth, annotations, category, path, skip_invalid):
   for row, annotation in enumerate(annotations):
     for field in ('identity', 'video'):
       value = annotation.get(field, '')
-      if isinstance(value, bool) or not isinstance(value, (int, str)):
+      if isinstance(value, bool) or not isinstance(value, (int, str)) or (
+          value == '' and field in annotation):
         faults[row] = field, f'its {field} {quoted(value)} is neither a whole number nor a name'
   people, _ = checks.examples(annotations, checks.index_pictures(truth, path),
                               np.arange(len(annotations)), keypoints, faults, path, skip_invalid)

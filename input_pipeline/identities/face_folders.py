@@ -55,7 +55,7 @@ def _folder(root, folder, split):
     if split not in there:
       raise UserError(f"'{root}' has the splits {', '.join(there)}, not '{split}'; name one of "
                       'these, or a folder below it by data.loader.folder')
-  path = os.path.normpath(os.path.join(root, (folder or split).format(split=split)))
+  path = os.path.normpath(os.path.join(root, (folder or split).replace('{split}', split)))
   if not os.path.isdir(path):
     raise UserError(f"there is no folder '{path}'; check data.loader.folder")
   return path, False
@@ -65,11 +65,15 @@ def list_people(folder) -> Listed:
   """What is below a folder of people, in the order of names. Raises UserError if nothing is."""
   found, odd, empty = Listed([], [], [], []), [], []
   videos = 0
+  is_picture = lambda name: name.lower().endswith(media.PICTURES)
+  odd += filter(is_picture, _names(folder, os.path.isfile))  # of nobody
   for person in _names(folder, os.path.isdir):
     before = len(found.file)
     for below in ('', *_names(os.path.join(folder, person), os.path.isdir)):
-      names = _names(os.path.join(folder, person, below), os.path.isfile)
-      good = [name for name in names if name.lower().endswith(media.PICTURES)]
+      path = os.path.join(folder, person, below)
+      names = _names(path, lambda entry, below=below: below or not os.path.isdir(entry))
+      good = [name for name in names
+              if is_picture(name) and os.path.isfile(os.path.join(path, name))]
       odd += [os.path.join(person, below, name) for name in names if name not in good]
       found.file.extend(os.path.join(person, below, name) for name in good)
       found.video.extend([videos if below else NO_VIDEO] * len(good))
@@ -78,13 +82,13 @@ def list_people(folder) -> Listed:
     if len(found.file) == before:
       empty.append(person)
   if not found.file:
-    loose = any(name.lower().endswith(media.PICTURES) for name in _names(folder, os.path.isfile))
+    loose = any('/' not in name for name in odd)
     raise UserError(f"'{folder}' has {'pictures, but ' * loose}no folders with pictures; each "
                     "person's pictures are in a folder of their own, FOLDER/PERSON/PICTURE.jpg")
-  for paths, word, what in ((empty, 'folder', 'without pictures'),
-                            (odd, 'file', 'with no ending of a picture')):
+  for paths, word, what in ((empty, 'folder', ' without pictures'),
+                            (odd, 'file', ', no picture of a person')):
     if paths:
-      found.notes.append(f'left out: {counted(len(paths), word)} {what}, such as '
+      found.notes.append(f'left out: {counted(len(paths), word)}{what}, such as '
                          f'{quoted(paths[0])}')
   return found
 

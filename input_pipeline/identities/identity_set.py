@@ -125,11 +125,14 @@ def divided(people: Identities, held_out: int, seed: int) -> Identities:
     return people
   count = len(people.names)
   if people.split not in ('train', 'val'):
-    raise UserError(f"data.loader: held_out divides {people.name} into the splits train and val, "
-                    f"not '{people.split}'")
+    raise UserError(f'{people.name} is divided into the splits train and val, and there is no '
+                    f"'{people.split}'; take one of these")
+  if count < 2:
+    raise UserError(f'{people.name} has 1 identity, and cannot be divided into train and val; get '
+                    'pictures of others')
   if not 0 < held_out < count:
     raise UserError(f'data.loader: held_out is {held_out}, but {people.name} has {count} '
-                    'identities; hold out fewer')
+                    f'identities; hold out 1 to {count - 1} of them')
   # By name, so that a picture more or less changes nothing.
   order = np.random.default_rng([seed, 0x1DE]).permutation(count)
   chosen = np.isin(people.identity, order[:held_out]) == (people.split == 'val')

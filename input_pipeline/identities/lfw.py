@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from dslope_jax.errors import UserError, quoted
+from dslope_jax.errors import UserError, counted, quoted
 from input_pipeline.identities import face_folders
 from input_pipeline.identities.identity_set import Identities
 from input_pipeline.sources import pictures
@@ -110,6 +110,8 @@ def _with_pairs(people, pairs, folds):
   found = people.subset(rows)
   left = len(people) - len(rows)
   notes = [f'{left} pictures are in no pair and left out'] * (left > 0)
+  again = len(pairs) - len(np.unique(np.sort(pairs[:, :2]), axis=0))
+  notes += [f'{counted(again, "pair")} of the list repeat others, and count again'] * (again > 0)
   return dataclasses.replace(
     found, pairs=np.column_stack([places.reshape(-1, 2), pairs[:, 2]]), folds=folds,
     notes=(*people.notes, *notes))
@@ -117,11 +119,21 @@ def _with_pairs(people, pairs, folds):
 
 def _of_training(path, people):
   """The people of a list of PERSON COUNT, whose first line is their number."""
-  listed = {fields[0]: number for number, fields in _lines(path)[1:]}
+  (_, header), *lines = _lines(path) or [(1, [])]
+  if header != [str(len(lines))] or not all(
+      len(fields) == 2 and fields[1].isdecimal() for _, fields in lines):
+    raise UserError(f'{path}: line 1 is not the number of the {len(lines)} lines PERSON COUNT that '
+                    'follow; get the file again')
+  listed = {fields[0]: number for number, fields in lines}
   missing = next(iter(listed.keys() - set(people.names)), None)
   if missing:
     raise UserError(f'{path}: line {listed[missing]}: there is no folder of {quoted(missing)}; get '
                     'the pictures again, or another list')
+  there = dict(zip(people.names, np.bincount(people.identity).tolist(), strict=True))
+  for number, (person, count) in lines:
+    if there[person] < int(count):
+      raise UserError(f'{path}: line {number}: {quoted(person)} has {count} pictures, and the '
+                      f'folder {there[person]}; get the pictures again')
   return face_folders.only(people, listed.__contains__)
 
 

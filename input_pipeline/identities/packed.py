@@ -34,7 +34,7 @@ def load(split, *, root, records='{split}', held_out=0, seed=0) -> Identities:
 
   Raises UserError, one line naming the file, the record and the mend.
   """
-  path = os.path.join(root, records.format(split=split))
+  path = os.path.join(root, records.replace('{split}', split))
   if not os.path.isfile(f'{path}.rec') and os.path.isfile(f'{path}.bin'):
     identity_set.refuse_pickle(f'{path}.bin')
   keys, places = read_index(f'{path}.idx')
@@ -77,7 +77,7 @@ def read_index(path):
   except OSError as error:
     raise UserError(f"cannot read '{path}' ({error.strerror}); a packed set is NAME.rec and "
                     'NAME.idx; name it by data.loader.records') from None
-  except ValueError:
+  except (ValueError, OverflowError):
     raise UserError(f"'{path}' is not a list of keys and places, two whole numbers a line; get the "
                     'file again') from None
   order = np.argsort(numbers[:, 0], kind='stable')
@@ -93,7 +93,7 @@ def _labels(file, keys, places):
   first = header(0)
   if keys[0] or not len(first[1]):  # without records of identities every record is a picture
     return np.arange(len(keys)), np.array([_label(header(i), keys[i]) for i in range(len(keys))])
-  chosen, labels = [], []
+  chosen, labels, of = [], [], {}
   for person in range(*_numbers(keys, *_span(first, keys[0]))):
     rows = np.arange(*_numbers(keys, *_span(header(person), keys[person])))
     if len(rows):
@@ -101,6 +101,9 @@ def _labels(file, keys, places):
       if first != last:
         raise OSError(0, f'records {keys[rows[0]]} to {keys[rows[-1]]} should be of one identity, '
                       f'and have the labels {first} and {last}')
+      if of.setdefault(first, person) != person:
+        raise OSError(0, f'records {keys[of[first]]} and {keys[person]} are two identities of one '
+                      f'label, {first}')
       chosen.append(rows)
       labels.append(np.full(len(rows), first))
   if not chosen:
@@ -110,7 +113,10 @@ def _labels(file, keys, places):
 
 def _numbers(keys, first, last):
   """Numbers of the first record with these keys, and behind the last one."""
-  return np.searchsorted(keys, (first, last)).tolist()
+  numbers = np.searchsorted(keys, (first, last)).tolist()
+  if numbers[1] - numbers[0] != last - first:
+    raise OSError(0, f'the index lacks some of the records {first} to {last - 1}')
+  return numbers
 
 
 def _span(header, key):

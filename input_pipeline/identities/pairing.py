@@ -20,6 +20,8 @@ def draw(identity, video, count: int, seed: int, per_identity: int = _PER_IDENTI
   and is in as many impostor pairs, about twice that. Fewer than `count` where there are no more.
   Raises UserError where there is no pair of one of both kinds.
   """
+  if count < 2:
+    raise UserError(f'evals.*.pairs is {count}: at least 2 are needed, one of each kind')
   identity, video = np.asarray(identity), np.asarray(video)
   rng = np.random.default_rng([seed, 0x9A12])
   people, starts = np.unique(identity[np.argsort(identity, kind='stable')], return_index=True)
@@ -51,6 +53,9 @@ def draw_in_folds(identity, video, count: int, seed: int, folds: int = 10,
   if len(people) < 2 * folds:
     raise UserError(f'{folds} folds by identity need {2 * folds} people or more, and there are '
                     f'{len(people)}')
+  if count < 2 * folds:
+    raise UserError(f'evals.*.pairs is {count}: at least {2 * folds} are needed, two in each of '
+                    f'{folds} folds')
   found = []
   for fold in range(folds):
     rows = np.flatnonzero(np.isin(identity, people[fold::folds]))

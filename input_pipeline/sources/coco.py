@@ -130,7 +130,7 @@ def find_set(root, annotations, images, split, how_to_get=HOW_TO_GET):
   annotations: names below root; '{split}' in them and in `images`, which is as for `load`, is
   replaced. Raises FileNotFoundError that ends with how_to_get.
   """
-  paths = [os.path.join(root, name.format(split=split)) for name in annotations]
+  paths = [os.path.join(root, name.replace('{split}', split)) for name in annotations]
   path = next((p for p in paths if os.path.isfile(p)), None)
   if path is None:
     folder, missing = os.path.dirname(paths[0]), "' or '".join(paths)
@@ -212,7 +212,7 @@ def read_row(files, sizes, row):
 
 
 def _picture_folder(root, images, split, how_to_get):
-  tried = [images.format(split=split)] if images else [split, f'images/{split}', 'images']
+  tried = [images.replace('{split}', split)] if images else [split, f'images/{split}', 'images']
   for name in tried:
     if checks.folder_is_there(os.path.join(root, name)):
       return os.path.join(root, name)

@@ -1,4 +1,5 @@
-"""Faces of 300W, COFW, WFLW and AFLW: MMPose's json files, WFLW's lists and 300W's .pts files."""
+"""Faces of 300W, COFW, WFLW and AFLW: MMPose's json files, WFLW's lists, 300W's .pts files and
+AFLW's .mat file."""
 import dataclasses
 import functools
 import os
@@ -7,7 +8,7 @@ import numpy as np
 
 from dslope_jax import skeletons
 from dslope_jax.errors import UserError, quoted
-from input_pipeline.sources import checks, coco, point_files
+from input_pipeline.sources import aflw_file, checks, coco, point_files
 from input_pipeline.sources.coco_sets import Set, as_it_is, load_set
 from input_pipeline.sources.counts import check_counts
 from input_pipeline.sources.source import Source
@@ -15,6 +16,12 @@ from input_pipeline.sources.source import Source
 _FACES = {'300w': skeletons.FACE_300W, 'cofw': skeletons.COFW, 'wflw': skeletons.WFLW,
           'aflw': skeletons.AFLW}
 _LIST = 'WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt'
+_OWN = {'wflw': (_LIST,), 'aflw': (aflw_file.NAME,)}
+_OR_OWN = {'300w': 'or its own folders afw, helen, lfpw, ibug and 300W with .pts files, ',
+           'wflw': 'or its own lists in WFLW_annotations, ',
+           'aflw': f'or {aflw_file.NAME} of its common split, ',
+           'cofw': 'or made of its own .mat files as docs/faces.md says, '}
+_PICTURES = {'wflw': 'WFLW_images', 'aflw': 'flickr'}
 _COMMON, _CHALLENGE = ('helen/testset', 'lfpw/testset'), ('ibug',)
 _OF_300W = {  # the folders of the archives as they are, with .pts files
   'train': ('afw', 'helen/trainset', 'lfpw/trainset'), 'valid': _COMMON + _CHALLENGE,
@@ -26,14 +33,15 @@ WFLW_SUBSETS = 'largepose', 'expression', 'illumination', 'makeup', 'occlusion',
 
 def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, padding=1.25,
          skip_invalid=False) -> Source:
-  """The faces of one split, from json files as MMPose publishes them, WFLW's own lists, or 300W's
-  own .pts files, whose boxes are the extents of their points.
+  """The faces of one split, from json files as MMPose publishes them, WFLW's own lists, the .mat
+  file of AFLW's common split, or 300W's own .pts files, whose boxes are those about their points.
 
   faces_of: '300w' (68 points; train, valid, valid_common, valid_challenge, test), 'cofw' (29),
   'wflw' (98) or 'aflw' (19); train and test, and test_NAME for parts of the test set. Where the
   faces have a centre and a scale (box side / 200), they are the crop's, times `padding`; else the
   box is. A point that is labelled is visible (2), but for COFW, which tells hidden ones.
-  images: picture folder below root, by default 'images', or 'WFLW_images' as the archive has it.
+  images: picture folder below root, by default 'images', or 'WFLW_images' or 'flickr' as the
+  archives have it.
   Annotations have the field `subsets`, names of the parts of the set that a face is of: the six of
   WFLW where its own list is read, common and challenge of 300W's valid, and what a json file says.
   `reference` of AFLW is the box side of its protocol. The other options as for `load_set`.
@@ -43,22 +51,21 @@ def load(split, *, root, faces_of, annotations='', images='', aspect=1.0, paddin
   names = tuple(f'annotations/{before}{faces_of}_{{split}}.json'
                 for before in ('face_landmarks_', ''))
   if faces_of == '300w' and not annotations and not any(
-      os.path.isfile(os.path.join(root, name.format(split=split))) for name in names):
+      os.path.isfile(os.path.join(root, name.replace('{split}', split))) for name in names):
     source = _of_point_files(split, root, aspect, padding, skip_invalid)
     if source is not None:
       return source
-  wflw = faces_of == 'wflw'
   of = Set(
-    faces_of, _FACES[faces_of], (*names, _LIST) if wflw else names,
+    faces_of, _FACES[faces_of], (*names, *_OWN.get(faces_of, ())),
     f'The json files of {faces_of} are those that MMPose publishes ({faces_of}_annotations.tar), '
-    + "or its own lists in WFLW_annotations, " * wflw +
-    "the pictures come from the set's own page; pass --config.data.root=FOLDER",
+    + _OR_OWN.get(faces_of, '') + "the pictures come from the set's own page; "
+    'pass --config.data.root=FOLDER',
     read=_read, convert=functools.partial(_in_coco_form, split),
     edits={} if faces_of == 'cofw' else {
       'keypoints': lambda joints: joints + (joints[..., 2:] == 1) * (0, 0, 1)})
   if not images:
-    of_archive = wflw and os.path.isdir(os.path.join(root, 'WFLW_images'))
-    images = 'WFLW_images' if of_archive else 'images'
+    of_archive = _PICTURES.get(faces_of, 'images')
+    images = of_archive if os.path.isdir(os.path.join(root, of_archive)) else 'images'
   source = load_set(of, split, root=root, annotations=annotations, images=images, aspect=aspect,
                     padding=padding, skip_invalid=skip_invalid)
   return _with_crops(source, aspect, padding)
@@ -83,6 +90,8 @@ def _of_point_files(split, root, aspect, padding, skip_invalid):
 
 def _read(path):
   """Content of a json file, or the lines of a list."""
+  if path.endswith('.mat'):
+    return None  # its reader needs the split
   if not path.endswith('.txt'):
     return coco.parse_json(path)
   try:
@@ -95,6 +104,8 @@ def _read(path):
 def _in_coco_form(split, content, skeleton, path):
   if path.endswith('.txt'):
     return _of_list(content, skeleton, path)
+  if path.endswith('.mat'):
+    return aflw_file.coco_form(path, split, skeleton)
   truth = as_it_is(content, skeleton, path)
   for annotation in truth['annotations']:
     named = annotation.get('subsets')

@@ -86,7 +86,7 @@ def load(split, *, root, labels_of, images='', labels='', instances='', names=''
   known = _SETS[labels_of]
   if names:
     known = dataclasses.replace(known, labels=_read_names(os.path.join(root, names)))
-  folders = [folder and os.path.join(root, folder.format(split=split))
+  folders = [folder and os.path.join(root, folder.replace('{split}', split))
              for folder in (images or known.images, labels or known.maps, instances)]
   people = [person for files in _matching_files(*folders) for person in _people(*files, known)]
   if not people:

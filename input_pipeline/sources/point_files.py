@@ -19,10 +19,12 @@ def read(path) -> np.ndarray:
   """
   found = _POINTS.fullmatch(read_file(path))
   try:
+    if not found:
+      raise ValueError('the beginning or the braces are not there')
     points = np.array(found[2].split(), np.float64).reshape(-1, 2)
     if len(points) != int(found[1]) or not np.isfinite(points).all():
       raise ValueError(f'{len(points)} points, n_points {int(found[1])}')
-  except (TypeError, ValueError) as error:
+  except ValueError as error:
     raise UserError(f"'{path}' is not a .pts file (version: 1, n_points: K, and K lines x y of "
                     f'finite numbers between braces; {error}); get the file again') from None
   return points - 1

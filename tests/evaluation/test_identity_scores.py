@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from dslope_jax.evaluation import engine, identity_scores
+from dslope_jax.evaluation.compare import bootstrap
 from dslope_jax.metrics import verification
+from input_pipeline.identities import pairing
 from tests.refusals import fails
 
 RNG = np.random.default_rng(0)
@@ -54,14 +56,40 @@ def test_rows_and_numbers_are_those_of_the_metrics():
       second, LABELS, first, LABELS, FACES.group, FACES.group))
     assert row['EER_low'] <= row['EER'] <= row['EER_high'] and 'TAR@0.001' not in row
     tables = scores.samples[f'enet/{views}']
-    for metric, digits in (('accuracy', 1e-9), ('rank1', 1e-9), ('EER', 0.5)):
+    for metric in ('accuracy', 'rank1', 'EER'):
       ratio = tables[metric].numerator.sum() / tables[metric].denominator.sum()
-      assert ratio == pytest.approx(row[metric], abs=digits)
+      assert ratio == pytest.approx(row[metric], abs=1e-9)
   ends = scores.files['intervals.json']['enet/clean-clean']
   assert set(ends) == {'EER', 'accuracy', 'TAR@0.01', 'rank1'}
   assert all(low <= high for low, high in ends.values())
   json.dumps(scores.files)
   assert 'EER_low' in engine.table(scores.results, {'data': 'x'})
+
+
+def test_tables_vary_with_both_identities_of_a_pair():
+  """The bootstrap of a table is as wide as that of identities, whose pairs go with them."""
+  labels = np.repeat(np.arange(40), 5)
+  pairs = pairing.draw(labels, np.full(200, -1), 800, seed=0)
+  faces = identity_scores.faces_of(labels, None, pairs, None, labels)
+  centers = RNG.normal(size=(40, D))
+  found = {f'net/{view}': {'embedding': unit(centers[labels] + RNG.normal(0, 0.8, (200, D)))}
+           for view in ('clean', 'occluded')}
+  scores = identity_scores.score(faces, found)
+  for row, tables in scores.samples.items():
+    assert tables['EER'].group.tolist() == list(range(40))
+    for metric in ('EER', 'accuracy'):
+      low, high = np.percentile(bootstrap([tables[metric]]), (2.5, 97.5))
+      ends = scores.files['intervals.json'][row][metric]
+      assert high - low == pytest.approx(np.ptp(ends), rel=0.15)
+
+
+def test_two_identities_have_no_table_of_pairs():
+  rows = LABELS < 2
+  pairs = np.array([[0, 3, 1], [2, 5, 0], [5, 8, 1], [3, 9, 0]])
+  faces = identity_scores.faces_of(LABELS[rows], None, pairs, [0, 0, 1, 1], LABELS[rows])
+  found = {name: {'embedding': fields['embedding'][rows]} for name, fields in outputs().items()
+           if fields}
+  assert set(identity_scores.score(faces, found).samples['gnet/clean-clean']) == {'rank1'}
 
 
 def test_the_mixture_is_the_mean_of_the_similarities():

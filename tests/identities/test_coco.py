@@ -121,6 +121,7 @@ def test_faces_without_identity_are_told(tmp_path):
   (lambda n, a: n or a.update(identity='1'), "two identities have the name '1'"),
   (lambda n, a: n or a.update(identity=1.5), 'annotation 0: its identity 1.5 is neither a whole'),
   (lambda n, a: n or a.update(identity=True), 'its identity True is neither'),
+  (lambda n, a: n or a.update(identity=''), "its identity '' is neither"),
   (lambda n, a: n or a.update(video=[1]), 'its video [1] is neither a whole number nor a name'),
   (lambda n, a: n or a.update(bbox=[1, 2, 0, 4]), 'bbox [1, 2, 0, 4] has no area'),
   (lambda n, a: n or a.update(bbox=[99, 2, 5, 4]), 'lies outside its picture of 40x48'),

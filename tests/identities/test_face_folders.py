@@ -58,8 +58,12 @@ def test_people_are_divided_where_the_folder_has_no_splits(tmp_path):
     train.read(row), whole.read(whole.file.tolist().index(train.file[row])))
   two = identities.load('face_folders', 'val', root=root, held_out=2, seed=1)
   assert len(two.names) == 2
-  fails(lambda: identities.load('face_folders', 'test', root=root), "not 'test'")
-  fails(lambda: load(root, 'val', held_out=5), 'held_out is 5', '5 identities')
+  fails(lambda: identities.load('face_folders', 'test', root=root), "there is no 'test'")
+  fails(lambda: load(root, 'val', held_out=5), 'held_out is 5', '5 identities', '1 to 4')
+  fails(lambda: load(root, 'val', held_out=True), 'held_out', 'not a whole number')
+  fails(lambda: load(root, folder='{x}'), "there is no folder", '{x}', 'data.loader.folder')
+  alone = made.write_folders(tmp_path / 'alone', {'Ann': 3})
+  fails(lambda: load(alone, 'val', folder=''), '1 identity', 'get pictures of others')
 
 
 def test_splits_are_folders_where_the_root_has_them(tmp_path):
@@ -75,11 +79,14 @@ def test_what_is_odd_is_said_in_a_line_each(tmp_path):
   made.write_folders(tmp_path, {'Ann': 1, 'ann': 2, 'Ben': 2})
   (tmp_path / 'Zoe').mkdir()
   (tmp_path / 'Ben' / 'notes.txt').write_text('x')
+  (tmp_path / 'Ben' / 'link.jpg').symlink_to(tmp_path / 'nothing.jpg')
+  (tmp_path / 'Ben' / 'video' / 'deep').mkdir(parents=True)
+  made.write(tmp_path / 'loose.png', made.picture(0))
   (tmp_path / '.cache').mkdir()
   notes = load(tmp_path).notes
   assert notes == (
     "left out: 1 folder without pictures, such as 'Zoe'",
-    "left out: 1 file with no ending of a picture, such as 'Ben/notes.txt'",
+    "left out: 4 files, no picture of a person, such as 'loose.png'",
     "'Ann' and 'ann' count as two identities; are they one?",
     "1 identity has a single picture, such as 'Ann': kept in training, and never a genuine pair")
 

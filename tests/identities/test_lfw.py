@@ -53,8 +53,19 @@ def test_training_is_by_its_list_or_without_those_who_are_tested(root, tmp_path)
   assert people.notes == ('4 people of pairs.txt are left out of training',)
   write(tmp_path, ['2', 'Bo_By\t2', 'Ed_Eck\t2'], 'peopleDevTrain.txt')
   assert load(root, 'train').names == ('Bo_By', 'Ed_Eck')
-  write(tmp_path, ['1', 'Bo_By\t2', 'No_One\t2'], 'peopleDevTrain.txt')
+  for lines, text in ((['1', 'Bo_By\t2', 'Ed_Eck\t2'], 'line 1 is not the number of the 2 lines'),
+                      (['Bo_By\t2', 'Ed_Eck\t2'], 'line 1 is not'), ([], 'line 1 is not'),
+                      (['1', 'Bo_By'], 'line 1 is not the number of the 1 lines PERSON COUNT'),
+                      (['1', 'Bo_By\t3'], "line 2: 'Bo_By' has 3 pictures, and the folder 2")):
+    write(tmp_path, lines, 'peopleDevTrain.txt')
+    fails(lambda: load(root, 'train'), text, 'peopleDevTrain', 'get the')
+  write(tmp_path, ['2', 'Bo_By\t2', 'No_One\t2'], 'peopleDevTrain.txt')
   fails(lambda: load(root, 'train'), "line 3: there is no folder of 'No_One'", 'peopleDevTrain')
+
+
+def test_pairs_that_repeat_are_told(root, tmp_path):
+  write(tmp_path, ['2\t1', *PAIRS[1:3], 'Al_Ax\t3\t1', PAIRS[4]])
+  assert '1 pair of the list repeat others, and count again' in load(root).notes
 
 
 def test_nobody_is_left_to_train_on(root):

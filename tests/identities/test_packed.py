@@ -78,7 +78,8 @@ def test_damage_is_named(tmp_path):
 
 def test_an_index_that_is_none(tmp_path):
   root = made.write_packed(tmp_path, LABELS)
-  for content, text in (('0\tx\n', 'not a list of keys and places'), ('1\n', 'not a list of keys'),
+  for content, text in (('0\tx\n', 'not a list of keys and places'), (f'0 {9**30}\n', 'not a list'),
+                        ('1\n', 'not a list of keys'),
                         ('', 'has no keys'), ('1\t0\n1\t9\n', 'a key twice')):
     (tmp_path / 'train.idx').write_text(content)
     fails(lambda: load(root), text, 'train.idx')
@@ -92,6 +93,16 @@ def test_records_of_two_labels_are_not_one_identity(tmp_path):
   data[int(places[3]) + 12:int(places[3]) + 16] = struct.pack('<f', 8)
   path.write_bytes(data)
   fails(lambda: load(root), 'records 1 to 3 should be of one identity', 'labels 7 and 8')
+
+
+def test_identities_of_one_label_and_records_that_are_not_there(tmp_path):
+  root = made.write_packed(tmp_path / 'twice', [3, 5, 3])
+  fails(lambda: load(root), 'are two identities of one label, 3')
+  root = made.write_packed(tmp_path / 'gap', LABELS)
+  index = tmp_path / 'gap/train.idx'
+  lines = index.read_text().splitlines()
+  index.write_text('\n'.join(lines[:2] + lines[3:]))
+  fails(lambda: load(root), 'the index lacks some of the records')
 
 
 def test_pairs_that_are_a_pickle_are_refused(tmp_path):

@@ -91,6 +91,13 @@ def test_sets_without_pairs_are_refused(identity, video, text):
   fails(lambda: pairing.draw(np.array(identity), np.array(video), 10, 0), text)
 
 
+def test_too_few_pairs_are_refused():
+  identity, alone = np.repeat(np.arange(30), 2), np.full(60, -1)
+  fails(lambda: pairing.draw(identity, alone, 1, 0), 'evals.*.pairs is 1: at least 2')
+  fails(lambda: pairing.draw_in_folds(identity, alone, 19, 0), 'pairs is 19: at least 20')
+  assert len(pairing.draw_in_folds(identity, alone, 20, 0)[0]) == 20
+
+
 def test_a_large_set_is_drawn_from_quickly():
   identity = np.repeat(np.arange(30_000), 3)
   identity[:5000] = 0  # somebody with very many pictures

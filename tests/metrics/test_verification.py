@@ -186,6 +186,26 @@ def test_intervals_draw_identities():
   assert np.isnan(none['eer']).all()
 
 
+def test_jackknife_leaves_one_identity_out():
+  rng = np.random.default_rng(1)
+  labels = np.repeat(np.arange(6), 4)
+  points = rng.normal(size=(6, 4))[labels] + rng.normal(0, 1.2, (24, 4))
+  a, b = np.triu_indices(24, 1)
+  scores, same = verification.pair_scores(points, labels)
+  measures = {'eer': lambda found, weights: verification.eer_of(found)}
+  pairs = 2 * np.stack([labels[a], labels[b]], 1) + 1
+  people, found = verification.jackknife(scores, same, pairs, measures)
+  without = np.array([verification.eer(points[labels != i], labels[labels != i]) for i in range(6)])
+  whole = verification.eer(points, labels)
+  assert people.tolist() == [1, 3, 5, 7, 9, 11]
+  np.testing.assert_allclose(found['eer'], whole + 5 * (without.mean() - without))
+  assert found['eer'].mean() == pytest.approx(whole)
+  two = labels < 2
+  _, none = verification.jackknife(*verification.pair_scores(points[two], labels[two]), np.stack(
+    [labels[two][i] for i in np.triu_indices(8, 1)], 1), measures)
+  assert np.isnan(none['eer']).all()
+
+
 def test_wrong_input_is_refused():
   fails(lambda: verification.eer(np.ones(3), np.ones(3, bool)), 'no impostor pairs')
   fails(lambda: verification.eer(np.ones(3), np.ones(4, bool)), '3 scores', '(4,)')

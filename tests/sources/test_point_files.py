@@ -59,7 +59,8 @@ def test_splits_are_the_published_ones(root):
 
 
 @pytest.mark.parametrize('content, words', [
-  ('', 'not a .pts file'), ('version: 1\nn_points: 68\n{\n1 2\n}', '1 points, n_points 68'),
+  ('', 'the beginning or the braces are not there'),
+  ('version: 1\nn_points: 68\n{\n1 2\n}', '1 points, n_points 68'),
   (text(np.full((68, 2), np.nan)), 'not a .pts file'), (text(np.ones((5, 2))), '5 points'),
   (text(np.ones((68, 2))), '0 x 0 pixels'), ('version: 1\nn_points: 1\n{\n1\n}', 'not a .pts'),
   ('version: 1\nn_points: 1\n{\na b\n}', 'not a .pts'), ('version: 1\nn_points: 0\n{}', '0 p')])
