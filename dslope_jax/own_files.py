@@ -181,9 +181,9 @@ def _read(path, mend, parse):
   """What `parse` makes of the bytes of an ordinary file."""
   try:
     status = os.stat(path)
-    if stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES:
       with open(path, 'rb') as f:
-        content = f.read(_MAX_BYTES + 1)
+        content = f.read()  # a bound in place of it would be reserved, however short the file is
   except FileNotFoundError:
     raise FileNotFoundError(f"no file '{path}'; {mend}") from None
   except OSError as error:
@@ -193,7 +193,7 @@ def _read(path, mend, parse):
   with told(path, mend):
     if not stat.S_ISREG(status.st_mode):
       raise ValueError('it is no ordinary file')
-    if len(content) > _MAX_BYTES:
+    if status.st_size > _MAX_BYTES:
       raise ValueError(f'it has {status.st_size} bytes, which is too large')
     return parse(content)
 

@@ -21,8 +21,8 @@ def checked(name: str, read, options: dict) -> dict:
   """The options of the loader of a set; a root may begin with '~'.
 
   Raises UserError for those that it does not take, lacks, or has of another kind by default: a
-  whole number, a number, a text, or a list of as many. Seeds are 0 or more, sizes can be drawn.
-  The first argument of a loader is the split.
+  whole number, a number, a text, a pair or a list of numbers. Seeds are 0 or more, sizes can be
+  drawn. The first argument of a loader is the split.
   """
   known = inspect.signature(read).parameters
   options = {option: _as_text(value) if option in known and isinstance(
@@ -73,7 +73,8 @@ def _unlike_list(option, value, default):
     fine = isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts)
     return '' if fine else 'a list of texts'
   kind = int if all(type(of) is int for of in default) else (int, float)
-  if not isinstance(value, (list, tuple)) or len(value) != len(default) or not all(
+  count = len(default) if len(default) == 2 else ''  # a size or a range; else numbers of things
+  if not isinstance(value, (list, tuple)) or count and len(value) != count or not all(
       isinstance(of, kind) for of in value):
-    return f"{len(default)} {'whole ' * (kind is int)}numbers, such as {default}"
+    return f"{count} {'whole ' * (kind is int)}numbers, such as {default}".lstrip()
   return f'of {_LARGEST} pixels at most' if option == 'size' and max(value) > _LARGEST else ''

@@ -3,6 +3,7 @@ is changed. Hypothesis draws the damage."""
 import json
 import pathlib
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -298,3 +299,16 @@ def test_what_is_no_file_is_told(tmp_path):
     fails(lambda: own_files.read_json(tmp_path / 'a', dict, 'do this'), tmp_path / 'a', 'broken')
   fails(lambda: own_files.inside('here', '../x\n'), 'leads out', r'\n')
   assert own_files.inside('here', 'a/x') == str(pathlib.Path('here/a/x'))
+
+
+def test_a_short_file_takes_little_memory_and_one_too_large_is_not_read(tmp_path):
+  path = tmp_path / 'own.json'
+  path.write_text('{"a": 1}')
+  tracemalloc.start()
+  assert own_files.read_json(str(path), dict, 'mend') == {'a': 1}
+  assert tracemalloc.get_traced_memory()[1] < 1e6
+  with open(path, 'wb') as file:
+    file.truncate(own_files._MAX_BYTES + 1)  # takes no room on the disk
+  fails(lambda: own_files.read_json(str(path), dict, 'mend'), 'own.json', 'which is too large')
+  assert tracemalloc.get_traced_memory()[1] < 1e6
+  tracemalloc.stop()

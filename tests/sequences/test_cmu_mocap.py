@@ -125,7 +125,7 @@ def test_wrong_numbers_are_named(tmp_path, changes, parts):
 
 @pytest.mark.parametrize('option, value, words', [
   ('cameras', 0, '1 or more'), ('cameras', 1.5, 'a whole number'), ('cameras', '9', 'a number'),
-  ('seed', -1, '0 or more'), ('split_file', 3, 'a text')])
+  ('seed', -1, '0 or more'), ('split_file', True, 'a text')])
 def test_wrong_options_are_named(root, option, value, words):
   fails(lambda: load(root, **{option: value}), f'data.loader: {option} of', str(value), words)
 
