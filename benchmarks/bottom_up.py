@@ -19,7 +19,7 @@ from benchmarks import shared
 from configs import panoptic_hupor, quickstart_hupor
 from dslope_jax import systems
 from dslope_jax.association import THRESHOLDS
-from dslope_jax.systems import hupor, hupor_people
+from dslope_jax.systems import hupor_people
 from dslope_jax.systems.base import Facts, Forward, normalise
 from dslope_jax.tasks import bottom_up
 from dslope_jax.training import optimizers, train_state
@@ -105,7 +105,7 @@ class Chain:
     return hupor_people.located(maps, camera, THRESHOLDS['default'], size=size, **self._limits)[1]
 
   def group(self):
-    camera = jnp.tile(hupor.network_camera(self._data['camera']), (self._rows, 1))
+    camera = jnp.tile(hupor_people.network_camera(self._data['camera']), (self._rows, 1))
     jax.block_until_ready(self._group(self._maps, camera))
 
   def programs(self):

@@ -5,7 +5,7 @@ import numpy as np
 
 from dslope_jax import joint_mapping, skeletons
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.loading import Networks, located, of_run
+from dslope_jax.loading import Networks, of_task
 from dslope_jax.tasks.base import TRACKS
 
 _LARGEST = 1e9  # pixels
@@ -28,11 +28,7 @@ class Lifter(Networks):
   """
 
   def __init__(self, weights, *, flip=True, dtype=None):
-    path, name, is_run = located(weights)
-    if not is_run:
-      raise UserError(f"'{path}' is no run of the task lifting, nor what tools/publish.py made of "
-                      'one; give the folder of such a run')
-    super().__init__(path, of_run(path, name, TRACKS), ('enet',), flip=flip, dtype=dtype)
+    super().__init__(*of_task(weights, 'lifting', TRACKS), ('enet',), flip=flip, dtype=dtype)
     self.unit = self.serving.unit
 
   def __call__(self, keypoints, confidence, size, skeleton) -> np.ndarray:

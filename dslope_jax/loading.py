@@ -70,6 +70,16 @@ def of_run(folder, asked, takes) -> Loaded:
                          else ''))
 
 
+def of_task(weights, task, takes) -> tuple[str, Loaded]:
+  """(path, `of_run`) of weights that must be of a run of this task, whose networks take `takes`;
+  UserError for a file of weights."""
+  path, name, is_run = located(weights)
+  if not is_run:
+    raise UserError(f"'{path}' is no run of the task {task}, nor what tools/publish.py made of "
+                    'one; give the folder of such a run')
+  return path, of_run(path, name, takes)
+
+
 class Networks:
   """Networks of a `Serving` with their weights, one answer of which is asked for.
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from dslope_jax import absolute_pose
 from dslope_jax.errors import UserError, quoted
-from dslope_jax.loading import Networks, located, of_run
+from dslope_jax.loading import Networks, of_task
 from dslope_jax.predictor import People, as_picture
 from dslope_jax.tasks.base import PICTURES
 
@@ -48,11 +48,7 @@ class PeopleFinder(Networks):
   buckets = 1, 4  # whole pictures need a lot of memory
 
   def __init__(self, weights, *, flip=True, peak=0.0, dtype=None):
-    path, name, is_run = located(weights)
-    if not is_run:
-      raise UserError(f"'{path}' is no run of the task bottom_up, nor what tools/publish.py made "
-                      'of one; give the folder of such a run')
-    super().__init__(path, of_run(path, name, PICTURES), _ROWS, flip=flip, dtype=dtype)
+    super().__init__(*of_task(weights, 'bottom_up', PICTURES), _ROWS, flip=flip, dtype=dtype)
     if not 0 <= peak < _LARGEST:
       raise UserError(f'peak is a height of 0 or more, not {quoted(peak)}')
     self.test['peak'] = peak
