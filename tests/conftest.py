@@ -1,5 +1,6 @@
-"""Settings of all tests: grain's flags, the compile cache, eight CPU devices only where asked."""
+"""Settings of all tests: grain's flags, the compile cache, collection of garbage, curves."""
 import atexit
+import gc
 import os
 import pathlib
 import shutil
@@ -25,7 +26,22 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 # thirds of the time. Processes that tests start inherit it.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
+# Tracing makes millions of small objects, which Python would search for garbage all the time: this
+# took a fifth of a small run.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
+
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_curve(request):
+  """Runs draw no learning curve, which takes a fifth of a small run, but in modules marked so."""
+  from dslope_jax.training import metric_writer
+  with pytest.MonkeyPatch.context() as patch:
+    if not request.node.get_closest_marker('curve'):
+      patch.setattr(metric_writer, 'draw_curve', lambda path, out: None)
+    yield
 
 
 @pytest.fixture(scope='module')

@@ -134,9 +134,7 @@ class MetricWriter:
         if self._board:
           self._board.close()
       with self._spared('learning_curve.png'):
-        figure = learning_curve(self.path)
-        if figure:
-          figure.savefig(os.path.join(self.workdir, 'learning_curve.png'), dpi=100)
+        draw_curve(self.path, os.path.join(self.workdir, 'learning_curve.png'))
 
   @contextlib.contextmanager
   def _spared(self, name):
@@ -148,6 +146,13 @@ class MetricWriter:
         self._told.add(name)
         tqdm.tqdm.write(f"warning: cannot write '{os.path.join(self.workdir, name)}' ({error}); "
                         'training continues without it', file=sys.stderr)
+
+
+def draw_curve(path, out):
+  """Writes the picture of `learning_curve`, if there is one."""
+  figure = learning_curve(path)
+  if figure:
+    figure.savefig(out, dpi=100)
 
 
 def learning_curve(path):

@@ -14,6 +14,7 @@ from dslope_jax.training import metric_writer
 from dslope_jax.training.metric_writer import MetricWriter, learning_curve
 from dslope_jax.training.profiling import Waits
 
+pytestmark = pytest.mark.curve
 
 def run(folder, start, total, evaluate=(), loss=1.0):
   """A writer that has been given the steps from `start` to `total`, two a log point."""
