@@ -90,7 +90,7 @@ class Predictor(Networks):
     images = [as_picture(image) for image in images]
     if boxes is None:
       boxes = [[(0, 0, *image.shape[1::-1])] for image in images]
-    boxes = [_checked_boxes(of) for of in boxes]
+    boxes = [checked_boxes(of) for of in boxes]
     if len(boxes) != len(images):
       raise UserError(f'{len(images)} pictures and boxes of {len(boxes)}')
     parts = [self.serving.prepare(image, of) for image, of in zip(images, boxes, strict=True) if
@@ -188,7 +188,8 @@ def as_picture(image):
   return image
 
 
-def _checked_boxes(boxes):
+def checked_boxes(boxes):
+  """(P,4) float32 boxes of a picture; UserError for anything else."""
   boxes = np.asarray(boxes, np.float32)
   boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
   if boxes.ndim != 2 or boxes.shape[1] != 4 or not (np.abs(boxes) < 1e9).all():

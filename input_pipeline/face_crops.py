@@ -163,21 +163,33 @@ def five_points(people: Identities):
 
 
 def located(people: Identities, row, picture, five, size, padding=1.25) -> Face:
-  """The face of a row in a picture (W, H) and its crop of this side.
+  """The face of a row in a picture (W, H) and its crop of this side; see `placed`.
 
-  five: `five_points` of the set, by which the crop is; without them it is by the box, its longer
-  side times padding, or, without a box, by the picture.
+  five: `five_points` of the set; None: crops are by the box.
   """
-  box = None if people.box is None else people.box[row].astype(np.float64)
+  of = lambda column: None if column is None else column[row]
+  return placed(picture, size, five, of(people.box), of(people.landmarks), of(people.visibility),
+                people.skeleton, padding)
+
+
+def placed(picture, size, five, box, landmarks=None, visibility=None, skeleton=None,
+           padding=1.25) -> Face:
+  """A face in a picture (W, H) and its crop of this side.
+
+  five: weights of `face_alignment.five_points`, by which the crop is; where it is None, or a face
+  has no landmarks, it is by the box (4,), its longer side times padding, or, where that is None, by
+  the picture. landmarks: (K,2), visibility: (K,) and skeleton, which is None of the five points.
+  """
+  box = None if box is None else np.asarray(box, np.float64)
   points, known = None, np.zeros(5, bool)
-  landmarks, visibility = np.zeros((0, 2)), np.zeros(0, np.uint8)
-  if people.landmarks is not None:
-    landmarks, visibility = people.landmarks[row].astype(np.float64), people.visibility[row]
+  if landmarks is None:
+    landmarks, visibility = np.zeros((0, 2)), np.zeros(0, np.uint8)
+  else:
+    landmarks = np.asarray(landmarks, np.float64)
     visibility = np.where(is_labelled(visibility), visibility, 0)
-  if five is not None:
+  if five is not None and len(landmarks):
     points, known = face_alignment.known_points(five, landmarks, visibility)
   whole = box is None and not visibility.any()
-  skeleton = people.skeleton
   if skeleton is None or not visibility.any():
     skeleton = FACE_300W
     landmarks = face_alignment.standing_in(box, picture, points if known.all() else None)

@@ -16,9 +16,10 @@ FLOORS = {  # a file may import its own floor and what lies below
   'training': 3, 'evaluation': 3, 'weights': 3,
   'tasks': 4, 'loading': 4, 'predictor': 4, 'doctor': 4, 'explain': 4, 'cli': 4, 'detectors': 4,
   'tracking': 4, 'output_files': 4, 'pose_writer': 4, 'lifter': 4, 'people_finder': 4,
+  'face_encoder': 4,
   'pose_3d_writer': 4, 'exporting': 4, 'trial': 4, 'wrong_flags': 4}
-MAY_READ_DATA = ('tasks', 'predictor', 'doctor', 'explain', 'cli', 'detectors', 'tracking',
-                 'output_files', 'pose_writer', 'pose_3d_writer', 'exporting', 'trial',
+MAY_READ_DATA = ('tasks', 'predictor', 'face_encoder', 'doctor', 'explain', 'cli', 'detectors',
+                 'tracking', 'output_files', 'pose_writer', 'pose_3d_writer', 'exporting', 'trial',
                  'wrong_flags')
 FILES = sorted(p.relative_to(ROOT) for folder in ('dslope_jax', 'input_pipeline')
                for p in (ROOT / folder).rglob('*.py'))

@@ -70,6 +70,9 @@ def publish(given):
   elif half not in ('', 'net'):
     raise UserError(f"'{workdir}' has one network, which is published as it is: name none")
   serving = tasks.serve(config, workdirs.read_facts(workdir))
+  if serving.takes not in _PREDICTORS:
+    raise UserError(f"runs of the task '{config.task}' put out no poses and are not published; "
+                    'tools/convert_weights.py writes their networks')
   facts = own_files.read_json(os.path.join(workdir, 'facts.json'), dict, 'get it from a copy')
   published.write(given.out, config, facts, serving.system.networks, weights, step, calibration)
   predictor = _PREDICTORS[serving.takes](given.out)

@@ -44,6 +44,7 @@ class Task(NamedTuple):
 
 # What a `Serving` takes.
 BOXES, TRACKS, PICTURES = 'boxes in pictures', 'tracks of 2D keypoints', 'whole pictures'
+FACES = 'faces, of which they tell no keypoints but who they are of'
 
 
 class Serving(NamedTuple):

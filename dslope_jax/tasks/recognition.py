@@ -14,6 +14,8 @@ from dslope_jax.evaluation.base import EvalSet
 from dslope_jax.systems.base import Facts
 from dslope_jax.tasks import people
 from dslope_jax.tasks.base import (
+  FACES,
+  Serving,
   Task,
   data_set,
   describe_loader,
@@ -23,7 +25,8 @@ from dslope_jax.tasks.base import (
 )
 from dslope_jax.training import optimizers
 from dslope_jax.training import workdir as workdirs
-from input_pipeline import face_crops, identities, stream
+from dslope_jax.visibility import VISIBLE
+from input_pipeline import face_alignment, face_crops, geometry, identities, stream
 from input_pipeline.face_crops import Augmentation, FaceMaker
 from input_pipeline.identities import pairing
 
@@ -64,6 +67,29 @@ def build(config, workdir, training=True) -> Task:
   return Task(system, facts, example(facts), len(source),
               functools.partial(train_batches, config, maker), evals, source.digest, sheet,
               show=functools.partial(_show, maker))
+
+
+def serve(config, facts: Facts) -> Serving:
+  """Embeddings of faces in pictures, cut out by their landmarks or boxes as for the training."""
+  system = systems.build(facts._replace(classes=0), **config.system.to_dict())
+  size, crop, padding = facts.size, config.data.crop, config.data.padding
+
+  def prepare(picture, boxes, landmarks=None, skeleton=None):
+    """boxes: (P,4) or None; landmarks: (P,K,2) or None, of this skeleton, None of the five points.
+    Without either the picture is one face."""
+    five = None if landmarks is None or crop == 'box' else face_alignment.five_points(skeleton)
+    count = 1 if boxes is None and landmarks is None else len(
+      landmarks if boxes is None else boxes)
+    crops = []
+    for i in range(count):
+      points = None if landmarks is None else landmarks[i]
+      face = face_crops.placed(
+        picture.shape[1::-1], size[0], five, None if boxes is None else boxes[i], points,
+        None if points is None else np.full(len(points), VISIBLE), skeleton, padding)
+      crops.append(geometry.warp(picture, face.to_crop, size))
+    return {'image': np.array(crops, np.uint8).reshape(-1, *size[::-1], 3)}
+
+  return Serving(system, prepare, lambda outputs, samples: outputs, FACES, 'unit length')
 
 
 def load(config, split, data=None):
