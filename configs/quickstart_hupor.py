@@ -28,7 +28,8 @@ def small(config):
   config.duration, config.batch_size = '450 steps', 8
   config.data.update(dict(size=(192, 128), max_people=4))
   config.data.augmentation.rotation = 0.0
-  config.system.update(dict(max_people=6, max_peaks=12))
+  # People's limbs are few pixels of such maps: found by true maps of rendered people.
+  config.system.update(dict(max_people=6, max_peaks=12, thresholds=dict(shortest=1.5, support=0.6)))
   config.system.detector.update(dict(stages=2, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
                                      decoder_width=32, head_scale=8.0))
   config.system.reasoner.update(dict(stages=1, widths=(16, 32, 32), blocks=(1, 1, 1, 1),

@@ -57,7 +57,7 @@ def test_a_cell_from_files_to_the_table(tmp_path, tiny):
   assert cell['steps'] == 2 and cell['peaks'] == {'detector': 0.1} and not cell['true_maps']
   scores = cell['results']['severity5']
   assert set(scores['rows']) == {'detector/clean', 'detector/occluded'}
-  assert scores['stamps']['detector']['thresholds'] == 'peak=0.1'
+  assert scores['stamps']['detector']['thresholds'] == 'peak=0.1,shortest=1.5,support=0.6'
   assert {found['stamp']['split'] for found in cell['tuning'].values()} == {'tune'}
   found = bottom_up.of_true_maps('pairs_smap', str(tmp_path / 'pairs_smap_seed0'), 'detector')
   assert found['detector/clean']['recall'] > scores['rows']['detector/clean']['recall']

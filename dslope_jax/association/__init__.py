@@ -25,7 +25,8 @@ class Thresholds(NamedTuple):
 
   peak: a joint is higher than this, which is 0 or more. point: least field along a limb at a point
   that supports it. support: a limb needs more than this share of such points. short_limb: score of
-  a limb shorter than about a pixel, whose field says nothing. penalty: weight of a limb's excess
+  a limb whose field says nothing, as it is shorter than `shortest` pixels of the maps or, as
+  published, than a share of these maps' size, which is a pixel of the published maps. penalty: weight of a limb's excess
   length. sure_pelvis: height from which on the pelvis' own depth is believed. usable_anchor: the
   same of the joints that stand in for it. offset: pixels added to peaks, in x and y. strict: a peak
   is higher than all its neighbours, so that of two equal pixels none is; else the first one is.
@@ -41,12 +42,13 @@ class Thresholds(NamedTuple):
   offset: float = 0.0
   strict: bool = False
   whole_pixels: bool = False
+  shortest: float = 1.09  # fields of shorter limbs than a pixel are not drawn
 
 
 # `reference`: of the released code, whose maps are sums of three scales and of the mirrored
 # picture's. Its offset also moves where fields are read, by half a pixel.
 THRESHOLDS = {'default': Thresholds(),
-              'reference': Thresholds(0.2, 0.05, 0.95, 0.1, 1.0, 3.0, 2.0, 0.5, True, True)}
+              'reference': Thresholds(0.2, 0.05, 0.95, 0.1, 1.0, 3.0, 2.0, 0.5, True, True, 0.0)}
 
 
 @functools.partial(jax.jit, static_argnames=('max_people', 'max_peaks'))

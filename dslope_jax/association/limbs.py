@@ -39,7 +39,8 @@ def limb_scores(fields, places, thresholds):
   # A loop, since the points of all pairs together do not fit into a cache.
   hits, total = jax.lax.fori_loop(0, int(_points(max(h, w), np)), add_point,
                                   (jnp.zeros_like(count), jnp.zeros_like(count)))
-  short = jnp.where(length < np.sqrt(h * w) / 150, thresholds.short_limb + 1e-6, -1)
+  shortest = jnp.maximum(np.sqrt(h * w) / 150, thresholds.shortest)
+  short = jnp.where(length < shortest, thresholds.short_limb + 1e-6, -1)
   # The margin is for products that round: 19 of 20 points are not more than 95 %.
   supported = hits > thresholds.support * count + 1e-4
   score = jnp.where(supported, total / jnp.maximum(hits, 1), short)

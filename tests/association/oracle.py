@@ -88,7 +88,7 @@ def limb_score(field, a, b, t):
       hits.append(value)
   if len(hits) / n > t.support:
     return np.mean(hits)
-  return t.short_limb + 1e-6 if length < math.sqrt(h * w) / 150 else -1
+  return t.short_limb + 1e-6 if length < max(math.sqrt(h * w) / 150, t.shortest) else -1
 
 
 def integrate(person, relative, t):

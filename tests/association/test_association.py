@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.association import FOCAL, draw, scene
-from dslope_jax import absolute_pose
+from dslope_jax import absolute_pose, part_maps
 from dslope_jax.association import THRESHOLDS, associate
 from dslope_jax.association.limbs import _choose
 from dslope_jax.association.peaks import find_peaks
@@ -187,6 +187,23 @@ def test_a_doubtful_pelvis_takes_its_depth_from_other_joints():
   np.testing.assert_allclose(root * FOCAL, 400 + 2 * 40 / 6, rtol=0.005)
   (_, root), = grouped((maps, relative, anchors), focal=FOCAL)[0]
   np.testing.assert_allclose(root * FOCAL, 400, rtol=0.005)
+
+
+def test_limbs_shorter_than_a_pixel_are_found_in_small_pictures():
+  """They have no field there; at the size of the published maps the rule is the published one."""
+  body = 0.15 * np.array([(0, -30), (0, -45), (0, 0), (-9, -28), (-14, -14), (-16, 2), (-6, 1),
+                          (-7, 26), (-7, 52), (9, -28), (14, -14), (16, 2), (6, 1), (7, 26), (7, 52)])
+  joints = 4 * (body + np.array([[[10, 14]], [[36, 13]]]))
+  assert (np.linalg.norm(body[[6, 12]] - body[2], axis=-1) < 1).all()
+  people = {'joints': jnp.asarray(joints[None], jnp.float32), 'depth': jnp.full((1, 2, 15), 300.0),
+            'visibility': jnp.full((1, 2, 15), 2), 'focal': jnp.full(1, FOCAL)}
+  drawn = part_maps.encode(people, (192, 128), scales=(2,))
+  maps = drawn['maps'][0, 0], drawn['relative_depth'][0, 0], np.full((32, 48, 7), 300 / FOCAL)
+  (found, _), = grouped(maps)[0]
+  np.testing.assert_allclose(found[np.argsort(found[:, 2, 0]), :, :2], joints / 4, atol=0.6)
+  (found, _), = grouped(maps, thresholds=THRESHOLDS['default']._replace(shortest=0.0))[0]
+  assert (found[:, 2, 3] > 0).all() and not found[:, [6, 7, 8, 12, 13, 14], 3].any()
+  assert THRESHOLDS['default'].shortest == pytest.approx(np.sqrt(208 * 128) / 150, abs=3e-3)
 
 
 def test_how_exact_ideal_maps_are():
