@@ -102,26 +102,30 @@ CHANGES = {'split': 'test', 'metric': 'h36m', 'recipe': 'severity5', 'windows': 
 ALIKE = 'batch_size'
 
 
-@pytest.mark.parametrize('field', CHANGES)
-def test_what_changes_the_numbers_changes_the_stamp(tmp_path, field):
+def scored(folder, **changes):
+  """(stamp, numbers) of fresh weights, with these fields of the evaluation."""
   config = tiny_lifting.config()
-  if field == 'stride':
-    config.evals.val.windows = 'drop'
-  stamps, numbers = [], []
-  for change in (False, True):
-    if change:
-      value = CHANGES[field]
-      config.evals.val.update_from_flattened_dict(
-        {field: ConfigDict(value) if isinstance(value, dict) else value})
-    task, entry = entry_of(config, tmp_path)
-    mesh = sharding.make_mesh()
-    weights = train_state.init_weights(task.system, 1, task.example)
-    outputs = engine.Engine(task.system, entry, mesh).predict(
-      sharding.replicate(weights, mesh), entry.rows, entry.batches())
-    stamps.append(entry.stamp)
-    numbers.append(entry.score(outputs, None).results)
-  assert stamps[0] != stamps[1] and numbers[0] != numbers[1]
-  assert set(config.evals.val) == {f.split('.')[0] for f in CHANGES} | {ALIKE}
+  for field, value in changes.items():
+    config.evals.val.update_from_flattened_dict(
+      {field: ConfigDict(value) if isinstance(value, dict) else value})
+  task, entry = entry_of(config, folder)
+  mesh = sharding.make_mesh()
+  weights = train_state.init_weights(task.system, 1, task.example)
+  outputs = engine.Engine(task.system, entry, mesh).predict(
+    sharding.replicate(weights, mesh), entry.rows, entry.batches())
+  return entry.stamp, entry.score(outputs, None).results
+
+
+def test_what_changes_the_numbers_changes_the_stamp(tmp_path):
+  before = {'cover': scored(tmp_path)}
+  before['drop'] = scored(tmp_path, windows='drop')
+  for field, value in CHANGES.items():
+    windows = {'windows': 'drop'} if field == 'stride' else {}
+    stamp, numbers = scored(tmp_path, **windows, **{field: value})
+    base = before['drop' if windows else 'cover']
+    assert stamp != base[0] and numbers != base[1], field
+  fields = set(tiny_lifting.config().evals.val)
+  assert fields == {f.split('.')[0] for f in CHANGES} | {ALIKE}
 
 
 def test_the_truth_never_reaches_the_networks(run):

@@ -26,10 +26,11 @@ class Thresholds(NamedTuple):
   peak: a joint is higher than this, which is 0 or more. point: least field along a limb at a point
   that supports it. support: a limb needs more than this share of such points. short_limb: score of
   a limb whose field says nothing, as it is shorter than `shortest` pixels of the maps or, as
-  published, than a share of these maps' size, which is a pixel of the published maps. penalty: weight of a limb's excess
-  length. sure_pelvis: height from which on the pelvis' own depth is believed. usable_anchor: the
-  same of the joints that stand in for it. offset: pixels added to peaks, in x and y. strict: a peak
-  is higher than all its neighbours, so that of two equal pixels none is; else the first one is.
+  published, than a share of the maps' size that is a pixel of the published ones. penalty: weight
+  of a limb's excess length. sure_pelvis: height from which on the pelvis' own depth is believed.
+  usable_anchor: the same of the joints that stand in for it. offset: pixels added to peaks, in x
+  and y. strict: a peak is higher than all its neighbours, so that of two equal pixels none is; else
+  the first one is.
   whole_pixels: relative depth is read at whole pixels of the network's picture, which shifts it.
   """
   peak: float = 0.1

@@ -192,7 +192,8 @@ def test_a_doubtful_pelvis_takes_its_depth_from_other_joints():
 def test_limbs_shorter_than_a_pixel_are_found_in_small_pictures():
   """They have no field there; at the size of the published maps the rule is the published one."""
   body = 0.15 * np.array([(0, -30), (0, -45), (0, 0), (-9, -28), (-14, -14), (-16, 2), (-6, 1),
-                          (-7, 26), (-7, 52), (9, -28), (14, -14), (16, 2), (6, 1), (7, 26), (7, 52)])
+                          (-7, 26), (-7, 52), (9, -28), (14, -14), (16, 2), (6, 1), (7, 26),
+                          (7, 52)])
   joints = 4 * (body + np.array([[[10, 14]], [[36, 13]]]))
   assert (np.linalg.norm(body[[6, 12]] - body[2], axis=-1) < 1).all()
   people = {'joints': jnp.asarray(joints[None], jnp.float32), 'depth': jnp.full((1, 2, 15), 300.0),
