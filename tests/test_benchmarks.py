@@ -31,6 +31,9 @@ def test_rows(name, give):
   values = {what: value for what, value, *_ in rows}
   assert {what: values[what] for what in NEVER.get(name, ())} == \
     dict.fromkeys(NEVER.get(name, ()), 0)
+  if name == 'association':
+    share = lambda rule: values[f'48x32: joints by {rule}']
+    assert share('the default') > 20 + share('the published rule of short limbs')
   # Or nothing was counted.
   if name == 'compile':
     assert values['programs compiled in a run'] > 1
