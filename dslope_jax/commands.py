@@ -3,6 +3,7 @@
 A script calls `begin` before it imports what takes seconds, and `imported` after it.
 """
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -49,8 +50,16 @@ def begin(terminated: int = _TERMINATED):
   _begun.append(policy)
 
 
+def collect_rarely():
+  """Lets Python look for garbage less often: tracing makes millions of small objects that live on,
+  and looking through them takes a fifth of a short run. To be called when all is imported."""
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 100)
+
+
 def imported():
   """From here on a signal raises Stopped, so that what is half done is cleaned up."""
+  collect_rarely()
   for policy in _begun:
     for number in (signal.SIGTERM, signal.SIGINT):
       signal.signal(number, policy.on_signal)

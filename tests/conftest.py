@@ -1,6 +1,5 @@
 """Settings of all tests: grain's flags, the compile cache, collection of garbage, curves."""
 import atexit
-import gc
 import os
 import pathlib
 import shutil
@@ -9,6 +8,8 @@ import tempfile
 import jax
 import pytest
 from absl import flags
+
+from dslope_jax import commands
 
 # grain reads absl flags in its workers' start; in a test nobody has parsed them.
 flags.FLAGS.mark_as_parsed()
@@ -26,10 +27,7 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 # thirds of the time. Processes that tests start inherit it.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
-# Tracing makes millions of small objects, which Python would search for garbage all the time: this
-# took a fifth of a small run.
-gc.freeze()
-gc.set_threshold(50_000, 20, 100)
+commands.collect_rarely()
 
 ROOT = pathlib.Path(__file__).parent.parent
 
