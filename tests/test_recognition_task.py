@@ -159,6 +159,9 @@ def test_what_is_refused(tmp_path, capsys):
   fails(lambda: faces_recognition.get_config('plain'), "'plain' is none of kl, mse")
   fails(lambda: faces_recognition.get_config('clean,kl'), "no mutual term 'kl'")
   fails(lambda: evaluation_script.evaluate_file(config, 'x.json'), 'scores no result files')
+  with pytest.MonkeyPatch.context() as patch:  # a task without a function serve
+    patch.delattr(recognition, 'serve')
+    fails(lambda: tasks.serve(config, None), 'cannot predict without a data set')
   config = tiny_recognition.config('clean')
   config.evals.val.split = 'train'
   config.data.recipe = config.evals.val.recipe = 'none'

@@ -16,6 +16,7 @@ from dslope_jax.training.profiling import Waits
 
 pytestmark = pytest.mark.curve
 
+
 def run(folder, start, total, evaluate=(), loss=1.0):
   """A writer that has been given the steps from `start` to `total`, two a log point."""
   writer = MetricWriter(str(folder), total, start, 4, Waits())
