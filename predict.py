@@ -112,10 +112,6 @@ def _focal(text):
                                    'above 0, as 1500')
 
 
-def _whole(medium, frame, image):
-  return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
-
-
 def _reader(given, listed):
   """(the `media.Reader` that the flags ask for, the boxes if a file has them or None); says where
   they are from."""
@@ -129,25 +125,11 @@ def _reader(given, listed):
     if not given.boxes:
       say("boxes: none are given, so every picture is one person's box; give --boxes FILE (COCO "
           'results or annotations) or --detector ONNX, or --boxes whole if that is meant')
-    return media.Reader(listed, _whole), None
+    return media.Reader(listed, media.whole), None
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed], given.box_score)
-  for found in boxes.findings:
-    say(f"warning: {shown(given.boxes)}: {plausibility.line(found, 'entry')}")
-  text = f'boxes: {shown(given.boxes)}'
-  if boxes.low:
-    text += f'; {boxes.low} score below {given.box_score} and are left out (--box_score)'
-  if boxes.others:
-    text += f'; {boxes.others} are of other categories than people and are left out'
-  if boxes.by_last:
-    file, name = next(iter(boxes.by_last.items()))
-    text += (f"; {counted(len(boxes.by_last), 'file')} found by the last part of the name alone, "
-             f'such as {shown(file)} for {shown(name)}')
-  if boxes.unnamed:
-    text += (f'; it does not name {len(boxes.unnamed)} of {len(listed)} files, such as '
-             f'{shown(boxes.unnamed[0])}, which have nobody then')
-  say(text)
-  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame),
-                      lambda medium: boxes.size(medium.path)), boxes
+  for line in boxes.told():
+    say(line)
+  return boxes.reader(listed), boxes
 
 
 def _nobody(medium, frame, image):

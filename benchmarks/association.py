@@ -42,16 +42,17 @@ def rows(quick=False, people=10):
            f'{people} people, {found["valid"].sum() / batch:.1f} found', '')
   default = THRESHOLDS['default']
   ours = default._replace(**quickstart_hupor.get_config().system.thresholds)
-  for name, thresholds in (('the published rule of short limbs', default._replace(shortest=0.0)),
-                           ('the default', default), ('the quickstart', ours)):
-    for size in ((48, 32),) if quick else ((48, 32), (208, 128)):
-      share = share_of_true_maps(size, thresholds, 4 if quick else 150)
+  rules = {'the published rule of short limbs': default._replace(shortest=0.0),
+           'the default': default, 'the quickstart': ours}
+  for size in ((48, 32),) if quick else ((48, 32), (208, 128)):
+    for name, share in shares_of_true_maps(size, rules, 4 if quick else 150).items():
       yield f'{size[0]}x{size[1]}: joints by {name}', 100 * share, '%', '', ''
 
 
-def share_of_true_maps(size, thresholds, pictures):
-  """Of the joints in pictures, the share that is found in true maps of (w, h)."""
-  found = known = 0
+def shares_of_true_maps(size, rules, pictures):
+  """{name: share} of the joints in pictures that are found in true maps of (w, h), by `Thresholds`
+  of these names."""
+  found, known = dict.fromkeys(rules, 0), 0
   for number in range(pictures):
     shown = STRIDE * size[0], STRIDE * size[1]
     scene = scenes.draw(0, 'tune', number, shown, (2, 4), ())
@@ -62,14 +63,16 @@ def share_of_true_maps(size, thresholds, pictures):
       {'joints': true.keypoints[None], 'depth': depth[None], 'visibility': true.visibility[None],
        'focal': np.array([focal])}, shown, scales=(2,), visible_only=False)
     anchors = _nearest(places, depth, size) / focal
-    people = associate(drawn['maps'][:, 0], drawn['relative_depth'][:, 0],
-                       anchors[None].astype(np.float32), thresholds=thresholds, max_people=6)
-    joints = np.asarray(people['joints'][0])
-    gap = np.linalg.norm(joints[:, None, :, :2] - places, axis=-1) + 1e9 * (
-      joints[:, None, :, 3] == 0)  # (found, people, joints)
-    own = gap[gap[..., PELVIS].argmin(0), np.arange(len(places))]  # of who has the nearest pelvis
-    found, known = found + ((own < 1.5) & seen).sum(), known + seen.sum()
-  return found / known
+    known += seen.sum()
+    for name, thresholds in rules.items():
+      people = associate(drawn['maps'][:, 0], drawn['relative_depth'][:, 0],
+                         anchors[None].astype(np.float32), thresholds=thresholds, max_people=6)
+      joints = np.asarray(people['joints'][0])
+      gap = np.linalg.norm(joints[:, None, :, :2] - places, axis=-1) + 1e9 * (
+        joints[:, None, :, 3] == 0)  # (found, people, joints)
+      own = gap[gap[..., PELVIS].argmin(0), np.arange(len(places))]  # of the nearest pelvis
+      found[name] += ((own < 1.5) & seen).sum()
+  return {name: count / known for name, count in found.items()}
 
 
 def _nearest(places, depth, size):

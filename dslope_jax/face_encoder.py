@@ -94,8 +94,7 @@ def _checked(landmarks, skeleton):
                     f'{landmarks.shape}; another skeleton is named by skeleton=')
   if not (np.abs(landmarks) < _LARGEST).all():
     raise UserError(f'landmarks are finite numbers of pixels, not {quoted(landmarks.max())}')
-  mirrored = face_alignment.are_mirrored(np.einsum(
-    'fk,pkx->pfx', face_alignment.five_points(skeleton), landmarks))
+  mirrored = face_alignment.are_mirrored(face_alignment.five_points(skeleton) @ landmarks)
   if mirrored.any():
     raise UserError(f'face {int(np.argmax(mirrored))} of a picture has left and right exchanged: '
                     'the first eye is the one on the left of the picture')

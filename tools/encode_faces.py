@@ -27,7 +27,7 @@ if __name__ == '__main__':
 import numpy as np
 import tqdm
 
-from dslope_jax import own_files, plausibility
+from dslope_jax import own_files
 from dslope_jax.cli import checked, keep_compiled, say
 from dslope_jax.errors import UserError, counted
 from dslope_jax.face_encoder import FaceEncoder
@@ -67,7 +67,11 @@ def encode(given):
     if landmarks:
       people, = landmarks([seen.image], own)
       points, skeleton = [people.keypoints], landmarks.facts.skeleton
-    found, = encoder([seen.image], own, points, skeleton)
+    try:
+      found, = encoder([seen.image], own, points, skeleton)
+    except UserError as error:  # of landmarks that were found: the other pictures are not lost
+      reader.problems.append(f'{shown(seen.medium.path)} is left out: {error}')
+      continue
     rows['embedding'].extend(found)
     rows['picture'].extend([seen.medium.path] * len(found))
     rows['frame'].extend([-1 if seen.frame is None else seen.frame] * len(found))
@@ -89,15 +93,11 @@ def _reader(given, listed):
   """(`media.Reader` of the pictures with their boxes, the boxes of the file or None)."""
   if not given.boxes:
     say('boxes: none are given, so every picture is one face')
-    return media.Reader(listed, lambda medium, frame, image: (
-      np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None)), None
+    return media.Reader(listed, media.whole), None
   boxes = GivenBoxes(given.boxes, [medium.path for medium in listed])
-  for found in boxes.findings:
-    say(f"warning: {shown(given.boxes)}: {plausibility.line(found, 'entry')}")
-  say(f'boxes: {shown(given.boxes)}' + (
-    f'; {boxes.others} are of other categories and are left out' if boxes.others else ''))
-  return media.Reader(listed, lambda medium, frame, _: boxes(medium.path, frame),
-                      lambda medium: boxes.size(medium.path)), boxes
+  for line in boxes.told():
+    say(line)
+  return boxes.reader(listed), boxes
 
 
 def main(argv=None):

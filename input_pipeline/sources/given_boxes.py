@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 
-from dslope_jax.errors import UserError, quoted
-from input_pipeline.sources import checks, coco, detections, pictures
+from dslope_jax import plausibility
+from dslope_jax.errors import UserError, counted, quoted
+from input_pipeline.sources import checks, coco, detections, media, pictures
 
 _SMALLEST = 1e-3  # pixels of a side; less is no area
 _LOOKED_AT = 200  # pictures whose sizes are looked up, where the file does not state them
@@ -32,7 +33,7 @@ class GivenBoxes:
   """
 
   def __init__(self, path, files, min_score=0.0):
-    self.path, data = path, coco.parse_json(path)
+    self.path, self._least, data = path, min_score, coco.parse_json(path)
     self._sizes, self._ids = {}, {}  # {name or number: stated size}, {(it, frame): image_id}
     self.others, self.by_last, self._asked = 0, {}, set()
     if isinstance(data, dict):
@@ -43,6 +44,7 @@ class GivenBoxes:
     self._new_ids = itertools.count(1 + max(self._ids.values(), default=0))
     self._key_of = self._match([str(file) for file in files])
     self.unnamed = [str(file) for file in files if str(file) not in self._key_of]
+    self._asked_for = len(files)
     self._check()
 
   def __call__(self, file, frame=None):
@@ -53,6 +55,30 @@ class GivenBoxes:
     rows = self._rows_of.get(key, [])
     number = self._ids[key] if key in self._ids else next(self._new_ids)
     return self._boxes[rows], self._scores[rows], number
+
+  def told(self):
+    """Lines for the user: what looks wrong, then where the boxes are from and what is left out."""
+    file = pictures.shown(self.path)
+    for found in self.findings:
+      yield f"warning: {file}: {plausibility.line(found, 'entry')}"
+    text = f'boxes: {file}'
+    if self.low:
+      text += f'; {self.low} score below {self._least} and are left out (--box_score)'
+    if self.others:
+      text += f'; {self.others} are of other categories than people and are left out'
+    if self.by_last:
+      first, name = next(iter(self.by_last.items()))
+      text += (f"; {counted(len(self.by_last), 'file')} found by the last part of the name alone, "
+               f'such as {pictures.shown(first)} for {pictures.shown(name)}')
+    if self.unnamed:
+      text += (f'; it does not name {len(self.unnamed)} of {self._asked_for} files, such as '
+               f'{pictures.shown(self.unnamed[0])}, which have nobody then')
+    yield text
+
+  def reader(self, listed) -> media.Reader:
+    """The pictures and frames of the media, with their boxes."""
+    return media.Reader(listed, lambda medium, frame, _: self(medium.path, frame),
+                        lambda medium: self.size(medium.path))
 
   def left_over(self) -> str:
     """A line about the boxes that were not asked for so far, '' without any."""

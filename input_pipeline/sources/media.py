@@ -85,6 +85,11 @@ class Reader:
                 frame, rate)
 
 
+def whole(medium, frame, image):
+  """A `find_boxes` of `Reader`: the picture is one box."""
+  return np.array([(0, 0, *image.shape[1::-1])], np.float32), np.ones(1), None
+
+
 def find(inputs, but_not='') -> list[Medium]:
   """What the inputs name: files, folders with all that is below them, patterns, camera numbers.
 

@@ -138,7 +138,8 @@ def test_the_command(run, tmp_path, capsys):
   assert 'nothing could be read' in capsys.readouterr().err and not (tmp_path / 'b.npz').exists()
 
 
-def test_landmarks_of_an_alignment_bring_faces_onto_the_template(run, tmp_path, monkeypatch):
+def test_landmarks_of_an_alignment_bring_faces_onto_the_template(run, tmp_path, capsys,
+                                                                 monkeypatch):
   """With the weights of faces' keypoints, here ones that find the truth."""
   config, folder = run
   faces = identities.load('coco', 'val', root=config.data.root, skeleton='300w')
@@ -163,3 +164,20 @@ def test_landmarks_of_an_alignment_bring_faces_onto_the_template(run, tmp_path, 
   with np.load(tmp_path / 'faces.npz') as found:
     np.testing.assert_allclose(found['embedding'], evaluated(config, folder)['enet/clean'],
                                atol=1e-5)
+  # A face whose left and right were taken for each other is told, and the others are not lost.
+  faces.landmarks[3] = faces.landmarks[3][list(faces.skeleton.flip_order)]
+  capsys.readouterr()
+  call('--weights', folder, '--points', 'POINTS', '--boxes', f'{config.data.root}/val.json',
+       '--out', tmp_path / 'faces.npz', f'{config.data.root}/val')
+  told = capsys.readouterr().out
+  assert '005_00.jpg' in told and 'is left out' in told and '11 faces, 1 problem' in told
+  with np.load(tmp_path / 'faces.npz') as found:
+    assert len(found['embedding']) == len(found['box']) == 11
+
+
+def test_pictures_that_the_boxes_do_not_name_are_told(run, tmp_path, capsys):
+  config, folder = run
+  other = made.write_folders(tmp_path / 'more', {'ann': 1})
+  call('--weights', folder, '--boxes', f'{config.data.root}/val.json', '--out',
+       tmp_path / 'faces.npz', f'{config.data.root}/val', other)
+  assert 'it does not name 1 of 13 files' in capsys.readouterr().out
