@@ -18,7 +18,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import shared
 from configs import panoptic_hupor, quickstart_hupor
 from dslope_jax import systems
-from dslope_jax.association import THRESHOLDS
 from dslope_jax.systems import hupor_people
 from dslope_jax.systems.base import Facts, Forward, normalise
 from dslope_jax.tasks import bottom_up
@@ -102,7 +101,7 @@ class Chain:
   def _grouped(self, maps, camera):
     """Maps of all rows to poses in space, as the system does it."""
     size = self._data['image'].shape[2], self._data['image'].shape[1]
-    return hupor_people.located(maps, camera, THRESHOLDS['default'], size=size, **self._limits)[1]
+    return hupor_people.Settings(size, **self._limits).located(maps, camera)[1]
 
   def group(self):
     camera = jnp.tile(hupor_people.network_camera(self._data['camera']), (self._rows, 1))

@@ -30,7 +30,7 @@ from configs import cmu_hupor, quickstart_hupor
 from dslope_jax import part_maps
 from dslope_jax.cli import checked
 from dslope_jax.evaluation.engine import Engine
-from dslope_jax.systems import hupor
+from dslope_jax.systems import hupor_people
 from dslope_jax.training import sharding
 from experiments import cells
 
@@ -135,7 +135,7 @@ def of_true_maps(name, folder, part):
   given = 'image', 'camera'
 
   def predict(forward, batch, **test):
-    people = hupor.people_of(batch | {'has_depth': jnp.ones(len(batch['camera']))})
+    people = hupor_people.people_of(batch | {'has_depth': jnp.ones(len(batch['camera']))})
     labels = part_maps.encode(people, task.facts.size, scales=(SCALE,),
                               visible_only=part == 'detector')
     true = {maps: labels[maps][:, 0] for maps in ('maps', 'relative_depth')}

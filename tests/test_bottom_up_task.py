@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 import eval as evaluation_script
 from configs import common
 from dslope_jax import part_maps, tasks
-from dslope_jax.systems import hupor
+from dslope_jax.association.parts import ANCHORS
+from dslope_jax.systems.hupor_people import people_of
 from tests import tiny_people
 from tests.refusals import fails
 from train import train
@@ -84,7 +85,7 @@ def test_the_truth_passes_from_the_pictures_to_the_table(tmp_path):
   task = tasks.build(config, str(tmp_path))
   entry = task.evals['val']
   batch = next(entry.batches())
-  people = hupor.people_of(batch | {'has_depth': np.ones(12, bool)})
+  people = people_of(batch | {'has_depth': np.ones(12, bool)})
 
   def forward(name, images, train=True):
     drawn = part_maps.encode(people, (384, 256), scales=(1,), visible_only=False)
@@ -113,9 +114,9 @@ def nearest_anchors(people, size):
   pixels = np.stack(np.meshgrid(np.arange(w // 4), np.arange(h // 4)), -1) * 4
   known = (people['visibility'] > 0)[:, None, None]
   gap = pixels[:, :, None, None] - people['joints'][:, None, None]
-  nearest = np.where(known, np.square(gap).sum(-1), np.inf).argmin(3)[..., hupor.ANCHORS]
+  nearest = np.where(known, np.square(gap).sum(-1), np.inf).argmin(3)[..., ANCHORS]
   depth = people['depth'] / people['focal'][:, None, None]
-  return depth[np.arange(len(depth))[:, None, None, None], nearest, hupor.ANCHORS]
+  return depth[np.arange(len(depth))[:, None, None, None], nearest, ANCHORS]
 
 
 def test_stages_show_what_they_see(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from dslope_jax import part_maps, part_noise
 from dslope_jax.part_noise import Noise
-from dslope_jax.systems import hupor
+from dslope_jax.systems import hupor_people
 from tests import tiny_people
 
 NONE = Noise(peak=1.0, dropped=(0.0, 0.0), jitter=0.0, false_peaks=0.0, lost_limbs=0.0, maps=0.0,
@@ -14,7 +14,7 @@ NONE = Noise(peak=1.0, dropped=(0.0, 0.0), jitter=0.0, false_peaks=0.0, lost_lim
 
 @pytest.fixture(scope='module')
 def people():
-  return jax.tree.map(np.asarray, hupor.people_of(tiny_people.batch(8, 3)))
+  return jax.tree.map(np.asarray, hupor_people.people_of(tiny_people.batch(8, 3)))
 
 
 def draw(people, noise, seed=0, **options):

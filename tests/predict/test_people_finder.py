@@ -9,7 +9,7 @@ import pytest
 from dslope_jax import loading
 from dslope_jax.people_finder import PeopleFinder
 from dslope_jax.predictor import Predictor
-from dslope_jax.systems import hupor
+from dslope_jax.systems import hupor_people
 from tests.predict import folders
 from tests.predict.test_media import write_picture, write_video
 from tests.predict.typed import caller
@@ -36,7 +36,7 @@ def two_people(self, weights, batch):
   2 p + 2 times the focal length; the second one has no joint 14. Peaks are 0.9; the third row is
   nobody."""
   del weights
-  camera = hupor.network_camera(jnp.asarray(batch['camera']))
+  camera = hupor_people.network_camera(jnp.asarray(batch['camera']))
   count, p, k = len(camera), np.arange(ROOM)[:, None], np.arange(15)
   pixels = jnp.broadcast_to(np.stack([10 * p + k, 20 + 0 * p + k], -1), (count, ROOM, 15, 2))
   depth = (2.0 * p + 2) * camera[:, 0, None, None]

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from dslope_jax import part_maps, systems
+from dslope_jax.association.parts import ANCHORS
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
-from dslope_jax.systems import hupor
+from dslope_jax.systems import hupor, hupor_losses, hupor_people
 from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.training import train_state
 from dslope_jax.training.train_step import make_train_step
@@ -134,7 +135,7 @@ class Truth:
   """A `Forward` whose networks see the truth: the detector finds visible joints."""
 
   def __init__(self, batch, visible_only=True, height=1):
-    self.people, self.visible_only = hupor.people_of(batch), visible_only
+    self.people, self.visible_only = hupor_people.people_of(batch), visible_only
     self.height = height
     self.calls = collections.Counter()
 
@@ -160,10 +161,10 @@ class Truth:
     pixels = np.stack(np.meshgrid(np.arange(w // 4), np.arange(h // 4)), -1) * 4
     gap = pixels[:, :, None, None] - people['joints'][:, None, None]  # (B,h,w,P,K,2)
     far = np.where(people['visibility'] > 0, 0, 1e6)[:, None, None]
-    nearest = (np.square(gap).sum(-1) + far).argmin(3)[..., hupor.ANCHORS]
+    nearest = (np.square(gap).sum(-1) + far).argmin(3)[..., ANCHORS]
     depth = people['depth'] / people['focal'][:, None, None]
     picture = np.arange(len(depth))[:, None, None, None]
-    return np.asarray(depth)[picture, nearest, hupor.ANCHORS].astype(np.float32)
+    return np.asarray(depth)[picture, nearest, ANCHORS].astype(np.float32)
 
 
 @pytest.fixture(scope='module')
@@ -265,13 +266,13 @@ def test_refined_poses_are_the_offsets_behind_the_pixels_that_were_found(oracle)
 
 
 def test_rows_are_filled_with_the_valid_ones():
-  rows = hupor.filled_rows(np.array([False, True, False, True, False]))
+  rows = hupor_losses.filled_rows(np.array([False, True, False, True, False]))
   assert rows.tolist() == [1, 3, 1, 3, 1]
-  assert hupor.filled_rows(np.zeros(3, bool)).tolist() == [0, 1, 2]
+  assert hupor_losses.filled_rows(np.zeros(3, bool)).tolist() == [0, 1, 2]
 
 
 def test_cameras_in_the_pictures_of_networks():
-  found = hupor.network_camera(tiny_people.CAMERA[None])
+  found = hupor_people.network_camera(tiny_people.CAMERA[None])
   assert found.tolist() == [[150, 150, 96, 64]]
 
 
