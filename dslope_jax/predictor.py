@@ -195,4 +195,9 @@ def checked_boxes(boxes):
   if boxes.ndim != 2 or boxes.shape[1] != 4 or not (np.abs(boxes) < 1e9).all():
     raise UserError(f'the boxes of a picture are an array (P,4) of finite numbers x, y, width, '
                     f'height, not {boxes.shape}')
+  flat = (boxes[:, 2:] <= 0).any(1)
+  if flat.any():
+    number = int(flat.argmax())
+    raise UserError(f'box {number} of a picture is {boxes[number].tolist()}, x, y, width, height; '
+                    'both sides must be above 0')
   return boxes

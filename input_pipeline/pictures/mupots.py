@@ -32,13 +32,16 @@ def load(split='test', *, root, truth='univ', sequences='', annotations='', imag
   'metric'. People who are not valid in a frame are boxes to ignore. The set has no cameras: one of
   a sequence is fitted to its joints in pixels and in space. visibility: 'set', by occlusion.mat;
   'proxy', see `picture.gather`. annotations: a file in the form of `canonical` below root, which
-  then says all this.
+  says what is the truth and of which sequences.
   """
   if split not in ('test', 'all'):
     raise UserError(f"a split of mupots is test, not '{split}'")
   if truth not in TRUTHS:
     raise UserError(f"mupots: truth is one of {', '.join(TRUTHS)}, not '{truth}'")
   if annotations:
+    if truth != 'univ' or sequences:
+      raise UserError('mupots: the file of annotations says what is the truth and of which '
+                      'sequences; leave data.loader.truth and data.loader.sequences out')
     return canonical.load('all', root=root, annotations=annotations, images=images,
                           visibility=visibility)
   found = []

@@ -28,6 +28,7 @@ _TESTED = 2400  # pictures of an activity
 _FORMS = {'hdPose3d_stage1': 15, 'hdPose3d_stage1_coco19': 19}  # folder: joints
 _SURE = 0.1  # confidence of a joint that counts
 _EARS = 16, 18  # of 19 joints
+_FURTHEST = 1000  # cm from the middle of the dome to a camera, and a lot
 _WIDE = 1.3  # times the furthest corner: beyond, the lens model does not hold
 
 
@@ -161,6 +162,9 @@ def _picture(file, camera, path, places, known, take, activity):
     raise UserError(f"{where('K')} has no focal lengths above 0; get the file again")
   if not np.allclose(turn @ turn.T, np.eye(3), atol=0.01):
     raise UserError(f"{where('R')} is no rotation; get the file again")
+  if np.linalg.norm(move) > _FURTHEST:
+    raise UserError(f"{where('t')} is {np.linalg.norm(move):.0f} cm away; it looks like mm, and "
+                    'must be cm, as the joints are')
   places = places @ turn.T + move
   points, sharp = _project(places, matrix, files.numbers(camera['distCoef'], (5,),
                                                          where('distCoef')), camera['resolution'])

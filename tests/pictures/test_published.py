@@ -186,6 +186,9 @@ def test_mupots_sequences_are_in_order_and_can_be_chosen(tmp_path):
   assert take() == ['TS1', 'TS2', 'TS10'] and take(sequences='TS10, TS2') == ['TS2', 'TS10']
   fails(lambda: take(sequences='TS3'), "'TS3'", kind=FileNotFoundError)
   fails(lambda: take(sequences='TS2,TS2'), 'TS2/img_000000.jpg', 'there twice')
+  for option in ({'truth': 'metric'}, {'sequences': 'TS1'}):
+    fails(lambda option=option: take(annotations='mupots.json', **option),
+          'leave data.loader.truth')
   (tmp_path / 'TS2/occlusion.mat').unlink()
   fails(take, 'no file', 'TS2/occlusion.mat', 'MultiPersonTestSet', kind=FileNotFoundError)
 
@@ -294,7 +297,8 @@ def test_broken_panoptic_folders_are_named(tmp_path):
   ('resolution', [320], ('resolution', 'length 2')),
   ('resolution', [0, 240], ('00_16_00000000.jpg', 'is 0 x 240 pixels')),
   ('K', [[0.0] * 3] * 3, ("'K' of camera 00_16", 'no focal lengths above 0')),
-  ('R', [[1.0] * 3] * 3, ("'R' of camera 00_16", 'no rotation'))])
+  ('R', [[1.0] * 3] * 3, ("'R' of camera 00_16", 'no rotation')),
+  ('t', [[-200.0], [1800.0], [2500.0]], ("'t' of camera 00_16", '3087 cm', 'looks like mm'))])
 def test_broken_calibrations_are_named(tmp_path, key, value, words):
   made_sets.write_panoptic(tmp_path)
   file = tmp_path / '160906_pizza1/calibration_160906_pizza1.json'

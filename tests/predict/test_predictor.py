@@ -160,6 +160,9 @@ def test_pictures_and_boxes_that_are_none(predict):
   fails(lambda: predict(image), 'give a list')
   for wrong in ([[(1, 2, 3)]], [[(1, 2, 3, np.nan)]], [(1, 2, 3, 4)]):
     fails(lambda wrong=wrong: predict([image], wrong), 'boxes of a picture are an array (P,4)')
+  for flat in ((9, 9, 0, 0), (9, 9, 0, 5), (9, 9, 5, -1)):
+    fails(lambda flat=flat: predict([image], [[(1, 2, 3, 4), flat]]), 'box 1 of a picture is',
+          '9.0', 'both sides must be above 0')
   fails(lambda: predict([image], []), '1 pictures and boxes of 0')
   fails(lambda: predict(['no.jpg']), "'no.jpg'", kind=OSError)
 
