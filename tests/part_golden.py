@@ -10,7 +10,6 @@ from tests.golden import rule
 from tests.golden_data import nhwc, relative_error
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden/hupor'
-QUICK = {'xla_backend_optimization_level': 0}  # what is compiled here runs once
 # The published order of 57 channels, heatmaps and x, y, depth of each limb, in ours.
 ORDER = np.concatenate([np.arange(15), np.arange(15, 57).reshape(14, 3)[:, :2].ravel(),
                         np.arange(17, 57, 3)])

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 import eval as evaluation_script
 from configs import common
 from dslope_jax import part_maps, tasks
-from dslope_jax.association.parts import ANCHORS
 from dslope_jax.systems.hupor_people import people_of
 from tests import tiny_people
 from tests.refusals import fails
@@ -90,7 +89,7 @@ def test_the_truth_passes_from_the_pictures_to_the_table(tmp_path):
   def forward(name, images, train=True):
     drawn = part_maps.encode(people, (384, 256), scales=(1,), visible_only=False)
     return {name: drawn[name][:, 0] for name in ('maps', 'relative_depth')} | {
-      'anchor_depth': nearest_anchors(people, (384, 256))}
+      'anchor_depth': tiny_people.nearest_anchors(people, (384, 256))}
 
   fields = {name: batch[name] for name in task.system.fields['predict'] if name in batch}
   found = jax.tree.map(np.asarray, task.system.predict(forward, fields, flip=False))
@@ -106,17 +105,6 @@ def test_the_truth_passes_from_the_pictures_to_the_table(tmp_path):
   assert entry.stamp['thresholds'] == 'peak=1.0' and entry.test['peak'] == 1.0
   found = task.system.predict(forward, fields, flip=False, peak=1.0)
   assert not np.asarray(found['detector/clean']['valid']).any()
-
-
-def nearest_anchors(people, size):
-  """(B,h,w,7) depth of the nearest anchor at every pixel."""
-  w, h = size
-  pixels = np.stack(np.meshgrid(np.arange(w // 4), np.arange(h // 4)), -1) * 4
-  known = (people['visibility'] > 0)[:, None, None]
-  gap = pixels[:, :, None, None] - people['joints'][:, None, None]
-  nearest = np.where(known, np.square(gap).sum(-1), np.inf).argmin(3)[..., ANCHORS]
-  depth = people['depth'] / people['focal'][:, None, None]
-  return depth[np.arange(len(depth))[:, None, None, None], nearest, ANCHORS]
 
 
 def test_stages_show_what_they_see(tmp_path):

@@ -68,11 +68,6 @@ class SmallDag(nn.Module):
             'features': [[], [stages[0], stages[0]], [stages[1]]]}
 
 
-def quick(function):
-  """Compiled fast, to run slowly."""
-  return jax.jit(function, compiler_options={'xla_backend_optimization_level': 0})
-
-
 def shaken(tree, seed=1):
   """The weights plus noise: nothing is zero, and no factor hides a part."""
   rng = np.random.default_rng(seed)

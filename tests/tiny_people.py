@@ -1,7 +1,7 @@
 """Hand-made pictures of several people: dots in the colours of their joints, on grey."""
 import numpy as np
 
-from dslope_jax.association.parts import BONES, STEPS
+from dslope_jax.association.parts import ANCHORS, BONES, STEPS
 from dslope_jax.skeletons import MPI15
 from dslope_jax.systems.base import Facts
 
@@ -46,6 +46,18 @@ def batch(pictures=2, people=2, room=4, seed=0, hidden=0.2):
           'ignore': np.zeros((pictures, h // 4, w // 4), bool),
           'has_depth': np.ones(pictures, bool), 'channels': np.ones((pictures, 57), np.float32),
           'camera': np.tile(CAMERA, (pictures, 1))}
+
+
+def nearest_anchors(people, size):
+  """(B,h,w,7) float32 depth of the nearest anchor at every pixel, visible or not, so that no
+  reading misses. people: of `people_of`. size: (W, H) of the picture."""
+  w, h = size
+  pixels = np.stack(np.meshgrid(np.arange(w // 4), np.arange(h // 4)), -1) * 4
+  known = (people['visibility'] > 0)[:, None, None]
+  gap = pixels[:, :, None, None] - people['joints'][:, None, None]  # (B,h,w,P,K,2)
+  nearest = np.where(known, np.square(gap).sum(-1), np.inf).argmin(3)[..., ANCHORS]
+  depth = np.asarray(people['depth'] / people['focal'][:, None, None], np.float32)
+  return depth[np.arange(len(depth))[:, None, None, None], nearest, ANCHORS]
 
 
 def paint(rows):

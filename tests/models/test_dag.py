@@ -17,7 +17,6 @@ from tests.refusals import fails
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/dag'
 TINY = dict(num_keypoints=5, width=8, stem_width=8, modules=(1, 1, 1), blocks=(1, 1, 1))
-QUICK = {'xla_backend_optimization_level': 0}  # what is compiled here runs once
 
 
 class Heads(nn.Module):
@@ -68,8 +67,7 @@ def test_the_whole_network():
   module = models.build('dag', **kwargs)
   images = nhwc(rule.normal(meta['seed'], 'input', (meta['B'], 3, *meta['input_hw'])))
   weights = published_weights(module, [images], meta['seed'])
-  out = jax.jit(module.apply, compiler_options=QUICK)(pytorch.convert('dag', weights, **kwargs),
-                                                      images)
+  out = jax.jit(module.apply)(pytorch.convert('dag', weights, **kwargs), images)
   maps = {'stage3': out['features'][1][0], 'stage4': out['features'][2][0]}
   check({k: v for k, v in named(out).items() if k != 'context'} | maps, arrays, 1e-4)
 

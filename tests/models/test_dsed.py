@@ -9,7 +9,7 @@ import pytest
 from dslope_jax import models, part_losses
 from dslope_jax.weights import pytorch
 from tests.golden_data import filled, published_weights
-from tests.part_golden import QUICK, check_outputs, golden, labels, noise, slow, split
+from tests.part_golden import check_outputs, golden, labels, noise, slow, split
 
 NARROW = dict(num_keypoints=15, widths=(16, 32, 64), blocks=(1, 2, 1, 1), decoder_width=16)
 TINY = dict(num_keypoints=3, limbs=1, widths=(4, 4, 4), blocks=(1, 1, 1, 1), decoder_width=4)
@@ -21,8 +21,7 @@ def both(full):
   kwargs = (dict(num_keypoints=15) if full else NARROW) | dict(reference=True)
   module = models.build('dsed', **kwargs)
   return kwargs, module, jax.jit(lambda variables, visible, full: (
-    module.apply(variables, visible), module.apply(variables, visible, full)),
-    compiler_options=QUICK)
+    module.apply(variables, visible), module.apply(variables, visible, full)))
 
 
 @pytest.mark.parametrize('name', [
@@ -68,7 +67,7 @@ def test_what_the_distillation_reaches(reference):
     terms = part_losses.reasoning_loss(outputs, truth, 1.0, reference=reference)[1]
     return sum(terms[f'level{n}'] for n in (1, 2, 3, 4))
 
-  grads = jax.jit(jax.grad(distance), compiler_options=QUICK)(variables['params'])
+  grads = jax.jit(jax.grad(distance))(variables['params'])
   reached = {(stage, part) for stage, parts in grads.items() for part, tree in parts.items()
              if any(g.any() for g in jax.tree.leaves(tree))}
   students = {('stage0', 'downsample_prior'), ('stage1', 'downsample_prior')}
@@ -82,7 +81,7 @@ def test_a_student_with_the_teachers_weights_and_maps_has_nothing_to_learn():
   variables = filled(module, [maps, maps], 1)
   for tree in variables.values():
     tree['stage0']['downsample_prior'] = tree['stage0']['downsample']
-  outputs = jax.jit(module.apply, compiler_options=QUICK)(variables, maps, maps)
+  outputs = jax.jit(module.apply)(variables, maps, maps)
   truth = {name: np.zeros((1, 5, *x.shape[1:]), np.float32) for name, x in maps.items()}
   _, terms = part_losses.reasoning_loss(outputs, truth, 1.0)
   assert [float(terms[f'level{n}']) for n in (1, 2, 3, 4)] == [0] * 4
@@ -97,7 +96,7 @@ def test_visible_maps_are_added_in_our_units():
   for unit in variables['params']['stage0']['upsample'].values():
     for head in ('res_conv2', 'res_d_conv2'):
       unit[head]['bn'] = jax.tree.map(np.zeros_like, unit[head]['bn'])
-  out = jax.jit(module.apply, compiler_options=QUICK)(variables, visible)
+  out = jax.jit(module.apply)(variables, visible)
   for name in own:
     np.testing.assert_allclose(out[name], own[name], rtol=1e-6)
     np.testing.assert_allclose(out['stages'][0][0][name], own[name], rtol=1e-6)

@@ -13,7 +13,6 @@ from dslope_jax import models
 from dslope_jax.models import iresnet
 from dslope_jax.predictor import Predictor
 from dslope_jax.weights import architecture, pytorch
-from tests import tiny
 from tests.golden_data import nhwc, published_weights, relative_error
 from tests.models.twins import OfNumpy, OfTorch
 from tests.refusals import fails
@@ -140,7 +139,7 @@ def test_training_keeps_the_last_scale_and_drops_parts_of_the_last_map():
     first, second = (outputs(params, key)['embedding'] for key in (0, 1))
     return jnp.square(first - 1).sum(), (first, second)
 
-  gradient, (first, second) = tiny.quick(jax.grad(loss, has_aux=True))(variables['params'])
+  gradient, (first, second) = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
   assert not gradient['features']['scale'].any() and gradient['features']['bias'].any()
   assert gradient['prelu']['scale'].any()
   assert not np.allclose(first, second)

@@ -10,7 +10,7 @@ from dslope_jax import models
 from dslope_jax.errors import UserError
 from dslope_jax.models import attention_blocks
 from dslope_jax.models.pose_moe import TRACK_B
-from tests.tiny import quick, shaken
+from tests.tiny import shaken
 
 TINY = dict(frames=9, width=16, heads=2, num_keypoints=17)
 MOE = TINY | dict(encoder_layers=1, decoder_layers=1)
@@ -46,7 +46,7 @@ def built(name='pose_moe', **options):
 
 
 def posed(network, variables, keypoints):
-  return quick(network.apply)(variables, keypoints)['keypoints_3d']
+  return jax.jit(network.apply)(variables, keypoints)['keypoints_3d']
 
 
 @functools.cache
@@ -93,7 +93,7 @@ def test_every_parameter_learns(name, options):
     poses = [out[k] for k in ('keypoints_3d', 'encoder_keypoints_3d') if k in out]
     return sum((pose ** 2).sum() for pose in poses), out
 
-  gradient, out = quick(jax.grad(loss, has_aux=True))(variables['params'])
+  gradient, out = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
   assert out['keypoints_3d'].shape == (2, 9, 17, 3)
   assert out['keypoints_3d'].dtype == jnp.float32
   assert ('router' in out) == (name == 'pose_moe' and options.get('router', 'soft') == 'soft')
@@ -104,7 +104,7 @@ def test_every_parameter_learns(name, options):
 
 def test_dropped_layers_are_drawn_anew_in_training_alone():
   network, variables = built('entangled', drop_path=0.5, depth=3, layer_scale=None)
-  train = quick(lambda key: network.apply(variables, clips(), train=True, rngs={'dropout': key})[
+  train = jax.jit(lambda key: network.apply(variables, clips(), train=True, rngs={'dropout': key})[
     'keypoints_3d'])
   assert (train(jax.random.key(0)) != train(jax.random.key(1))).any()
   plain, _ = built('entangled', depth=3, layer_scale=None)
@@ -125,7 +125,7 @@ def test_the_2d_expert_never_sees_the_depth_expert(key, options):
   network, variables = built(**options)
   params = shaken(variables['params'])
 
-  @quick
+  @jax.jit
   def gradients(params):
     pose, back = jax.vjp(lambda p: network.apply({'params': p}, clips())[key], params)
     parts = jnp.array([[1., 1, 0], [0, 0, 1]])[:, None, None, None]
@@ -148,7 +148,7 @@ def test_directions_of_the_exchange(direction, sees):
   shapes = jax.tree.map(jnp.shape, variables)
   assert shapes == jax.tree.map(jnp.shape, built(router='none', encoder_layers=0)[1])
   params = shaken(variables['params'])
-  run = quick(lambda params: network.apply({'params': params}, clips())['keypoints_3d'])
+  run = jax.jit(lambda params: network.apply({'params': params}, clips())['keypoints_3d'])
   before = run(params)
   for part, own, other in ((slice(0, 2), 'xy', 'depth'), (slice(2, 3), 'depth', 'xy')):
     name = f'{other}_norm'
@@ -176,7 +176,7 @@ def test_sequential_depth_reads_the_new_2d_tokens():
 
 def test_the_router_starts_equal_and_changes_almost_nothing():
   network, variables = built()
-  out = quick(network.apply)(variables, clips())
+  out = jax.jit(network.apply)(variables, clips())
   np.testing.assert_allclose(out['router'], 0.5, atol=1e-7)
   router = models.pose_moe.Router('soft')
   streams = [10 * x for x in out['encoder_streams']]
@@ -266,7 +266,7 @@ def test_a_probe_trains_its_heads_alone():
   network, variables = built(encoder_heads='probe', decoder_layers=0)
   loss = lambda params: (network.apply({'params': params}, clips())['encoder_keypoints_3d'] ** 2
                          ).sum()
-  gradient = quick(jax.grad(loss))(shaken(variables['params']))
+  gradient = jax.jit(jax.grad(loss))(shaken(variables['params']))
   learned = {name for name, tree in gradient.items()
              if any(jnp.abs(x).max() > 0 for x in jax.tree.leaves(tree))}
   assert learned == {'encoder_head_xy', 'encoder_head_z'}

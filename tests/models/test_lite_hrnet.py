@@ -16,7 +16,6 @@ from tests.golden_data import nhwc, relative_error
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/litehrnet'
 TINY = dict(num_keypoints=5, modules=(1, 1, 1), blocks=1, width=8, stem_width=8, reduction=4)
 # What is compiled here runs once, for a moment: optimising it takes longer than it saves.
-QUICK = {'xla_backend_optimization_level': 0}
 
 
 def listing(depth):
@@ -31,7 +30,7 @@ def test_outputs():
   variables = pytorch.convert('lite_hrnet', weights, num_keypoints=17, depth=meta['depth'])
   images = nhwc(rule.normal(meta['seed'], 'input', (meta['B'], 3, *meta['input_hw'])))
   module = models.build('lite_hrnet', num_keypoints=17, depth=meta['depth'])
-  out = jax.jit(module.apply, compiler_options=QUICK)(variables, images)
+  out = jax.jit(module.apply)(variables, images)
   sizes = [(24, 16, 40), (12, 8, 80), (6, 4, 160), (3, 2, 320)]
   # The iterative head narrows each branch of stage 4 to the width of the next.
   head = [(24, 16, 40), (12, 8, 40), (6, 4, 80), (3, 2, 160)]
@@ -86,7 +85,7 @@ def test_training_reaches_every_parameter_of_an_exchange_module():
                           mutable=['batch_stats'])
     return sum(jnp.square(x - 1).mean() for x in out)
 
-  gradients = jax.jit(jax.grad(loss), compiler_options=QUICK)(variables['params'])
+  gradients = jax.jit(jax.grad(loss))(variables['params'])
   for path, gradient in jax.tree.leaves_with_path(gradients):
     assert jnp.isfinite(gradient).all() and jnp.any(gradient != 0), jax.tree_util.keystr(path)
 

@@ -20,7 +20,6 @@ GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/dag'
 ADJACENCY = dict(np.load(GOLDEN / 'adjacency.npz'))
 SETS = {17: ('coco17', COCO), 14: ('crowdpose14', CROWDPOSE)}
 BOX = dict(num_keypoints=5, edges=((0, 1), (1, 2), (2, 3), (2, 4)))
-QUICK = {'xla_backend_optimization_level': 0}  # what is compiled here runs once
 TINY = BOX | dict(heatmap_size=(8, 6), width=4, blocks=2, sampler_width=8)
 
 
@@ -144,7 +143,7 @@ def test_outputs(name):
   inputs = points.astype(np.float32), nhwc(rule.normal(meta['seed'], 'heatmaps',
                                                        (meta['B'], count, h, w)))
   weights = published_weights(module, inputs, meta['seed'], of_three_axes)
-  out = jax.jit(module.apply, compiler_options=QUICK)(
+  out = jax.jit(module.apply)(
     pytorch.convert('pose_gcn', weights, **kwargs), *inputs)
   assert out.keys() == set(arrays.files) - {'meta'}
   for key, value in out.items():
@@ -192,7 +191,7 @@ def inputs(seed=0):
 def test_reference_normalises_by_the_batch_at_test():
   """As in training, but for the statistics; and training has a gradient for every heatmap."""
   points, maps = inputs()
-  own, reference = (jax.jit(run(reference=flag), compiler_options=QUICK)(points, maps)[0]['offset']
+  own, reference = (jax.jit(run(reference=flag))(points, maps)[0]['offset']
                     for flag in (False, True))
   assert np.abs(own - reference).max() > 0.01
 
@@ -200,7 +199,7 @@ def test_reference_normalises_by_the_batch_at_test():
     out, changed = run(train=True)(points, maps)
     return jnp.square(out['offset']).sum(), (out['offset'], changed)
 
-  gradient, (trained, changed) = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(maps)
+  gradient, (trained, changed) = jax.jit(jax.grad(loss, has_aux=True))(maps)
   np.testing.assert_allclose(trained, reference, rtol=1e-4, atol=1e-5)
   assert changed['batch_stats']
   assert np.isfinite(gradient).all() and (np.abs(gradient).max((1, 2)) > 0).all()

@@ -7,7 +7,7 @@ import pytest
 from dslope_jax import models, part_losses
 from dslope_jax.weights import pytorch
 from tests.golden_data import filled, published_weights
-from tests.part_golden import QUICK, check_outputs, golden, labels, noise, slow
+from tests.part_golden import check_outputs, golden, labels, noise, slow
 from tests.refusals import fails
 
 NARROW = dict(num_keypoints=15, widths=(8, 16, 32, 64), blocks=(1, 2, 1, 1), decoder_width=16)
@@ -24,8 +24,7 @@ def test_outputs_and_losses(name, kwargs):
   module = models.build('smap', **kwargs)
   images = noise(meta['seed'], 'input', (meta['B'], 3, *meta['input_hw']))
   weights = published_weights(module, [images], meta['seed'])
-  out = jax.jit(module.apply, compiler_options=QUICK)(pytorch.convert('smap', weights, **kwargs),
-                                                      images)
+  out = jax.jit(module.apply)(pytorch.convert('smap', weights, **kwargs), images)
   check_outputs(out, arrays, meta)
   total, terms = part_losses.detection_loss(
     out['stages'], labels(arrays, meta, out['maps'].shape[1:3]), arrays['valid_in'][..., 0],
@@ -40,8 +39,7 @@ def test_our_outputs_are_the_published_ones_in_other_units():
   images = np.random.default_rng(0).standard_normal((1, 32, 64, 3)).astype(np.float32)
   own, published = (models.build('smap', **TINY, reference=flag) for flag in (False, True))
   variables = filled(own, [images], 1)
-  apply = jax.jit(lambda: (own.apply(variables, images), published.apply(variables, images)),
-                  compiler_options=QUICK)
+  apply = jax.jit(lambda: (own.apply(variables, images), published.apply(variables, images)))
   out, want = apply()
   peaks = np.array([255] * 3 + [127] * 4)
   np.testing.assert_allclose(out['maps'] * peaks, want['maps'] / 3, rtol=1e-4, atol=1e-4)

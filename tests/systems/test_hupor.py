@@ -9,7 +9,6 @@ import optax
 import pytest
 
 from dslope_jax import part_maps, systems
-from dslope_jax.association.parts import ANCHORS
 from dslope_jax.errors import UserError
 from dslope_jax.skeletons import COCO
 from dslope_jax.systems import hupor, hupor_losses, hupor_people
@@ -17,7 +16,6 @@ from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.training import train_state
 from dslope_jax.training.train_step import make_train_step
 from tests import tiny_people
-from tests.tiny import quick
 
 PEOPLE = 4
 
@@ -38,14 +36,14 @@ def fields(system, use, batch):
 class Training:
   """A system, its compiled step and a state."""
 
-  def __init__(self, total=30, lr=2e-3, jit=quick, **options):
+  def __init__(self, total=30, lr=2e-3, **options):
     self.system, stage = build(**options), options.get('stage', 'all')
     self.trained = [name for name in hupor.STAGES[stage] if name in self.system.networks]
     optimizer = optax.partition(
       {'learns': optax.adam(lr), 'frozen': optax.set_to_zero()},
       {name: 'learns' if name in self.trained else 'frozen' for name in self.system.networks})
-    self.step = jit(make_train_step(self.system, optimizer, trainable=tuple(self.trained),
-                                    total=total))
+    self.step = jax.jit(make_train_step(self.system, optimizer, trainable=tuple(self.trained),
+                                        total=total))
     self.first = self.state = train_state.create(self.system, optimizer, seed=0,
                                                  example=shapes(tiny_people.batch()))
 
@@ -57,7 +55,7 @@ class Training:
 @pytest.fixture(scope='module')
 def whole():
   """All three networks after 30 steps of one batch: (training, terms of the steps)."""
-  training = Training(jit=jax.jit)
+  training = Training()
   return training, [training(tiny_people.batch()) for _ in range(30)]
 
 
@@ -86,8 +84,8 @@ def predicted(training, batch, **test):
     forward = Forward(training.system.networks, params, batch_stats)
     return training.system.predict(forward, batch, **test)
 
-  found = quick(predict)(state.params, state.batch_stats,
-                         fields(training.system, 'predict', batch))
+  found = jax.jit(predict)(state.params, state.batch_stats,
+                           fields(training.system, 'predict', batch))
   return jax.tree.map(np.asarray, found)
 
 
@@ -153,18 +151,7 @@ class Truth:
             'relative_depth': drawn['relative_depth'][:, 0]}
     if name == 'refiner':
       return {'pose': np.zeros((inputs[0].shape[0], 15, 3))}
-    return maps | {'anchor_depth': self.anchors(people)}
-
-  def anchors(self, people):
-    """Depth of the nearest anchor at every pixel, visible or not, so that no reading misses."""
-    w, h = tiny_people.SIZE
-    pixels = np.stack(np.meshgrid(np.arange(w // 4), np.arange(h // 4)), -1) * 4
-    gap = pixels[:, :, None, None] - people['joints'][:, None, None]  # (B,h,w,P,K,2)
-    far = np.where(people['visibility'] > 0, 0, 1e6)[:, None, None]
-    nearest = (np.square(gap).sum(-1) + far).argmin(3)[..., ANCHORS]
-    depth = people['depth'] / people['focal'][:, None, None]
-    picture = np.arange(len(depth))[:, None, None, None]
-    return np.asarray(depth)[picture, nearest, ANCHORS].astype(np.float32)
+    return maps | {'anchor_depth': tiny_people.nearest_anchors(people, tiny_people.SIZE)}
 
 
 @pytest.fixture(scope='module')

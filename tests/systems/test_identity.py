@@ -67,7 +67,7 @@ def test_predictions_are_unit_embeddings_of_the_picture_alone(name, batch):
   assert 'identity' in system.fields['loss']
   weights = train_state.init_weights(system, 0, example(batch))
   weights['params'] = tiny.shaken(weights['params'])
-  predict = tiny.quick(lambda batch, weights: system.predict(
+  predict = jax.jit(lambda batch, weights: system.predict(
     Forward(system.networks, weights['params'], weights['batch_stats']), batch))
   found = predict({k: v for k, v in batch.items() if k != 'identity'}, weights)
   rows = ['net'] if name == 'one' else ['gnet', 'enet']
@@ -83,7 +83,7 @@ def test_predictions_are_unit_embeddings_of_the_picture_alone(name, batch):
   assert set(alone.networks) == set(rows) == set(alone.inputs(example(batch)))
   run = Forward(alone.networks, *({n: weights[kind][n] for n in rows}
                                   for kind in ('params', 'batch_stats')))
-  again = tiny.quick(lambda batch: alone.predict(run, batch))(
+  again = jax.jit(lambda batch: alone.predict(run, batch))(
     {k: v for k, v in batch.items() if k != 'identity'})
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, again)
 

@@ -19,7 +19,6 @@ from dslope_jax.systems import lifting
 from dslope_jax.systems.base import Facts, Forward
 from dslope_jax.training import train_state
 from dslope_jax.training.train_step import make_train_step
-from tests.tiny import quick
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden/lifting_metrics'
 B, T, LR = 2, 5, 1e-2
@@ -140,7 +139,7 @@ def test_the_flip_test_mirrors_with_its_input(channels):
   assert set(system.fields['loss']) == {f for f in views[channels] if 'occluded' not in f} | {
     'keypoints_3d'}
 
-  @quick
+  @jax.jit
   def predict(clips):
     forward = Forward(system.networks, weights['params'], weights['batch_stats'])
     return [system.predict(forward, clips, flip=flip)['net/occluded'] for flip in (True, False)]
@@ -183,7 +182,7 @@ def test_a_normalised_clip_may_be_anywhere_and_of_any_size():
     system = systems.build(FACTS, 'lifting', model=model, weights=EACH, normalise=normalise)
     weights = initial(system)
 
-    @quick
+    @jax.jit
     def run(sample, learner=learner, system=system, weights=weights):
       forward = Forward(system.networks, weights['params'], weights['batch_stats'])
       outputs = learner.run(forward, [sample['keypoints_2d']])
@@ -202,7 +201,7 @@ def stepped(system, weights, **options):
   optimizer = optax.sgd(LR)
   state = train_state.TrainState(np.int32(0), weights['params'], weights['batch_stats'],
                                  optimizer.init(weights['params']), {})
-  step = quick(make_train_step(system, optimizer, trainable=tuple(system.networks), **options))
+  step = jax.jit(make_train_step(system, optimizer, trainable=tuple(system.networks), **options))
   state, terms = step(state, fields(system, 'loss'))
   return jax.device_get((terms, state.params))
 
@@ -222,7 +221,7 @@ def test_a_step_is_gradient_descent_on_the_root_relative_loss():
     found = lifting.loss_terms(out, truth - truth[:, :, :1])
     return sum(found.values()), found
 
-  gradient, found = quick(jax.grad(loss, has_aux=True))(weights['params']['net'])
+  gradient, found = jax.jit(jax.grad(loss, has_aux=True))(weights['params']['net'])
   for name, value in found.items():
     np.testing.assert_allclose(terms[f'net/{name}'], value, rtol=1e-5)
   close(after['net'], jax.tree.map(lambda p, g: p - LR * g, weights['params']['net'], gradient))
