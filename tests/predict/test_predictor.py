@@ -37,8 +37,9 @@ def test_answers_are_those_of_the_evaluation(run, answer):
     wanted = stored[people.image_id[row]]
     joints = np.reshape(wanted['keypoints'], (-1, 3))
     np.testing.assert_array_equal(of_picture.boxes, people.box[row:row + 1])
-    np.testing.assert_array_equal(of_picture.keypoints[0], joints[:, :2])
-    np.testing.assert_array_equal(of_picture.scores[0], joints[:, 2])
+    # Batches of other sizes are other programs, whose last bits differ on some processors.
+    np.testing.assert_allclose(of_picture.keypoints[0], joints[:, :2], atol=1e-3)
+    np.testing.assert_allclose(of_picture.scores[0], joints[:, 2], atol=1e-5)
     for field in ('right', 'visible'):
       if field in wanted:
         np.testing.assert_allclose(getattr(of_picture, field)[0], wanted[field], atol=1e-4)
