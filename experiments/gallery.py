@@ -125,7 +125,8 @@ def rank1(identity, part, clean, covered):
 
 def table(finished):
   """Text: rank 1 in percent by network and share of the block, as in experiments/faces.py."""
-  head = ['| network | seeds | ' + ' | '.join(f'{share} %' for share in SHARES) + ' |',
+  head = [f'rank 1, percent, by the share under the block ({faces.OPEN_SET})',
+          '| network | seeds | ' + ' | '.join(f'{share} %' for share in SHARES) + ' |',
           '| --- ' * (2 + len(SHARES)) + '|']
   columns = [(str(share), VIEW) for share in SHARES]
   return '\n'.join(head + faces.lines(finished, faces.IDENTITY, columns, METRIC, True))

@@ -73,7 +73,8 @@ def test_the_table_by_hand():
 
   found = faces.table([cell('points_occluded', 'net', 0), cell('points_pair', 'enet', -0.5)])
   lines = found.splitlines()
-  assert lines[0] == 'points: NME, percent, occluded'
+  assert lines[0] == (
+    'points: NME, percent, occluded (small open set, not the official protocol)')
   assert lines[3].startswith('| points_occluded, net | 1 | 5.00 [5.00, 5.00] | 6.00 [6.00, 6.00] |')
   assert lines[4].startswith('| points_pair, enet | 1 | 4.50 [4.50, 4.50] |')
   assert lines[5].startswith('| less the plain one | 1 | -0.50 [-0.50, -0.50] | -0.50 ')
