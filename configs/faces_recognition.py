@@ -6,7 +6,7 @@ Command: python train.py --config configs/faces_recognition.py --config.data.roo
   softmax, cosface (in place of ArcFace); r50, r100 (IResNet-50, IResNet-100)
 Files: FACES/PERSON/*.jpg, a folder a person; or with --config.data.name=coco a json of COCO's form
   whose annotations have an identity, --config.data.name=lfw, packed: see docs/faces.md.
-Expected and time: see docs/faces.md.
+Expected and time: see docs/faces_results.md.
 """
 from ml_collections import ConfigDict
 

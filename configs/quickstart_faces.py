@@ -4,7 +4,7 @@ Command: python train.py --config configs/quickstart_faces.py
 GNet trains on faces that hide nothing but what their hair and glasses do, ENet on the same faces
 under hands, masks, glasses, hair and cloth, and ENet also learns from GNet's heatmaps of the clean
 picture. The numbers say nothing about photographs.
-Expected and time: see docs/faces.md.
+Expected and time: see docs/faces_results.md.
 """
 from ml_collections import ConfigDict
 

@@ -5,7 +5,7 @@ Command: python train.py --config configs/quickstart_recognition.py
 GNet learns drawn people from clean pictures, ENet the same people under hands, masks, glasses, hair
 and cloth, and ENet also learns from GNet's class probabilities of the clean picture. Both are
 tested on other people. The numbers say nothing about photographs.
-Expected and time: see docs/faces.md.
+Expected and time: see docs/faces_results.md.
 """
 from ml_collections import ConfigDict
 

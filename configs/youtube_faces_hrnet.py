@@ -5,7 +5,7 @@ Command: python train.py --config configs/youtube_faces_hrnet.py --config.data.r
   pictures that it trains on; mse, kl (default), distill, none
 Files: FOLDER/train.json, FOLDER/val.json, COCO's form with 68 keypoints, and pictures in
 FOLDER/train/ and FOLDER/val/. Points of these videos were found by a program, not by people.
-Expected and time: see docs/faces.md.
+Expected and time: see docs/faces_results.md.
 """
 from configs import common
 

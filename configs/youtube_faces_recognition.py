@@ -4,7 +4,7 @@ Command: python train.py --config configs/youtube_faces_recognition.py --config.
   arguments after a colon: those of faces_recognition.py but 'r50' and 'r100'
 Files: as for youtube_faces_hrnet.py; annotations have an identity, and a video.
 A small open set, not the official protocol of YouTube Faces.
-Expected and time: see docs/faces.md.
+Expected and time: see docs/faces_results.md.
 """
 from configs import faces_recognition
 
