@@ -24,9 +24,9 @@ jax.config.update('jax_compilation_cache_dir', cache)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 # Tests compile much and compute little: without LLVM's optimisations a program is ready in half the
-# time, and without MLIR's emitters, which JAX 0.12 always uses, in a quarter. In one piece a program
-# costs a sixth less, and the other core has a worker of its own. Processes that tests start inherit
-# it.
+# time, and without MLIR's emitters, which JAX 0.12 always uses, in a quarter. Compiled in one piece
+# it costs a sixth less; the other core has a worker of its own. Processes that tests start inherit
+# the flags.
 QUICK = '--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1'
 if jax.__version_info__ < (0, 12):
   QUICK += ' --xla_cpu_use_fusion_emitters=false'
