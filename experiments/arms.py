@@ -56,13 +56,13 @@ REGIMES = {
 }
 
 # The regime of the arms below: the network of clspet_hrnet.py on larger crops.
-_LENGTH, _LR, _SIZE = '40 epochs', 2e-3, (96, 128)
+_LENGTH, _LR, _SIZE = '20 epochs', 2e-3, (96, 128)
 _OCCLUDED = 'severity2,severity4'
 _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
 _KL = {'system.mutual.weights.gnet': 0.002, 'system.mutual.weights.enet': 0.02}
-_TAUGHT = {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02,
-           'optim.gnet.frozen': True}  # by a GNet that does not learn
+_FROZEN = {'optim.gnet.frozen': True}
+_TAUGHT = _FROZEN | {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02}
 
 
 def _single(view, recipe=_OCCLUDED, length=_LENGTH, start=None, **fields):
@@ -95,6 +95,7 @@ SINGLES = {
   'occluded_from_clean': _single('occluded', start='plain_clean:net'),
   'half_from_clean': _single('occluded', _HALF, start='plain_clean:net'),
   'clean_from_clean': _single('clean', start='plain_clean:net'),
+  'plain_half_long': _single('occluded', _HALF, '40 epochs'),
 }
 PAIRS = {
   'pair_mse': _pair('mse'),
@@ -106,7 +107,12 @@ PAIRS = {
   'one_trunk_kl': _pair('kl,shared', fields=_KL),
   'distill': _pair('distill', start=_GNET),
   'distill_kl': _pair('kl', fields=_TAUGHT, start=_GNET),
+  # Plain networks, of which only the last learns more, as pairs: their mixtures are scored too.
+  'two_networks': _pair('none', fields=_FROZEN | {'duration': '1 steps', 'optim.enet.lr': 1e-9},
+                        start=_GNET | {'enet': 'plain_occluded:net'}),
+  'none_half_from_clean': _pair('none', _HALF, _FROZEN, _BOTH),
   'distill_kl_from_clean': _pair('kl', fields=_TAUGHT, start=_BOTH),
+  'distill_kl_half_from_clean': _pair('kl', _HALF, _TAUGHT, _BOTH),
   'distill_kl_quarter_from_clean': _pair('kl', _QUARTER, _TAUGHT, _BOTH),
 }
 

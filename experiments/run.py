@@ -2,9 +2,10 @@
 
   python experiments/run.py --arms a,b --seeds 0,1 --data LSPET --out FOLDER --stage screen
 
-screen: trains on 4,700 of the training pictures for a third of the steps, and scores the other 500;
-FOLDER/screen, the only data that it reads, has no validation annotations. full: trains on all
-training pictures and scores the validation ones, clean and under every recipe.
+screen: trains on 4,700 of the training pictures for two thirds of the steps, and scores the other
+500; FOLDER/screen, the only data that it reads, has no validation annotations. full: trains on all
+training pictures but 5 %, which mixtures of pairs are fitted on, and scores the validation ones,
+clean and under every recipe; with --coco also people of COCO, of whom no network has seen any.
 A finished cell is a file experiments/results/ARM_STAGE_seedN.json, and is not run again; one that
 was interrupted resumes. Arms that start from another arm's network need that cell in FOLDER.
 """
@@ -32,12 +33,13 @@ from dslope_jax.errors import UserError
 from dslope_jax.evaluation.base import load_samples, read_stamped
 from dslope_jax.tasks import people
 from dslope_jax.training import checkpointing, optimizers
-from experiments import cells
-from experiments.arms import ARMS
+from experiments import cells, coco_part
+from experiments.arms import ARMS, PAIRS, SINGLES
 from input_pipeline.sources import coco
 
 RECIPES = ('published', *(f'severity{level}' for level in range(1, 6)))
 TUNING, TUNING_SEED = 500, 0  # pictures of the training part that are scored while screening
+HOLDOUT = 0.05  # share of the training pictures that mixtures are fitted on, in the full stage
 METRIC, CELL = 'PCK@0.2', 'cell.json'
 
 
@@ -85,6 +87,8 @@ def config_of(name, seed, stage, data, out, length, bank=''):
     config.evals.val.split = 'tune' if stage == 'screen' else 'val'
     config.data.bank.folder = bank or os.path.join(out, f'bank_{stage}')
     config.evals.val.recipe = 'severity3' if stage == 'screen' else 'published'
+    if stage == 'full' and name in SINGLES | PAIRS:
+      config.data.holdout = HOLDOUT
   return config
 
 
@@ -92,8 +96,9 @@ def cell_name(name, seed, stage):
   return f'{name}_{stage}_seed{seed}'
 
 
-def run_cell(name, seed, stage, data, out, length, bank=''):
-  """Trains and scores a cell; its result, or None where a signal stopped it."""
+def run_cell(name, seed, stage, data, out, length, bank='', others=''):
+  """Trains and scores a cell; its result, or None where a signal stopped it. others: a folder of
+  COCO's form, whose people the full stage scores too."""
   folder = os.path.join(out, cell_name(name, seed, stage))
   config = config_of(name, seed, stage, data, out, length, bank)
   for start in config.init_from.values():
@@ -107,7 +112,8 @@ def run_cell(name, seed, stage, data, out, length, bank=''):
     if cells.newest_step(folder) < total:
       train.train(config, folder)
     if cells.newest_step(folder) == total and stage == 'full':
-      evaluation.evaluate(with_all_recipes(config), folder)
+      people_of_coco = coco_part.write(others, out) if others else ''
+      evaluation.evaluate(with_all_recipes(config, people_of_coco), folder)
   finally:
     cells.note_time(folder, time.process_time() - cpu, time.time() - clock)
   if cells.newest_step(folder) < total:
@@ -117,11 +123,16 @@ def run_cell(name, seed, stage, data, out, length, bank=''):
   return found
 
 
-def with_all_recipes(config):
-  """The config with an entry of `evals` for every recipe; each scores clean pictures too."""
+def with_all_recipes(config, others=''):
+  """The config with an entry of `evals` for every recipe, and one for the data set in the folder
+  `others`; each scores clean pictures too."""
   config = config.copy_and_resolve_references()
   entry = config.evals.val.to_dict()
-  config.evals = ConfigDict({recipe: entry | {'recipe': recipe} for recipe in RECIPES})
+  entries = {recipe: entry | {'recipe': recipe} for recipe in RECIPES}
+  if others:
+    entries[coco_part.SPLIT] = entry | {'recipe': 'severity3', 'split': coco_part.SPLIT,
+                                        'data': entry['data'] | {'root': str(others)}}
+  config.evals = ConfigDict(entries)
   return config
 
 
@@ -179,16 +190,18 @@ def main():
   parser.add_argument('--out', required=True, help='folder of the runs')
   parser.add_argument('--bank', default='', help='patch bank of the arms on LSPET; default: cut '
                       'from LSPET, which has no people to paste')
+  parser.add_argument('--coco', default='', help='folder of COCO, whose people are scored too')
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--length', type=float, help="factor of the arms' duration; default 1/3 "
                       'to screen, else 1')
   parser.add_argument('--results', default=str(cells.RESULTS))
   given = parser.parse_args()
-  length = given.length or (1 / 3 if given.stage == 'screen' else 1.0)
+  length = given.length or (2 / 3 if given.stage == 'screen' else 1.0)
   cells.run_missing(
     lambda name, seed: os.path.join(given.results, cell_name(name, seed, given.stage) + '.json'),
     cells.chosen(given.arms, ARMS), given.seeds,
-    lambda name, seed: run_cell(name, seed, given.stage, given.data, given.out, length, given.bank))
+    lambda name, seed: run_cell(name, seed, given.stage, given.data, given.out, length, given.bank,
+                                given.coco))
 
 
 if __name__ == '__main__':

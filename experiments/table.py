@@ -1,11 +1,13 @@
 """Tables of the cells in experiments/results.
 
   python experiments/table.py --stage full [--versus plain_clean:net] [--arms a,b]
+  python experiments/table.py --stage full --joints
   python experiments/table.py --curves
 
 Percent of right joints, PCK@0.2, by network and set: the mean over seeds and half their range. With
 --versus also the difference from that network and its 95 % interval, by a paired bootstrap over
-pictures and seeds. --curves prints learning curves by CPU minutes of training.
+pictures and seeds. --joints prints the percentages among joints that are labelled as visible, as
+hidden, and that are covered by a patch. --curves prints learning curves by CPU minutes of training.
 """
 import argparse
 import pathlib
@@ -18,12 +20,17 @@ import numpy as np
 from dslope_jax import own_files
 from dslope_jax.cli import checked
 from dslope_jax.errors import UserError
+from experiments import coco_part
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 _SAME = ('digest', 'truth', 'crops', 'recipe', 'bank', 'metric', 'benchmark')  # but for the network
 
 
+JOINTS = 'visible_joints', 'hidden_joints', 'covered_joints'
+
+
 class _Row(TypedDict):
+  results: dict[str, float | None]
   right: list[int]
   labelled: list[int]
 
@@ -61,18 +68,23 @@ def read_cells(folder=RESULTS, stage='full', arms=()):
 
 
 def columns(cells):
-  """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; the set of
-  clean pictures is 'clean', others are called by their recipe."""
+  """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; sets are
+  called as by `_set_of`."""
   out = {}
   for cell in cells:
     for entry in cell['results'].values():
       for row, counts in entry['rows'].items():
-        network, _, view = row.rpartition('/')
-        name = 'clean' if view == 'clean' else entry['stamp']['recipe']
+        network, name = row.rpartition('/')[0], _set_of(row, entry['stamp'])
         seeds = out.setdefault((network, name), (entry['stamp'], {}, np.array(counts['labelled'])))
         seeds[1][cell['seed']] = counts['right']
   return {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
           for key, (stamp, right, labelled) in out.items()}
+
+
+def _set_of(row, stamp):
+  """'clean' for a row of clean pictures, else the recipe; with COCO before it for its people."""
+  name = 'clean' if row.endswith('/clean') else stamp['recipe']
+  return f'COCO {name}' if stamp['split'] == coco_part.SPLIT else name
 
 
 def score(right, labelled):
@@ -136,6 +148,24 @@ def _cell(column, reference):
   return f'{text} ({gap:+.1f} [{low:.1f}, {high:.1f}])'
 
 
+def joints(arms):
+  """Lines of markdown: percentages of right joints by kind of joint, the mean over seeds."""
+  lines = ['| arm | network | pictures | ' + ' | '.join(name.replace('_', ' ') for name in JOINTS)
+           + ' |', '| --- ' * (3 + len(JOINTS)) + '|']
+  for arm, cells in arms.items():
+    found = {}
+    for cell in cells:
+      for entry in cell['results'].values():
+        for row, counts in entry['rows'].items():
+          key = row.rpartition('/')[0], _set_of(row, entry['stamp'])
+          found.setdefault(key, {})[cell['seed']] = [counts['results'][name] for name in JOINTS]
+    for (network, name), seeds in found.items():
+      means = [f'{np.mean(column):.1f}' if None not in column else '-'
+               for column in zip(*seeds.values(), strict=True)]
+      lines.append(f'| {arm} | {network} | {name} | ' + ' | '.join(means) + ' |')
+  return lines
+
+
 def curves(arms):
   """Lines of markdown: (CPU minutes: clean, occluded) of each cell."""
   lines = ['| arm | seed | pictures per CPU second | parameters | CPU minutes: clean, occluded |',
@@ -156,11 +186,15 @@ def main():
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--arms', default='')
   parser.add_argument('--versus', default='', help='ARM:network to compare with')
-  parser.add_argument('--curves', action='store_true')
+  kind = parser.add_mutually_exclusive_group()
+  kind.add_argument('--joints', action='store_true')
+  kind.add_argument('--curves', action='store_true')
   parser.add_argument('--results', default=str(RESULTS))
   given = parser.parse_args()
   arms = read_cells(given.results, given.stage, tuple(filter(None, given.arms.split(','))))
-  print('\n'.join(curves(arms) if given.curves else table(arms, given.versus)))
+  lines = curves(arms) if given.curves else joints(arms) if given.joints else table(
+    arms, given.versus)
+  print('\n'.join(lines))
 
 
 if __name__ == '__main__':

@@ -3,27 +3,65 @@ import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from dslope_jax import systems
+from dslope_jax.skeletons import COCO, LSP
 from dslope_jax.tasks import people
 from dslope_jax.training import optimizers
 from experiments import cells as shared
-from experiments import run
+from experiments import coco_part, run
 from experiments import table as tables
 from experiments.arms import ARMS, Arm
 from tests import data_sets, tiny
 
 
+def as_lsp(truth):
+  """Neck and top of the head are drawn above the right shoulder."""
+  for person in truth['annotations']:
+    limbs = coco_part.converted(person['keypoints'])[:-6]
+    x, y = limbs[3 * LSP.names.index('right_shoulder'):][:2]
+    person['keypoints'] = [*limbs, x, y, 2, x, person['bbox'][1], 2]
+  truth['categories'] = [coco_part.CATEGORY]
+
+
 def make_data(folder):
-  """A folder of LSPET's form with people of COCO, 12 in each split."""
-  coco = pathlib.Path(data_sets.write_coco(folder / 'coco', 12))
+  """A folder of LSPET's form, 12 people in each split."""
+  coco = pathlib.Path(data_sets.write_coco(folder / 'coco', 12, edit=as_lsp))
   (folder / 'images').mkdir()
   for split in ('train', 'val'):
     for picture in (coco / split).iterdir():
       picture.rename(folder / 'images' / picture.name)
     (coco / f'annotations/person_keypoints_{split}.json').rename(folder / f'lspet_{split}.json')
   return folder
+
+
+def people_of_coco(folder):
+  """A folder of COCO's form with two people in each split, one of them a crowd."""
+  data_sets.write_coco(folder, 2)
+  (folder / 'images').mkdir()
+  for split in ('train', 'val'):
+    for picture in (folder / split).iterdir():
+      picture.rename(folder / 'images' / picture.name)
+  path = folder / 'annotations/person_keypoints_val.json'
+  truth = json.loads(path.read_text())
+  truth['annotations'][0]['iscrowd'] = 1
+  path.write_text(json.dumps(truth))
+  return str(folder)
+
+
+def test_people_of_coco_have_the_joints_of_lsp(tmp_path):
+  folder = people_of_coco(tmp_path / 'coco')
+  found = json.loads((coco_part.write(folder, tmp_path) / 'lspet_coco.json').read_text())
+  names, = (category['keypoints'] for category in found['categories'])
+  train = json.loads((tmp_path / 'coco/annotations/person_keypoints_train.json').read_text())
+  one = lambda truth, names: dict(zip(
+    names, np.reshape(truth['annotations'][0]['keypoints'], (-1, 3)).tolist(), strict=True))
+  new, old = one(found, names), one(train, COCO.names)
+  assert len(found['annotations']) == 3 and len(found['images']) == 4 and tuple(names) == LSP.names
+  assert {name: old[name] for name in set(names) & set(old)} | {
+    'neck': [0, 0, 0], 'head_top': [0, 0, 0]} == new
 
 
 SMALL = {'system.model': tiny.MODEL, 'data.size': (32, 64), 'batch_size': 4,
@@ -39,7 +77,8 @@ def cells(tmp_path, monkeypatch):
   for name, arm in small.items():
     monkeypatch.setitem(ARMS, name, arm)
   data, out = make_data(tmp_path / 'data'), str(tmp_path / 'out')
-  return data, lambda name, stage, length=1.0: run.run_cell(name, 0, stage, str(data), out, length)
+  return data, lambda name, stage, length=1.0, **options: run.run_cell(
+    name, 0, stage, str(data), out, length, **options)
 
 
 def test_the_tuning_part_is_split_off_by_picture_once(tmp_path, monkeypatch):
@@ -82,10 +121,13 @@ def shortened(config):
   return config
 
 
-def test_the_full_stage_scores_every_recipe_on_the_validation_part(cells, monkeypatch):
+def test_the_full_stage_scores_every_recipe_on_the_validation_part_and_people_of_coco(
+    cells, monkeypatch, tmp_path):
   monkeypatch.setattr(run, 'RECIPES', ('published', 'severity5'))
   _, cell = cells
-  found = cell('first', 'full')
+  found = cell('first', 'full', others=people_of_coco(tmp_path / 'other'))
+  stamp = found['results']['coco']['stamp']
+  assert (stamp['people'], stamp['split'], stamp['recipe']) == (3, 'coco', 'severity3')
   assert found['pictures'] == 12
   for recipe in run.RECIPES:
     stamp = found['results'][recipe]['stamp']
@@ -125,9 +167,10 @@ def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_scr
       assert {entry['stamp']['split'] for entry in cell['results'].values()} <= {'tune', 'test'}
 
 
-def cell_of(arm, seed, right, recipe='severity3'):
-  stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe}
-  row = {'right': right, 'labelled': [4, 4, 2]}
+def cell_of(arm, seed, right, recipe='severity3', split='val'):
+  stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe, 'split': split}
+  row = {'right': right, 'labelled': [4, 4, 2],
+         'results': dict.fromkeys(tables.JOINTS) | {'covered_joints': 10.0 * (seed + 1)}}
   return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5, 'parameters': {'net': 5},
           'pictures_per_cpu_second': 1.0, 'curve': [],
           'results': {'val': {'stamp': stamp, 'rows': {'net/clean': row, 'net/occluded': row}}}}
@@ -147,6 +190,19 @@ def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
   assert head.endswith('| clean | severity3 |')
   assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
   assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 |'
+
+
+def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(tmp_path):
+  for seed in (0, 1):
+    cell = cell_of('a', seed, [1, 1, 1])
+    cell['results']['coco'] = cell_of('a', seed, [2, 1, 1], split='coco')['results']['val']
+    (tmp_path / f'{seed}.json').write_text(json.dumps(cell))
+  arms = tables.read_cells(tmp_path)
+  assert {name for _, name in tables.columns(arms['a'])} == {
+    'clean', 'severity3', 'COCO clean', 'COCO severity3'}
+  assert tables.joints(arms)[2:] == [
+    f'| a | net | {name} | - | - | 15.0 |'
+    for name in ('clean', 'severity3', 'COCO clean', 'COCO severity3')]
 
 
 def test_cells_of_other_pictures_are_not_compared():
