@@ -26,6 +26,7 @@ RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 _SAME = ('digest', 'truth', 'crops', 'recipe', 'bank', 'metric', 'benchmark')  # but for the network
 
 
+BOTH = 'clean and severity3'
 JOINTS = 'visible_joints', 'hidden_joints', 'covered_joints'
 
 
@@ -69,7 +70,7 @@ def read_cells(folder=RESULTS, stage='full', arms=()):
 
 def columns(cells):
   """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; sets are
-  called as by `_set_of`."""
+  called as by `_set_of`, and BOTH is the clean pictures and the same under severity 3."""
   out = {}
   for cell in cells:
     for entry in cell['results'].values():
@@ -77,8 +78,13 @@ def columns(cells):
         network, name = row.rpartition('/')[0], _set_of(row, entry['stamp'])
         seeds = out.setdefault((network, name), (entry['stamp'], {}, np.array(counts['labelled'])))
         seeds[1][cell['seed']] = counts['right']
-  return {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
-          for key, (stamp, right, labelled) in out.items()}
+  out = {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
+         for key, (stamp, right, labelled) in out.items()}
+  for network in dict.fromkeys(network for network, _ in out):
+    clean, occluded = (out.get((network, name)) for name in ('clean', 'severity3'))
+    if clean and occluded:
+      out[network, BOTH] = occluded[0], clean[1] + occluded[1], clean[2] + occluded[2]
+  return out
 
 
 def _set_of(row, stamp):

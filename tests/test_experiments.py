@@ -186,10 +186,12 @@ def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
   assert tables.score(*column[1:]) == (75, 15)  # 6 and 9 of 10
   gap, low, high = tables.difference(column, tables.columns(arms['b'])['net', 'severity3'])
   assert gap == pytest.approx(10) and low == 0 < gap < high  # one joint of the first picture
+  both = tables.columns(arms['a'])['net', tables.BOTH]
+  assert both[1].tolist() == [[8, 4, 0], [8, 8, 2]] and both[2].tolist() == [8, 8, 4]
   head, _, first, second = tables.table(arms, 'b:net')
-  assert head.endswith('| clean | severity3 |')
+  assert head.endswith('| clean | clean and severity3 | severity3 |')
   assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
-  assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 |'
+  assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 | 65.0 ±15.0 |'
 
 
 def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(tmp_path):
@@ -199,7 +201,7 @@ def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(
     (tmp_path / f'{seed}.json').write_text(json.dumps(cell))
   arms = tables.read_cells(tmp_path)
   assert {name for _, name in tables.columns(arms['a'])} == {
-    'clean', 'severity3', 'COCO clean', 'COCO severity3'}
+    'clean', 'severity3', tables.BOTH, 'COCO clean', 'COCO severity3'}
   assert tables.joints(arms)[2:] == [
     f'| a | net | {name} | - | - | 15.0 |'
     for name in ('clean', 'severity3', 'COCO clean', 'COCO severity3')]
