@@ -150,14 +150,28 @@ def crops_asked(config) -> dict:
     'holdout': data.holdout})
 
 
-def load_bank(config, workdir, train_source=None, recipe_names=()):
-  """`bank_of` the training people, which are loaded where they are not given."""
+def load_bank(config, workdir, train_source=None, recipe_names=(), scored=None):
+  """`bank_of` the training people, which are loaded where they are not given.
+
+  scored: the people that are evaluated, whose patches stand in where published weights meet a
+  folder without a training split.
+  """
   def people():
-    if train_source is None and config.data.get('root') == '':  # of published weights
+    if train_source is not None:
+      return train_source
+    if config.data.get('root') == '':  # of published weights
       raise UserError('a recipe needs patches, and these weights do not know where the pictures '
                       'are that they were trained on; pass --config.data.bank.folder=BANK, which '
                       'tools/cut_bank.py makes')
-    return train_source or load_train(config)[0]
+    try:
+      return load_train(config)[0]
+    except FileNotFoundError:
+      if scored is None or 'published' not in config:
+        raise
+      print(f"'{config.data.root}' has no split '{config.data.train_split}' to cut patches from: "
+            'they are cut from the people that are scored. To take others, pass '
+            '--config.data.bank.folder=BANK')
+      return scored
 
   return bank_of(config, workdir, people, recipe_names)
 

@@ -37,8 +37,9 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   system = systems.build(facts, **config.system.to_dict())  # before the bank, which takes long
   _check_optim(config, system)
-  bank = people.load_bank(config, workdir, source)
   scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
+  bank = people.load_bank(config, workdir, source,
+                          scored=next((one for one, _ in scored.values()), None))
   if training:
     scored = {name: (people.with_unreadable(s), boxes) for name, (s, boxes) in scored.items()}
   evals = {name: _eval_set(config, name, *scored[name], system, facts, bank, held_out, stored_fits)

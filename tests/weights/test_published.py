@@ -1,5 +1,6 @@
 """A published folder is the run it was made of: for the predictor, for eval.py, for a reader."""
 import json
+import shutil
 import sys
 import types
 
@@ -74,6 +75,27 @@ def test_patches_are_cut_beside_the_data_or_named(folder, run):
   assert root({}) == 'beside' and root({'data.root': 'x'}) == 'of the config'
   given = {'data.bank.folder': 'bank'}
   assert workdirs.settings_to_evaluate(config, str(folder), given).data.bank.folder == 'bank'
+
+
+def test_a_folder_without_a_training_split_lends_its_own_people(run, folder, tmp_path, capsys):
+  config, _, results = run
+  root = tmp_path / 'coco'
+  shutil.copytree(config.data.root, root)
+  (root / 'annotations/person_keypoints_train.json').unlink()
+  config = config.copy_and_resolve_references()
+  config.data.root, config.evals.val.data.root = 'data/coco', str(root)
+  config.evals.val.recipe = 'severity3'
+  given = {'evals.val.data.root': str(root)}
+  found = evaluation_script.evaluate(config, str(tmp_path / 'out'), weights=str(folder),
+                                     given=given)
+  assert "has no split 'train' to cut patches from" in capsys.readouterr().out
+  visible = lambda results: results['val']['enet/clean']['visible_joints']
+  assert visible(found) == visible(results)
+  assert np.isfinite(found['val']['enet/occluded']['covered_joints'])
+  config = config.copy_and_resolve_references()
+  config.evals.val.data.root = str(tmp_path / 'nowhere')
+  fails(lambda: evaluation_script.evaluate(config, str(tmp_path / 'other'), weights=str(folder)),
+        'nowhere', kind=FileNotFoundError)
 
 
 def test_no_folder_of_this_machine_is_in_it(run, folder):
