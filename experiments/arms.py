@@ -96,6 +96,7 @@ SINGLES = {
   'half_from_clean': _single('occluded', _HALF, start='plain_clean:net'),
   'clean_from_clean': _single('clean', start='plain_clean:net'),
   'plain_half_long': _single('occluded', _HALF, '40 epochs'),
+  'plain_clean_then_half': _single('occluded', f'none>{_HALF}', '40 epochs'),  # one run for both
 }
 PAIRS = {
   'pair_mse': _pair('mse'),
