@@ -1,6 +1,7 @@
 """Tables of the cells in experiments/results.
 
   python experiments/table.py --stage full [--versus plain_clean:net] [--arms a,b]
+                              [--sets clean,severity3]
   python experiments/table.py --stage full --joints
   python experiments/table.py --curves
 
@@ -121,11 +122,15 @@ def difference(one, other, resamples=2000, seed=0):
   return 100 * gap.sum() / (seeds * labelled.sum()), low, high
 
 
-def table(arms, versus=''):
-  """Lines of markdown. versus: 'ARM:network'."""
+def table(arms, versus='', chosen=()):
+  """Lines of markdown. versus: 'ARM:network'. chosen: the sets, default all."""
   every = {arm: columns(cells) for arm, cells in arms.items()}
   sets = list(dict.fromkeys(name for found in every.values() for _, name in found))
   sets.sort(key=lambda name: (name != 'clean', name))
+  unknown = [name for name in chosen if name not in sets]
+  if unknown:
+    raise UserError(f"--sets: there is no result on '{unknown[0]}', only on {', '.join(sets)}")
+  sets = chosen or sets
   reference = {}
   if versus:
     arm, _, network = versus.partition(':')
@@ -192,14 +197,16 @@ def main():
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--arms', default='')
   parser.add_argument('--versus', default='', help='ARM:network to compare with')
+  parser.add_argument('--sets', default='', help='columns, default all')
   kind = parser.add_mutually_exclusive_group()
   kind.add_argument('--joints', action='store_true')
   kind.add_argument('--curves', action='store_true')
   parser.add_argument('--results', default=str(RESULTS))
   given = parser.parse_args()
-  arms = read_cells(given.results, given.stage, tuple(filter(None, given.arms.split(','))))
+  listed = lambda text: tuple(filter(None, text.split(',')))
+  arms = read_cells(given.results, given.stage, listed(given.arms))
   lines = curves(arms) if given.curves else joints(arms) if given.joints else table(
-    arms, given.versus)
+    arms, given.versus, listed(given.sets))
   print('\n'.join(lines))
 
 

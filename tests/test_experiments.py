@@ -15,6 +15,7 @@ from experiments import coco_part, run
 from experiments import table as tables
 from experiments.arms import ARMS, Arm
 from tests import data_sets, tiny
+from tests.refusals import fails
 
 
 def as_lsp(truth):
@@ -192,6 +193,9 @@ def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
   assert head.endswith('| clean | clean and severity3 | severity3 |')
   assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
   assert second == '| b | net | 2 | 1.00 | 65.0 ±15.0 | 65.0 ±15.0 | 65.0 ±15.0 |'
+  chosen = tables.table(arms, chosen=('severity3',))
+  assert chosen[2] == '| a | net | 2 | 1.00 | 75.0 ±15.0 |'
+  fails(lambda: tables.table(arms, chosen=('severity9',)), '--sets', "'severity9'", 'severity3')
 
 
 def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(tmp_path):
