@@ -1,4 +1,4 @@
-"""DAG on Leeds Sports Pose Extended in COCO's format, 64x96: a small HRNet for a CPU.
+"""DAG on Leeds Sports Pose Extended in COCO's format, 96x128: a small HRNet for a CPU.
 
 Paper: Xu et al., A comprehensive framework for occluded human pose estimation (ICASSP 2024).
 Command: python train.py --config configs/lspet_dag_hrnet.py --config.data.root=LSPET \

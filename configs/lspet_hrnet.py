@@ -1,4 +1,4 @@
-"""One plain network on LSPET: a small HRNet, 64x96 (width x height); the baseline of tables.
+"""One plain network on LSPET: a small HRNet, 96x128 (width x height); the baseline of tables.
 
 Paper: HRNet (Sun et al., 2019).
 Command: python train.py --config configs/lspet_hrnet.py --config.data.root=LSPET

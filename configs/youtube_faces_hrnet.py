@@ -22,8 +22,6 @@ def get_config(argument=''):
   config.data.augmentation.update(dict(scale=0.15, rotation=15.0))
   if 'mutual' in config.system:
     config.system.mutual.weights.update(dict(gnet=0.0, enet=0.02))
-  for spec in config.optim.values():
-    spec.lr = 2e-3
   config.evals.val.update(common.evaluation('val', 'nme') | dict(recipe='face_severity3'))
   return common.use_arguments(config, ','.join(word for word in words if word != 'plain'),
                               more=('plain',))

@@ -18,8 +18,7 @@ class Arm(NamedTuple):
 def _plain(view, model, duration, size=(64, 96), **fields):
   """One network on the pictures of a view; model: the HRNet of the config where it is empty."""
   model = {'system.model': model} if model else {}
-  return Arm(f'lspet_hrnet.py:{view}', model | {
-    'data.size': size, 'duration': duration, 'optim.net.lr': 2e-3} | fields)
+  return Arm(f'lspet_hrnet.py:{view}', model | {'data.size': size, 'duration': duration} | fields)
 
 
 _RESNET = dict(name='simple_baseline', depth=18, width=16, filters=(32, 32, 32), dtype='float32')
@@ -55,8 +54,7 @@ REGIMES = {
   'regime_hrnet_96_long': _plain('clean', {}, '40 epochs', (96, 128)),
 }
 
-# The regime of the arms below: the network of clspet_hrnet.py on larger crops.
-_LENGTH, _LR, _SIZE = '20 epochs', 2e-3, (96, 128)
+# Network, crops, rate and length of the arms below are those of the configs.
 _OCCLUDED = 'severity2,severity4'
 _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
@@ -65,17 +63,13 @@ _FROZEN = {'optim.gnet.frozen': True}
 _TAUGHT = _FROZEN | {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02}
 
 
-def _single(view, recipe=_OCCLUDED, length=_LENGTH, start=None, **fields):
-  arm = Arm(f'lspet_hrnet.py:{view}', {'duration': length, 'data.size': _SIZE,
-                                       'optim.net.lr': _LR, 'data.recipe': recipe} | fields)
-  return arm._replace(start={'net': start}) if start else arm
+def _single(view, recipe=_OCCLUDED, start='', **fields):
+  return Arm(f'lspet_hrnet.py:{view}', {'data.recipe': recipe} | fields,
+             {'net': start} if start else {})
 
 
 def _pair(argument, recipe=_OCCLUDED, fields=None, start=None):
-  networks = ('net',) if 'shared' in argument else ('gnet', 'enet')
-  rates = {f'optim.{network}.lr': _LR for network in networks}
-  regime = {'duration': _LENGTH, 'data.size': _SIZE, 'data.recipe': recipe}
-  return Arm(f'clspet_hrnet.py:{argument}', regime | rates | (fields or {}), start or {})
+  return Arm(f'clspet_hrnet.py:{argument}', {'data.recipe': recipe} | (fields or {}), start or {})
 
 
 _GNET = {'gnet': 'plain_clean:net'}
@@ -95,8 +89,8 @@ SINGLES = {
   'occluded_from_clean': _single('occluded', start='plain_clean:net'),
   'half_from_clean': _single('occluded', _HALF, start='plain_clean:net'),
   'clean_from_clean': _single('clean', start='plain_clean:net'),
-  'plain_half_long': _single('occluded', _HALF, '40 epochs'),
-  'plain_clean_then_half': _single('occluded', f'none>{_HALF}', '40 epochs'),  # one run for both
+  'plain_half_long': _single('occluded', _HALF, duration='40 epochs'),
+  'plain_clean_then_half': _single('occluded', f'none>{_HALF}', duration='40 epochs'),
 }
 PAIRS = {
   'pair_mse': _pair('mse'),
@@ -118,7 +112,7 @@ PAIRS = {
 }
 
 # What the parts of DAG are worth, at equal steps: on LSPET, whose people to paste come from a bank
-# cut from COCO (--bank), and on rendered people. The network and crops are those of the configs.
+# cut from COCO (--bank), and on rendered people. The network is that of the configs.
 _STEPS, _PARTS = '1500 steps', {
   'plain': ('lspet_hrnet.py:clean', {}),
   'masks_paste': ('lspet_hrnet.py:occluded', {'data.recipe': 'mask_joints+instance_paste'}),
@@ -127,7 +121,7 @@ _STEPS, _PARTS = '1500 steps', {
 
 
 def _part(config, fields):
-  return Arm(config, {'duration': _STEPS, 'optim.net.lr': _LR} | fields)
+  return Arm(config, {'duration': _STEPS, 'data.size': (64, 96)} | fields)
 
 
 DAG = {f'lspet_{name}': _part(*part) for name, part in _PARTS.items()} | {
