@@ -13,7 +13,7 @@ hidden, and that are covered by a patch. --curves prints learning curves by CPU 
 import argparse
 import pathlib
 import sys
-from typing import Any, TypedDict
+from typing import TypedDict
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import numpy as np
@@ -24,7 +24,6 @@ from dslope_jax.errors import UserError
 from experiments import coco_part
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
-_SAME = ('digest', 'truth', 'crops', 'recipe', 'bank', 'metric', 'benchmark')  # but for the network
 
 
 BOTH = 'clean and severity3'
@@ -37,8 +36,19 @@ class _Row(TypedDict):
   labelled: list[int]
 
 
+class _Stamp(TypedDict):
+  digest: str
+  truth: str
+  crops: str
+  recipe: str
+  bank: str
+  metric: str
+  benchmark: str
+  split: str
+
+
 class _Entry(TypedDict):
-  stamp: dict[str, Any]
+  stamp: _Stamp
   rows: dict[str, _Row]
 
 
@@ -107,7 +117,7 @@ def difference(one, other, resamples=2000, seed=0):
   the other, only the first ones are compared. Raises UserError for other pictures.
   """
   (stamp, right, labelled), (stamp_b, right_b, _) = one, other
-  unlike = [field for field in _SAME if stamp[field] != stamp_b[field]]
+  unlike = [field for field in _Stamp.__annotations__ if stamp[field] != stamp_b[field]]
   if unlike:
     raise UserError(f'the cells are of different pictures: {", ".join(unlike)} differ')
   seeds, rng = min(len(right), len(right_b)), np.random.default_rng(seed)
@@ -169,7 +179,7 @@ def joints(arms):
       for entry in cell['results'].values():
         for row, counts in entry['rows'].items():
           key = row.rpartition('/')[0], _set_of(row, entry['stamp'])
-          found.setdefault(key, {})[cell['seed']] = [counts['results'][name] for name in JOINTS]
+          found.setdefault(key, {})[cell['seed']] = [counts['results'].get(name) for name in JOINTS]
     for (network, name), seeds in found.items():
       means = [f'{np.mean(column):.1f}' if None not in column else '-'
                for column in zip(*seeds.values(), strict=True)]

@@ -169,7 +169,7 @@ def test_results_in_the_repository_are_of_arms_and_never_scored_on_val_while_scr
 
 
 def cell_of(arm, seed, right, recipe='severity3', split='val'):
-  stamp = dict.fromkeys(tables._SAME, 'same') | {'recipe': recipe, 'split': split}
+  stamp = dict.fromkeys(tables._Stamp.__annotations__, 'same') | {'recipe': recipe, 'split': split}
   row = {'right': right, 'labelled': [4, 4, 2],
          'results': dict.fromkeys(tables.JOINTS) | {'covered_joints': 10.0 * (seed + 1)}}
   return {'arm': arm, 'seed': seed, 'stage': 'full', 'cpu_hours': 0.5, 'parameters': {'net': 5},

@@ -38,7 +38,7 @@ FITS = {'right': {'gnet': CURVE, 'enet': CURVE}, 'visible': {'gnet': CURVE}, 'pe
 CELL = {'arm': 'a', 'seed': 0, 'stage': 'full', 'cpu_hours': 1.0, 'parameters': {'net': 5},
         'pictures_per_cpu_second': 3.0,
         'curve': [{'cpu_minutes': 1.0, 'results': {'net/clean': 5}}],
-        'results': {'val': {'stamp': {'recipe': 'none'}, 'rows': {
+        'results': {'val': {'stamp': dict.fromkeys(table._Stamp.__annotations__, ''), 'rows': {
           'net/clean': {'results': {}, 'right': [3, 4], 'labelled': [5, 6]}}}}}
 LINES = [{'step': 1, 'loss': 0.5},
          {'step': 1, 'entry': 'val', 'results': {'net/clean': {'PCK': 5.0, 'NME': None}}}]
@@ -91,7 +91,7 @@ def read_calibration(folder):
 
 def read_cells(folder):
   arms = table.read_cells(folder / 'cells')
-  return table.table(arms) + table.curves(arms)
+  return table.table(arms) + table.joints(arms) + table.curves(arms)
 
 
 READERS = {
