@@ -14,8 +14,8 @@ GOLDEN = pathlib.Path(__file__).parent / 'golden/hupor'
 ORDER = np.concatenate([np.arange(15), np.arange(15, 57).reshape(14, 3)[:, :2].ravel(),
                         np.arange(17, 57, 3)])
 NAMES = {'maps': 'maps2d', 'relative_depth': 'rel_depth', 'anchor_depth': 'root_depth'}
-slow = pytest.mark.skipif(not os.environ.get('DSLOPE_SLOW'),
-                          reason='takes minutes; set DSLOPE_SLOW=1')
+large = pytest.mark.skipif(not os.environ.get('DSLOPE_LARGE'),
+                           reason='takes minutes; set DSLOPE_LARGE=1')
 
 
 def golden(name):

@@ -15,6 +15,7 @@ NEVER = {'compile': ('compilations of the step after step 1',
          'loop': ('fetches between log points', 'waits for one of the newest two steps')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, give', [
   ('association', lambda: association.rows(quick=True)),
   ('bottom_up', lambda: bottom_up.rows(quick=True)),

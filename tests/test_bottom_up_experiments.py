@@ -51,6 +51,7 @@ def tiny(monkeypatch):
   monkeypatch.setattr(bottom_up, 'RECIPES', ('severity5',))
 
 
+@pytest.mark.slow
 def test_a_cell_from_files_to_the_table(tmp_path, tiny):
   data = str(made.small_cmu(tmp_path / 'cmu'))
   cell = bottom_up.run_cell('pairs_smap', 0, data, str(tmp_path), '2 steps')

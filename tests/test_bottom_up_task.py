@@ -36,7 +36,7 @@ def tiny(argument='', steps=2, **data):
   return config
 
 
-@pytest.fixture(scope='module', params=ROWS)
+@pytest.fixture(scope='module', params=[pytest.param('all', marks=pytest.mark.slow), 'smap'])
 def run(request, tmp_path_factory):
   """A whole run: (what, config, its folder, its results)."""
   folder = tmp_path_factory.mktemp('run')

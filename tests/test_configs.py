@@ -120,6 +120,7 @@ def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, 
   assert set(results['val']) == set(ROWS + TOGETHER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['hrnet', 'simplebaseline', 'vitpose'])
 def test_networks_on_coco(name, tmp_path):
   """As configured, in bfloat16, with every network's own schedule, decay and codec."""
@@ -130,6 +131,7 @@ def test_networks_on_coco(name, tmp_path):
   assert int(state.step) == 1 and set(results['val']) == set(ROWS + TOGETHER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['hrformer', 'litehrnet'])
 def test_other_networks_step(name, tmp_path):
   """The whole step of networks that take minutes to compile on CPU, traced but not compiled."""
@@ -171,6 +173,7 @@ def test_mpii(tmp_path):
     assert {'Head', 'Ankle', 'PCKh@0.5', 'Mean@0.1', 'PCKh@0.10'} <= set(row)
 
 
+@pytest.mark.slow
 def test_dag_on_crowdpose(tmp_path):
   """14 joints; three people on a picture, whose targets hold each other; the box as the frame."""
   def crowded(truth):

@@ -47,6 +47,7 @@ def test_a_pair_of_dag_on_coco(coco):
       assert np.isfinite(terms[f'{half}/{term}']), term
 
 
+@pytest.mark.slow
 def test_predictions_are_the_refined_ones_of_the_surer_network(coco):
   _, folder, _, _ = coco
   predictor = Predictor(folder)
@@ -66,6 +67,7 @@ def test_a_run_of_dag_is_exported(coco):
   assert found['joints'] == 4 * 17 and found['near_ties'] < 17
 
 
+@pytest.mark.slow
 def test_protocols_score_a_run_of_dag(coco, tmp_path):
   """OCHuman, and the occluded part of a set in which the first person is hidden."""
   root, folder, _, _ = coco

@@ -41,6 +41,7 @@ def test_what_was_published(word):
     module.get_config('side')
 
 
+@pytest.mark.slow
 def test_cofw_from_files_to_the_table(tmp_path):
   def parts(truth):
     truth['annotations'][0]['subsets'] = ['first']
@@ -59,6 +60,7 @@ def test_cofw_from_files_to_the_table(tmp_path):
   assert stamp['recipe'] == 'face_severity3' and not stamp['flip']
 
 
+@pytest.mark.slow
 def test_the_quickstart_in_small(tmp_path):
   config = shrink(quickstart_faces.get_config())
   config.data.loader.num_people = config.evals.val.data.loader.num_people = 8

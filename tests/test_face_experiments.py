@@ -27,6 +27,7 @@ def people_of(truth):
     annotation |= {'identity': number // 4, 'video': number // 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['points_pair', 'identity_clean'])
 def test_a_cell_from_files_to_the_table(name, tmp_path, monkeypatch):
   for split in ('train', 'val'):

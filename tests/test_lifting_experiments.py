@@ -18,6 +18,7 @@ def test_every_arm_is_the_small_config_with_its_switch(name):
   assert (config.to_dict() == plain.to_dict()) == (name == 'pose_moe')
 
 
+@pytest.mark.slow
 def test_a_cell_resumes_and_holds_every_recipe(tmp_path, monkeypatch):
   shrink = cmu_posemoe.small
 

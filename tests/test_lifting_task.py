@@ -21,7 +21,8 @@ ROWS = {'': ['net/clean', 'net/occluded'], 'entangled': ['net/clean', 'net/occlu
                  for view in ('clean', 'occluded')]}
 
 
-@pytest.fixture(scope='module', params=ROWS)
+@pytest.fixture(scope='module', params=['', *(
+  pytest.param(words, marks=pytest.mark.slow) for words in ('entangled', 'pair'))])
 def run(request, tmp_path_factory):
   """A whole run: (words, config, its folder, its results)."""
   folder = tmp_path_factory.mktemp('run')
@@ -49,6 +50,7 @@ def test_trains_and_writes_a_table(run):
     assert np.abs(poses['keypoints_3d'][:, :, 0]).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path):
   words, config, folder, results = run
   if words == 'entangled':
@@ -116,6 +118,7 @@ def scored(folder, **changes):
   return entry.stamp, entry.score(outputs, None).results
 
 
+@pytest.mark.slow
 def test_what_changes_the_numbers_changes_the_stamp(tmp_path):
   before = {'cover': scored(tmp_path)}
   before['drop'] = scored(tmp_path, windows='drop')
@@ -134,6 +137,7 @@ def test_the_truth_never_reaches_the_networks(run):
   assert not {'keypoints_3d', 'visibility', 'covered'} & set(task.system.fields['predict'])
 
 
+@pytest.mark.slow
 def test_trains_on_a_folder_and_is_evaluated_on_another(tmp_path):
   for name in ('one', 'two'):
     made.small_cmu(tmp_path / name)

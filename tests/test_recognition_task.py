@@ -56,6 +56,7 @@ def test_from_the_config_to_the_table(run):
   assert (folder / 'patches/contact_sheet.jpg').exists()
 
 
+@pytest.mark.slow
 def test_other_identities_are_evaluated_by_the_embeddings_alone(run, tmp_path):
   """By the command: a set of another size, whose head there is not."""
   folder, _ = run
@@ -95,6 +96,7 @@ def test_who_a_face_is_of_never_reaches_a_prediction(run):
   assert set(batch) == {'image', 'occluded_image', 'row', 'mask'}
 
 
+@pytest.mark.slow
 def test_a_teacher_from_a_run_is_its_embedding(run, tmp_path):
   """Of other people, whose head there is not; so is the other network, whose head stays fresh."""
   folder, _ = run

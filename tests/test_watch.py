@@ -91,6 +91,7 @@ def children():
   return [p for p in multiprocessing.active_children() if 'grain' in p.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number, told, patience', [
   (signal.SIGKILL, 'SIGKILL', 100), (signal.SIGSTOP, 'no data for', 20)])
 def test_a_worker_that_is_killed_or_stopped(number, told, patience, monkeypatch):

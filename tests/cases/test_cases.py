@@ -22,6 +22,7 @@ def missing(need):
   return importlib.util.find_spec(need) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('script', SCRIPTS, ids=lambda path: path.stem)
 def test_case(script):
   comments = [line for line in script.read_text().splitlines() if line.startswith('# needs: ')]

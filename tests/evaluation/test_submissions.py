@@ -33,6 +33,7 @@ def _other_folder(workdir):
   return folder
 
 
+@pytest.mark.slow
 def test_mpii_test(tmp_path):
   root = write_mpii(tmp_path / 'mpii')
   annot = pathlib.Path(root, 'annot')
@@ -74,6 +75,7 @@ def secret(tmp_path):
   return root, str(tmp_path / 'found.json'), truth
 
 
+@pytest.mark.slow
 def test_coco_test_dev(secret, tmp_path):
   root, boxes, truth = secret
   evaluation = common.evaluation('train', 'coco_ap')

@@ -9,7 +9,7 @@ import pytest
 from dslope_jax import models, part_losses
 from dslope_jax.weights import pytorch
 from tests.golden_data import filled, published_weights
-from tests.part_golden import check_outputs, golden, labels, noise, slow, split
+from tests.part_golden import check_outputs, golden, labels, large, noise, split
 
 NARROW = dict(num_keypoints=15, widths=(16, 32, 64), blocks=(1, 2, 1, 1), decoder_width=16)
 TINY = dict(num_keypoints=3, limbs=1, widths=(4, 4, 4), blocks=(1, 1, 1, 1), decoder_width=4)
@@ -25,7 +25,7 @@ def both(full):
 
 
 @pytest.mark.parametrize('name', [
-  'reason_narrow_s32', 'reason_narrow_s33', pytest.param('reason_full_s38', marks=slow)])
+  'reason_narrow_s32', 'reason_narrow_s33', pytest.param('reason_full_s38', marks=large)])
 def test_outputs_and_losses(name):
   arrays, meta = golden(name)
   kwargs, module, apply = both('full' in name)

@@ -27,6 +27,7 @@ def listing(size):
   return json.loads((GOLDEN / f'keys_hrformer_{size}_coco17.json').read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['nobias', 'withbias'])
 def test_outputs(name):
   arrays, meta = golden(f'hrformer_small_{name}_s41')

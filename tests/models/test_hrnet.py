@@ -72,6 +72,7 @@ def train_step(case, module, variables, image):
   return loss, out, torch_names(updates['batch_stats']), torch_names(grads)
 
 
+@pytest.mark.slow
 def test_train_float32(name='train_tiny8_deep'):
   case = CASES[name]
   golden = np.load(GOLDEN / f'hrnet/{name}.npz')

@@ -22,6 +22,7 @@ def listing(depth):
   return json.loads((GOLDEN / f'keys_litehrnet{depth}_coco17.json').read_text())
 
 
+@pytest.mark.slow
 def test_outputs():
   arrays = np.load(GOLDEN / 'litehrnet18_s71.npz')
   meta = json.loads(str(arrays['meta']))

@@ -69,6 +69,7 @@ def check_arrays(golden, heatmaps, stats, grads, tolerance):
       assert relative_error(got, golden[key]) < tolerance, key
 
 
+@pytest.mark.slow
 def test_train_float64():
   with jax.enable_x64(True):
     case, *rest = load('train_res18', np.float64)

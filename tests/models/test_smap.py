@@ -7,7 +7,7 @@ import pytest
 from dslope_jax import models, part_losses
 from dslope_jax.weights import pytorch
 from tests.golden_data import filled, published_weights
-from tests.part_golden import check_outputs, golden, labels, noise, slow
+from tests.part_golden import check_outputs, golden, labels, large, noise
 from tests.refusals import fails
 
 NARROW = dict(num_keypoints=15, widths=(8, 16, 32, 64), blocks=(1, 2, 1, 1), decoder_width=16)
@@ -17,7 +17,7 @@ TINY = dict(num_keypoints=3, limbs=2, anchors=1, stages=2, widths=(4, 4, 4, 4),
 
 @pytest.mark.parametrize('name,kwargs', [
   ('detect_narrow_s31', NARROW),
-  pytest.param('detect_full_s37', dict(num_keypoints=15), marks=slow)])
+  pytest.param('detect_full_s37', dict(num_keypoints=15), marks=large)])
 def test_outputs_and_losses(name, kwargs):
   arrays, meta = golden(name)
   kwargs = kwargs | dict(reference=True)

@@ -24,6 +24,7 @@ def run(tmp_path, monkeypatch):
   return lambda name: running.run(ROOT / 'notebooks' / name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:FigureCanvasAgg is non-interactive')
 def test_evaluate_in_colab(run, tmp_path, capsys):
   names = run('evaluate_in_colab.ipynb')
@@ -35,6 +36,7 @@ def test_evaluate_in_colab(run, tmp_path, capsys):
   assert len(names['overlays']) == 4 and 'left_ankle       score' in said
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:FigureCanvasAgg is non-interactive')
 def test_train_your_own(run, tmp_path, capsys):
   names = run('train_your_own.ipynb')

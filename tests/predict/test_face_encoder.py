@@ -51,7 +51,7 @@ def evaluated(config, folder):
   return {name: fields['embedding'] for name, fields in outputs.items() if '/' in name}
 
 
-@pytest.mark.parametrize('crop', ['landmarks', 'box'])
+@pytest.mark.parametrize('crop', ['landmarks', pytest.param('box', marks=pytest.mark.slow)])
 def test_embeddings_are_those_of_the_evaluation(run, crop):
   config, folder = run
   config = config.copy_and_resolve_references()
@@ -90,6 +90,7 @@ def test_faces_of_a_picture(run):
   assert not np.allclose(one, two[0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_what_is_refused(run):
   config, folder = run
   encoder, image = FaceEncoder(folder), made.picture(3)
@@ -138,6 +139,7 @@ def test_the_command(run, tmp_path, capsys):
   assert 'nothing could be read' in capsys.readouterr().err and not (tmp_path / 'b.npz').exists()
 
 
+@pytest.mark.slow
 def test_landmarks_of_an_alignment_bring_faces_onto_the_template(run, tmp_path, capsys,
                                                                  monkeypatch):
   """With the weights of faces' keypoints, here ones that find the truth."""

@@ -103,6 +103,7 @@ def test_pixels_become_what_the_networks_were_trained_on(runs):
                              atol=0.05)
 
 
+@pytest.mark.slow
 def test_units_networks_and_joints(runs):
   points, confidence = walk(12)
   image = lifter_of(runs['image'])
@@ -117,6 +118,7 @@ def test_units_networks_and_joints(runs):
                                 image(*joints, SIZE, 'h36m'))
 
 
+@pytest.mark.slow
 def test_training_starts_from_what_was_published(runs, tmp_path):
   published = {name: tmp_path / name for name in ('mm', 'pair')}
   for name, out in published.items():

@@ -84,6 +84,7 @@ def test_without_a_focal_length_only_distances_change(finder):
   assert finder([]) == []
 
 
+@pytest.mark.slow
 def test_odd_pictures_by_the_networks_themselves(run):
   images = [np.zeros((*size, 3), np.uint8) for size in ((1, 1), (3000, 2), (2, 3000))]
   for people in PeopleFinder(run, flip=False)(images):
@@ -91,6 +92,7 @@ def test_odd_pictures_by_the_networks_themselves(run):
     assert people.keypoints_3d.shape == (0, 15, 3) and people.boxes.shape == (0, 4)
 
 
+@pytest.mark.slow
 def test_answers_and_refusals(run, tmp_path):
   assert PeopleFinder(run + ':detector').answer == 'detector'
   fails(lambda: PeopleFinder(run + ':enet'), 'gives detector, reasoned, refined, not')
@@ -100,6 +102,7 @@ def test_answers_and_refusals(run, tmp_path):
   fails(lambda: publish.publish(given), "'detector' is no half of a pair")
 
 
+@pytest.mark.slow
 def test_a_published_folder_answers_as_its_run(run, tmp_path):
   out = tmp_path / 'out'
   publish.main(['--weights', run, '--out', str(out)])

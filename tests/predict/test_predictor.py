@@ -125,6 +125,7 @@ def test_the_architecture_of_a_bare_file_is_told(tmp_path):
   assert 'crops of 256x256, codec hrnet' in predict.about
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_predict(single, tmp_path):
   _, workdir = single
   name, arguments, variables = pytorch.export(workdir, 'net')

@@ -263,6 +263,7 @@ def _prepare(data, out, *more):
     cwd=runs.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_leaves_no_split_and_says_so(tmp_path):
   data = data_sets.write_coco(tmp_path / 'set', num_images=40, size=(900, 1200))
   out, end = tmp_path / 'out', time.time() + 60
@@ -419,6 +420,7 @@ def test_a_run_keeps_to_its_pictures(tmp_path):
         'data.prepared:  -> out')
 
 
+@pytest.mark.slow
 def test_training_on_prepared_crops(tmp_path):
   data = data_sets.write_coco(tmp_path / 'set', num_images=12)
   output, _ = _prepare(data, tmp_path / 'out').communicate()

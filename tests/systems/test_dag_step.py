@@ -124,7 +124,7 @@ def test_halves_of_a_pair_without_mutual_term_take_the_step_of_dag_alone(alone):
   close({'net': stats['gnet'], 'gcn': stats['gnet_gcn']}, statistics)
 
 
-@pytest.mark.parametrize('guidance', [True, False])
+@pytest.mark.parametrize('guidance', [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_refined_pose_reaches_the_backbone_by_the_sampled_maps_alone(guidance):
   """Never by the places of the peaks: the gradient is that of the graph network with these fixed,
   and without guidance there is none."""

@@ -77,6 +77,7 @@ def check_terms(terms, want, who, weight, rtol):
   return want['total']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind,record', [('mse', 'mutual'), ('distill', 'distill')])
 def test_three_steps_float64(kind, record, monkeypatch):
   # The recorded targets were rounded to float32 by another exp(); at 1e-8 that would show.

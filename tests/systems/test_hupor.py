@@ -106,6 +106,7 @@ def test_the_truth_changes_no_prediction(whole):
   assert len(both) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stage', ['detect', 'reason', 'refine'])
 def test_a_stage_moves_its_network_alone(whole, stage):
   training = Training(stage=stage, total=4, detected_share=0.0)

@@ -18,6 +18,9 @@ SYSTEMS = {'heatmap': dict(name='heatmap', view='occluded'),
            'dslope, kl': dict(name='dslope', mutual=MUTUAL),
            'dag': dict(name='dag', gcn=dict(name='pose_gcn', width=16, sampler_width=16))}
 
+QUICK = 'dslope, kl'
+NAMES = [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SYSTEMS if name != QUICK)]
+
 
 def build(name):
   model = dict(tiny.MODEL, width=16, filters=(16, 16, 16))
@@ -39,7 +42,7 @@ def batch():
           'others': np.zeros((B, 2, K, 3), np.float32), 'outside': np.zeros((B, K), bool)}
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', NAMES)
 def test_one_batch_is_overfitted(name, batch):
   system = build(name)
   steps = 250
@@ -58,7 +61,7 @@ def test_one_batch_is_overfitted(name, batch):
     assert last[term] < first[term] / factor, (name, term, first[term], last[term])
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', NAMES)
 def test_the_truth_never_reaches_a_prediction(name, batch):
   system = build(name)
   example = {k: jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype) for k, v in batch.items()}

@@ -9,6 +9,8 @@ import pytest
 
 from tests import runs, tiny
 
+pytestmark = pytest.mark.slow
+
 CONFIG = tiny.get_config()
 
 

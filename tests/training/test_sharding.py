@@ -10,6 +10,8 @@ import pytest
 
 from tests import runs, tiny
 
+pytestmark = pytest.mark.slow
+
 # In float64: Adam turns rounding noise in a small gradient into a step of the learning rate's size,
 # which in float32 grows past any tolerance within a few steps, on one device as on eight.
 EXACT = dict(config='tests/tiny.py:exact,plain', JAX_ENABLE_X64='1')

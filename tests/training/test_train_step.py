@@ -99,6 +99,7 @@ def test_micro_batches_with_few_labels_equal_the_whole():
                (whole, terms), (split, split_terms))
 
 
+@pytest.mark.slow
 def test_parts_pass_batch_statistics_on():
   """Two parts leave the statistics of two passes: 0.9 * (0.9 * old + ...) + ..."""
   system = systems.build(tiny.facts(3), 'heatmap', model=TINY)

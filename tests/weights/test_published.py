@@ -136,6 +136,7 @@ def test_one_network_of_a_pair(run, tmp_path):
   assert 'licence is not stated' in (out / 'README.md').read_text()
 
 
+@pytest.mark.slow
 def test_a_run_of_one_network(tmp_path):
   _, workdir = folders.make(tmp_path, None)
   out = publish(workdir, tmp_path / 'out')
@@ -165,6 +166,7 @@ def test_the_hub(folder, monkeypatch):
   fails(lambda: local_weights('hf://someone/pair'), "pip install 'dslope_jax[hub]'")
 
 
+@pytest.mark.slow
 def test_what_is_refused(run, folder, tmp_path):
   config, workdir, _ = run
   fails(lambda: publish(workdir, folder), 'holds weights already')

@@ -340,6 +340,7 @@ def test_command_imports_and_certifies(tmp_path):
   assert command('--out', str(out)).stderr.startswith('error: give a weight file, or --workdir')
 
 
+@pytest.mark.slow
 def test_runs_start_from_files_and_give_them_back(tmp_path):
   """train -> export -> train from the file: both networks begin with the exported weights."""
   from train import train
