@@ -60,6 +60,7 @@ _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
 _KL = {'system.mutual.weights.gnet': 0.002, 'system.mutual.weights.enet': 0.02}
 _FROZEN = {'optim.gnet.frozen': True}
+_JOINED = _FROZEN | {'duration': '1 steps', 'optim.enet.lr': 1e-9}
 _TAUGHT = _FROZEN | {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.enet': 0.02}
 
 
@@ -102,9 +103,10 @@ PAIRS = {
   'one_trunk_kl': _pair('kl,shared', fields=_KL),
   'distill': _pair('distill', start=_GNET),
   'distill_kl': _pair('kl', fields=_TAUGHT, start=_GNET),
-  # Plain networks, of which only the last learns more, as pairs: their mixtures are scored too.
-  'two_networks': _pair('none', fields=_FROZEN | {'duration': '1 steps', 'optim.enet.lr': 1e-9},
-                        start=_GNET | {'enet': 'plain_occluded:net'}),
+  # Networks of other arms as pairs, so that their mixtures are scored.
+  'two_networks': _pair('none', fields=_JOINED, start=_GNET | {'enet': 'plain_occluded:net'}),
+  'two_from_clean': _pair('none', _HALF, _JOINED, {
+    'gnet': 'clean_from_clean:net', 'enet': 'none_half_from_clean:enet'}),
   'none_half_from_clean': _pair('none', _HALF, _FROZEN, _BOTH),
   'distill_kl_from_clean': _pair('kl', fields=_TAUGHT, start=_BOTH),
   'distill_kl_half_from_clean': _pair('kl', _HALF, _TAUGHT, _BOTH),
