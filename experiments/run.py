@@ -192,7 +192,7 @@ def main():
                       'from LSPET, which has no people to paste')
   parser.add_argument('--coco', default='', help='folder of COCO, whose people are scored too')
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
-  parser.add_argument('--length', type=float, help="factor of the arms' duration; default 1/3 "
+  parser.add_argument('--length', type=float, help="factor of the arms' duration; default 2/3 "
                       'to screen, else 1')
   parser.add_argument('--results', default=str(cells.RESULTS))
   given = parser.parse_args()

@@ -24,8 +24,6 @@ from dslope_jax.errors import UserError
 from experiments import coco_part
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
-
-
 BOTH = 'clean and severity3'
 JOINTS = 'visible_joints', 'hidden_joints', 'covered_joints'
 
@@ -83,12 +81,9 @@ def columns(cells):
   """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; sets are
   called as by `_set_of`, and BOTH is the clean pictures and the same under severity 3."""
   out = {}
-  for cell in cells:
-    for entry in cell['results'].values():
-      for row, counts in entry['rows'].items():
-        network, name = row.rpartition('/')[0], _set_of(row, entry['stamp'])
-        seeds = out.setdefault((network, name), (entry['stamp'], {}, np.array(counts['labelled'])))
-        seeds[1][cell['seed']] = counts['right']
+  for key, seed, stamp, counts in _rows(cells):
+    seeds = out.setdefault(key, (stamp, {}, np.array(counts['labelled'])))
+    seeds[1][seed] = counts['right']
   out = {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
          for key, (stamp, right, labelled) in out.items()}
   for network in dict.fromkeys(network for network, _ in out):
@@ -96,6 +91,15 @@ def columns(cells):
     if clean and occluded:
       out[network, BOTH] = occluded[0], clean[1] + occluded[1], clean[2] + occluded[2]
   return out
+
+
+def _rows(cells):
+  """(network, set), seed, stamp and counts of every row of an arm."""
+  for cell in cells:
+    for entry in cell['results'].values():
+      for row, counts in entry['rows'].items():
+        key = row.rpartition('/')[0], _set_of(row, entry['stamp'])
+        yield key, cell['seed'], entry['stamp'], counts
 
 
 def _set_of(row, stamp):
@@ -175,11 +179,8 @@ def joints(arms):
            + ' |', '| --- ' * (3 + len(JOINTS)) + '|']
   for arm, cells in arms.items():
     found = {}
-    for cell in cells:
-      for entry in cell['results'].values():
-        for row, counts in entry['rows'].items():
-          key = row.rpartition('/')[0], _set_of(row, entry['stamp'])
-          found.setdefault(key, {})[cell['seed']] = [counts['results'].get(name) for name in JOINTS]
+    for key, seed, _, counts in _rows(cells):
+      found.setdefault(key, {})[seed] = [counts['results'].get(name) for name in JOINTS]
     for (network, name), seeds in found.items():
       means = [f'{np.mean(column):.1f}' if None not in column else '-'
                for column in zip(*seeds.values(), strict=True)]
