@@ -165,12 +165,11 @@ def load_bank(config, workdir, train_source=None, recipe_names=(), scored=None):
                       'tools/cut_bank.py makes')
     try:
       return load_train(config)[0]
-    except FileNotFoundError:
+    except FileNotFoundError as error:
       if scored is None or 'published' not in config:
         raise
-      print(f"'{config.data.root}' has no split '{config.data.train_split}' to cut patches from: "
-            'they are cut from the people that are scored. To take others, pass '
-            '--config.data.bank.folder=BANK')
+      print(f"no patches from the split '{config.data.train_split}' ({error}): they are cut from "
+            'the people that are scored. To take others, pass --config.data.bank.folder=BANK')
       return scored
 
   return bank_of(config, workdir, people, recipe_names)
