@@ -2,18 +2,21 @@
 
   python experiments/table.py --stage full [--versus plain_clean:net] [--arms a,b]
                               [--sets clean,severity3]
+  python experiments/table.py --stage full --mixtures [--sets clean,severity3]
   python experiments/table.py --stage full --joints
   python experiments/table.py --curves
 
 Percent of right joints, PCK@0.2, by network and set: the mean over seeds and half their range. With
 --versus also the difference from that network and its 95 % interval, by a paired bootstrap over
-pictures and seeds. --joints prints the percentages among joints that are labelled as visible, as
-hidden, and that are covered by a patch. --curves prints learning curves by CPU minutes of training.
+pictures and the seeds that both have. --mixtures prints the networks of pairs, the rules that make
+one answer of both, and the gate less the better network. --joints prints the percentages among
+joints that are labelled as visible, as hidden, and that are covered by a patch. --curves prints
+learning curves by CPU minutes of training.
 """
 import argparse
 import pathlib
 import sys
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import numpy as np
@@ -25,6 +28,7 @@ from experiments import coco_part
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 BOTH = 'clean and severity3'
+ANSWERS = 'gnet', 'enet', 'average', 'confidence', 'pick', 'gate'
 JOINTS = 'visible_joints', 'hidden_joints', 'covered_joints'
 
 
@@ -66,6 +70,14 @@ class _Cell(TypedDict):
   results: dict[str, _Entry]
 
 
+class Column(NamedTuple):
+  """A network on a set: joints of each picture, right (seeds, pictures), labelled (pictures,)."""
+  stamp: _Stamp
+  seeds: tuple[int, ...]
+  right: np.ndarray
+  labelled: np.ndarray
+
+
 def read_cells(folder=RESULTS, stage='full', arms=()):
   """{arm: [cells by seed]}."""
   found = [own_files.read_json(path, _Cell, 'remove it, and run its cell again')
@@ -78,18 +90,19 @@ def read_cells(folder=RESULTS, stage='full', arms=()):
 
 
 def columns(cells):
-  """{(network, set): (stamp, right (seeds, pictures), labelled (pictures,))} of an arm; sets are
-  called as by `_set_of`, and BOTH is the clean pictures and the same under severity 3."""
-  out = {}
+  """{(network, set): Column} of an arm; sets are called as by `_set_of`, and BOTH is the clean
+  pictures and the same under severity 3."""
+  found = {}
   for key, seed, stamp, counts in _rows(cells):
-    seeds = out.setdefault(key, (stamp, {}, np.array(counts['labelled'])))
-    seeds[1][seed] = counts['right']
-  out = {key: (stamp, np.array([right[seed] for seed in sorted(right)]), labelled)
-         for key, (stamp, right, labelled) in out.items()}
+    _, right, _ = found.setdefault(key, (stamp, {}, np.array(counts['labelled'])))
+    right[seed] = counts['right']
+  out = {key: Column(stamp, seeds, np.array([right[seed] for seed in seeds]), labelled)
+         for key, (stamp, right, labelled) in found.items() for seeds in [tuple(sorted(right))]}
   for network in dict.fromkeys(network for network, _ in out):
     clean, occluded = (out.get((network, name)) for name in ('clean', 'severity3'))
     if clean and occluded:
-      out[network, BOTH] = occluded[0], clean[1] + occluded[1], clean[2] + occluded[2]
+      out[network, BOTH] = occluded._replace(right=clean.right + occluded.right,
+                                             labelled=clean.labelled + occluded.labelled)
   return out
 
 
@@ -108,25 +121,27 @@ def _set_of(row, stamp):
   return f'COCO {name}' if stamp['split'] == coco_part.SPLIT else name
 
 
-def score(right, labelled):
+def score(column):
   """(mean, half the range) over seeds, percent."""
-  each = 100 * right.sum(1) / labelled.sum()
+  each = 100 * column.right.sum(1) / column.labelled.sum()
   return each.mean(), (each.max() - each.min()) / 2
 
 
 def difference(one, other, resamples=2000, seed=0):
-  """(difference of percentages, low, high) of two columns on the same pictures.
+  """(difference of percentages, low, high) of two columns on the same pictures, by the seeds that
+  both have; None without one.
 
-  Seeds and pictures are drawn with replacement, the same for both; where one has more seeds than
-  the other, only the first ones are compared. Raises UserError for other pictures.
+  Seeds and pictures are drawn with replacement, the same for both. Raises UserError for other
+  pictures.
   """
-  (stamp, right, labelled), (stamp_b, right_b, _) = one, other
-  unlike = [field for field in _Stamp.__annotations__ if stamp[field] != stamp_b[field]]
-  if unlike:
+  if unlike := _unlike(one, other):
     raise UserError(f'the cells are of different pictures: {", ".join(unlike)} differ')
-  seeds, rng = min(len(right), len(right_b)), np.random.default_rng(seed)
-  gap = (right[:seeds] - right_b[:seeds]).astype(float)
-  pictures = gap.shape[1]
+  common = sorted({*one.seeds} & {*other.seeds})
+  if not common:
+    return None
+  of = lambda column: column.right[[column.seeds.index(seed) for seed in common]]
+  gap, labelled = (of(one) - of(other)).astype(float), one.labelled
+  (seeds, pictures), rng = gap.shape, np.random.default_rng(seed)
   draws = []
   for _ in range(resamples):
     weights = rng.multinomial(pictures, np.full(pictures, 1 / pictures))
@@ -136,15 +151,25 @@ def difference(one, other, resamples=2000, seed=0):
   return 100 * gap.sum() / (seeds * labelled.sum()), low, high
 
 
-def table(arms, versus='', chosen=()):
-  """Lines of markdown. versus: 'ARM:network'. chosen: the sets, default all."""
-  every = {arm: columns(cells) for arm, cells in arms.items()}
-  sets = list(dict.fromkeys(name for found in every.values() for _, name in found))
+def _unlike(one, other):
+  """Fields of the stamps in which two columns differ."""
+  return [field for field in _Stamp.__annotations__ if one.stamp[field] != other.stamp[field]]
+
+
+def _chosen(columns, chosen):
+  """The sets of the arms, or those that are chosen; raises UserError for one that is not there."""
+  sets = list(dict.fromkeys(name for found in columns.values() for _, name in found))
   sets.sort(key=lambda name: (name != 'clean', name))
   unknown = [name for name in chosen if name not in sets]
   if unknown:
     raise UserError(f"--sets: there is no result on '{unknown[0]}', only on {', '.join(sets)}")
-  sets = chosen or sets
+  return chosen or sets
+
+
+def table(arms, versus='', chosen=()):
+  """Lines of markdown. versus: 'ARM:network'. chosen: the sets, default all."""
+  every = {arm: columns(cells) for arm, cells in arms.items()}
+  sets = _chosen(every, chosen)
   reference = {}
   if versus:
     arm, _, network = versus.partition(':')
@@ -162,15 +187,36 @@ def table(arms, versus='', chosen=()):
   return lines
 
 
+def mixtures(arms, chosen=()):
+  """Lines of markdown: networks and mixtures of each pair, and the gate less the network that is
+  better on that set. chosen: the sets, default all."""
+  every = {arm: columns(cells) for arm, cells in arms.items()}
+  pairs = {arm: found for arm, found in every.items()
+           if 'gate' in {network for network, _ in found}}
+  lines = ['| pair | set | seeds | ' + ' | '.join(ANSWERS) + ' | gate less the better network |',
+           '| --- ' * (4 + len(ANSWERS)) + '|']
+  for arm, found in pairs.items():
+    for name in _chosen(pairs, chosen):
+      row = [found[network, name] for network in ANSWERS]
+      better = max(row[:2], key=lambda column: score(column)[0])
+      gap, low, high = difference(row[-1], better)
+      lines.append(f'| {arm} | {name} | {len(better.seeds)} | '
+                   + ' | '.join(_cell(column, None) for column in row)
+                   + f' | {gap:+.1f} [{low:.1f}, {high:.1f}] |')
+  return lines
+
+
 def _cell(column, reference):
   if column is None:
     return '-'
-  mean, spread = score(*column[1:])
-  text = f'{mean:.1f}' + (f' ±{spread:.1f}' if len(column[1]) > 1 else '')
+  mean, spread = score(column)
+  text = f'{mean:.1f}' + (f' ±{spread:.1f}' if len(column.seeds) > 1 else '')
   if reference is None or reference is column:
     return text
-  gap, low, high = difference(column, reference)
-  return f'{text} ({gap:+.1f} [{low:.1f}, {high:.1f}])'
+  if _unlike(column, reference):
+    return text + ' (other pictures)'
+  found = difference(column, reference)
+  return text + ' ({:+.1f} [{:.1f}, {:.1f}])'.format(*found) if found else text
 
 
 def joints(arms):
@@ -210,14 +256,16 @@ def main():
   parser.add_argument('--versus', default='', help='ARM:network to compare with')
   parser.add_argument('--sets', default='', help='columns, default all')
   kind = parser.add_mutually_exclusive_group()
+  kind.add_argument('--mixtures', action='store_true')
   kind.add_argument('--joints', action='store_true')
   kind.add_argument('--curves', action='store_true')
   parser.add_argument('--results', default=str(RESULTS))
   given = parser.parse_args()
   listed = lambda text: tuple(filter(None, text.split(',')))
   arms = read_cells(given.results, given.stage, listed(given.arms))
-  lines = curves(arms) if given.curves else joints(arms) if given.joints else table(
-    arms, given.versus, listed(given.sets))
+  sets = listed(given.sets)
+  lines = (curves(arms) if given.curves else joints(arms) if given.joints
+           else mixtures(arms, sets) if given.mixtures else table(arms, given.versus, sets))
   print('\n'.join(lines))
 
 

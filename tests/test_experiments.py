@@ -184,11 +184,11 @@ def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
     (tmp_path / f'{number}.json').write_text(json.dumps(cell))
   arms = tables.read_cells(tmp_path)
   column = tables.columns(arms['a'])['net', 'severity3']
-  assert tables.score(*column[1:]) == (75, 15)  # 6 and 9 of 10
+  assert tables.score(column) == (75, 15)  # 6 and 9 of 10
   gap, low, high = tables.difference(column, tables.columns(arms['b'])['net', 'severity3'])
   assert gap == pytest.approx(10) and low == 0 < gap < high  # one joint of the first picture
   both = tables.columns(arms['a'])['net', tables.BOTH]
-  assert both[1].tolist() == [[8, 4, 0], [8, 8, 2]] and both[2].tolist() == [8, 8, 4]
+  assert both.right.tolist() == [[8, 4, 0], [8, 8, 2]] and both.labelled.tolist() == [8, 8, 4]
   head, _, first, second = tables.table(arms, 'b:net')
   assert head.endswith('| clean | clean and severity3 | severity3 |')
   assert first.startswith('| a | net | 2 | 1.00 | 75.0 ±15.0 (+10.0 [0.0,')
@@ -196,6 +196,30 @@ def test_tables_are_means_over_seeds_and_differences_by_pictures(tmp_path):
   chosen = tables.table(arms, chosen=('severity3',))
   assert chosen[2] == '| a | net | 2 | 1.00 | 75.0 ±15.0 |'
   fails(lambda: tables.table(arms, chosen=('severity9',)), '--sets', "'severity9'", 'severity3')
+
+
+def test_differences_are_of_the_seeds_that_both_have():
+  arm = [cell_of('a', 0, [4, 2, 0]), cell_of('a', 2, [4, 4, 2])]
+  column = lambda *cells: tables.columns(cells)['net', 'severity3']
+  gap, low, high = tables.difference(column(*arm), column(
+    cell_of('b', 1, [0, 0, 0]), cell_of('b', 2, [4, 4, 1])))
+  assert gap == pytest.approx(10) and low == 0 < high
+  other = [cell_of('b', 1, [0, 0, 0])]
+  assert tables.difference(column(*arm), column(*other)) is None
+  lines = tables.table({'a': arm, 'b': other}, 'b:net', ('clean',))
+  assert lines[2] == '| a | net | 2 | 1.00 | 80.0 ±20.0 |'
+
+
+def test_mixtures_are_compared_with_the_better_network_of_each_set():
+  pair, plain = cell_of('pair', 0, [0, 0, 0]), cell_of('plain', 0, [4, 4, 2])
+  right = {network: [0, 0, 1] for network in tables.ANSWERS} | {
+    'gnet': [4, 1, 0], 'enet': [4, 2, 0], 'gate': [4, 4, 1]}
+  row = pair['results']['val']['rows']['net/clean']
+  pair['results']['val']['rows'] = {
+    f'{network}/clean': row | {'right': counts} for network, counts in right.items()}
+  lines = tables.mixtures({'pair': [pair], 'plain': [plain]}, ('clean',))
+  assert len(lines) == 3 and lines[2].startswith(
+    '| pair | clean | 1 | 50.0 | 60.0 | 10.0 | 10.0 | 10.0 | 90.0 | +30.0 [')
 
 
 def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(tmp_path):
@@ -216,3 +240,7 @@ def test_cells_of_other_pictures_are_not_compared():
     cell_of('a', 0, [1, 1, 1]), cell_of('b', 0, [1, 1, 1], 'severity4')))
   with pytest.raises(ValueError, match='recipe differ'):
     tables.difference(one['net', 'severity3'], other['net', 'severity4'])
+  other = cell_of('c', 0, [1, 1, 1])
+  other['results']['val']['stamp']['crops'] = 'smaller'
+  lines = tables.table({'a': [cell_of('a', 0, [1, 1, 1])], 'c': [other]}, 'a:net', ('clean',))
+  assert lines[3] == '| c | net | 1 | 0.50 | 30.0 (other pictures) |'
