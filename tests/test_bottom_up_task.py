@@ -62,6 +62,7 @@ def test_trains_and_writes_a_table(run):
     assert file['keypoints_3d'].shape == (5, 4, 15, 3) and len(file['picture']) == 5
 
 
+@pytest.mark.slow
 def test_eval_gives_the_same_and_a_stress_curve(run):
   what, config, folder, results = run
   if what == 'all':

@@ -227,6 +227,7 @@ def test_crops_follow_the_codec(name):
   assert unbiased_crops(config) == heatmaps.codec(name).unbiased
 
 
+@pytest.mark.slow
 def test_a_run_with_udp(tmp_path):
   config = tiny.config(None, steps=2, recipe='none')
   config.system.model = ConfigDict(dict(name='vitpose', width=16, depth=1, heads=2,

@@ -103,6 +103,7 @@ def test_coco(coco_run):
   assert curve.shape[1] > 1200 and (curve[:, :400] < 200).any() and (curve[:, -400:] < 200).any()
 
 
+@pytest.mark.slow
 def test_distilling_from_a_run_with_moving_average_and_detector_boxes(coco_run, tmp_path):
   root, teacher, state, _ = coco_run
   before = jax.device_get(state.params['gnet'])
@@ -151,6 +152,7 @@ def test_other_networks_step(name, tmp_path):
   assert {'gnet/heatmap', 'enet/heatmap', 'gnet/mutual_kl', 'loss'} <= set(terms)
 
 
+@pytest.mark.slow
 def test_two_architectures_in_one_pair(tmp_path):
   config = tiny.config('kl', steps=1)
   model = config.system.model.to_dict()
@@ -164,6 +166,7 @@ def test_two_architectures_in_one_pair(tmp_path):
     train.train(config, str(tmp_path / 'other'))
 
 
+@pytest.mark.slow
 def test_mpii(tmp_path):
   config = cmpii_hrnet.get_config('kl')
   config.system.model = ConfigDict(tiny.MODEL)

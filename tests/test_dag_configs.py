@@ -59,6 +59,7 @@ def test_predictions_are_the_refined_ones_of_the_surer_network(coco):
   assert Predictor(f'{folder}:gnet/heatmap').answer == 'gnet/heatmap'
 
 
+@pytest.mark.slow
 def test_a_run_of_dag_is_exported(coco):
   """Graph, flip test and all, for any number of crops."""
   predictor = Predictor(f'{coco[1]}:enet', dtype='float32')

@@ -186,6 +186,7 @@ def test_example_of_a_task():
   assert entry.score(perfect, None).results['net/clean']['EPE'] == pytest.approx(5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_own_data_from_pictures_to_report(tmp_path, monkeypatch, capsys):
   """docs/own-data.md with fewer birds, two steps and the small network of docs/extend.md."""
   page = PAGES['docs/own-data.md']

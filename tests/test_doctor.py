@@ -301,6 +301,7 @@ def test_examine_and_write(tmp_path):
   assert found['coco train'].suspects == []
 
 
+@pytest.mark.slow
 def test_exit_codes(tmp_path):
   def run(*arguments):
     return subprocess.run(

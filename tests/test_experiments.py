@@ -122,6 +122,7 @@ def shortened(config):
   return config
 
 
+@pytest.mark.slow
 def test_the_full_stage_scores_every_recipe_on_the_validation_part_and_people_of_coco(
     cells, monkeypatch, tmp_path):
   monkeypatch.setattr(run, 'RECIPES', ('published', 'severity5'))

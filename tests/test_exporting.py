@@ -130,6 +130,7 @@ def test_the_order_of_networks_is_near_a_tie():
   assert exporting._undecided(scores, [None, None]).tolist() == [True, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_the_command(run, tmp_path):
   pytest.importorskip('flatbuffers', reason='needs flatbuffers')
   out = tmp_path / 'out'

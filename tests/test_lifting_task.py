@@ -62,6 +62,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(run, tmp_path):
   assert again['val'] == results
 
 
+@pytest.mark.slow
 def test_stress_and_report(run, capsys):
   words, config, folder, results = run
   if words:

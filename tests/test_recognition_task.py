@@ -124,6 +124,7 @@ def write_folders(root, people):
     drawing.save(root / drawn.names[person] / f'{row}.png', drawn.read(row))
 
 
+@pytest.mark.slow
 def test_one_network_with_an_embedding_head_on_a_backbone_of_folders(tmp_path):
   write_folders(tmp_path / 'faces', 8)
   config = tiny_recognition.shrink(faces_recognition.get_config('occluded,cosface'))

@@ -116,6 +116,7 @@ def test_the_evaluated_loader_is_not_that_of_the_held_out_people(run, root):
   assert people.padding_of(found, None) == 1.25
 
 
+@pytest.mark.slow
 def test_a_run_whose_data_are_gone_keeps_its_calibration(run, root, tmp_path, capsys):
   """Evaluated on another set: the confidences are calibrated as training left them."""
   folder, _, _ = run

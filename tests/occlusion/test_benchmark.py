@@ -200,6 +200,7 @@ def test_verify_finds_what_was_changed(folder, tmp_path, capsys):
   assert 'no MANIFEST.json' in changed('cut', lambda c: (c / 'MANIFEST.json').unlink())
 
 
+@pytest.mark.slow
 def test_command_writes_and_verifies_mpii_too(tmp_path):
   """A set without a COCO file becomes one; the same hash in two processes."""
   root = data_sets.write_mpii(tmp_path / 'mpii', size=(192, 256))

@@ -51,7 +51,8 @@ def evaluated(config, folder):
   return {name: fields['embedding'] for name, fields in outputs.items() if '/' in name}
 
 
-@pytest.mark.parametrize('crop', ['landmarks', pytest.param('box', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('crop', ['landmarks', 'box'])
 def test_embeddings_are_those_of_the_evaluation(run, crop):
   config, folder = run
   config = config.copy_and_resolve_references()
@@ -116,6 +117,7 @@ def call(*arguments, code=0):
   assert raised.value.code == code
 
 
+@pytest.mark.slow
 def test_the_command(run, tmp_path, capsys):
   config, folder = run
   data, out = config.data.root, tmp_path / 'faces.npz'

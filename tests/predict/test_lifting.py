@@ -163,7 +163,9 @@ def test_refused(runs, tmp_path):
   fails(lambda: Predictor(runs['mm']), "task 'lifting'", 'take tracks of 2D keypoints')
 
 
-@pytest.mark.parametrize('name, answer', [('mm', 'net'), ('pair', 'enet'), ('pair:gnet', 'net')])
+@pytest.mark.parametrize('name, answer', [('mm', 'net'), *(
+  pytest.param(*of_pair, marks=pytest.mark.slow)
+  for of_pair in (('pair', 'enet'), ('pair:gnet', 'net')))])
 def test_a_published_folder_answers_as_its_run(runs, tmp_path, name, answer):
   name, colon, half = name.partition(':')
   own, out = runs[name] + colon + half, tmp_path / 'out'

@@ -116,6 +116,7 @@ def test_a_published_folder_answers_as_its_run(run, tmp_path):
     np.testing.assert_allclose(values, theirs[name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_writes_people_in_space(run, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(loading.Networks, '_predict', two_people)
   call = caller(tmp_path / 'out', 'poses_3d.json', capsys, ['--weights', run])

@@ -85,6 +85,7 @@ def test_a_run_that_is_too_short_says_so(tmp_path):
   assert len(said) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_profile_of_a_run(tmp_path, capsys):
   config = tiny.config(None, steps=18)
   config.evals, config.save_every, config.data.recipe = {}, '18 steps', 'none'

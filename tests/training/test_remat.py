@@ -59,7 +59,9 @@ def test_what_is_counted():
   assert whole == (weights + 4, weights, 8 * 5 * 4, 2 * 8 * 6 * 4)
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', [
+  pytest.param(name, marks=[pytest.mark.slow] * (name in ('hrformer', 'lite_hrnet')))
+  for name in MODELS])
 def test_remat_keeps_less(name):
   kept = {remat: needs.activations for remat, needs in estimated(name).items()}
   assert kept[True] < 0.8 * kept[False], kept
@@ -89,6 +91,7 @@ def assert_alike(one, other):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
 
 
+@pytest.mark.slow
 def test_remat_trains_alike_and_the_estimate_is_near_what_the_compiler_reserves():
   system, optimizer, _, batch = built('simple_baseline')
   plain, reserved = trained(system, optimizer, batch)

@@ -121,6 +121,7 @@ def test_the_model_card(run, folder):
   assert 'licence is not stated' not in body and '\n\n\n' not in body
 
 
+@pytest.mark.slow
 def test_one_network_of_a_pair(run, tmp_path):
   out, own = publish(f'{run[1]}:enet', tmp_path / 'enet'), Predictor(f'{run[1]}:enet')
   other = Predictor(out)

@@ -316,6 +316,7 @@ def command(*arguments):
                         cwd=runs.ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_command_imports_and_certifies(tmp_path):
   file = write(tmp_path / 'a.safetensors', state('simple_baseline'))
   out = tmp_path / 'out'
