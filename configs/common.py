@@ -218,7 +218,7 @@ def on_lspet(config):
 
   Network, crops and rate are those that learned most in a CPU's time, see docs/evidence.md.
   """
-  config.duration = '20 epochs'
+  config.duration = '40 epochs'
   config.batch_size = 32
   config.system.model.update(dict(width=16, stem_width=16, modules=(1, 1, 1), blocks=(1, 1, 1)))
   config.system.sigma = 1.5

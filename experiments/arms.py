@@ -54,7 +54,8 @@ REGIMES = {
   'regime_hrnet_96_long': _plain('clean', {}, '40 epochs', (96, 128)),
 }
 
-# Network, crops, rate and length of the arms below are those of the configs.
+# Network, crops and rate of the arms below are those of the configs.
+_LENGTH = {'duration': '20 epochs'}
 _OCCLUDED = 'severity2,severity4'
 _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
@@ -65,12 +66,13 @@ _TAUGHT = _FROZEN | {'system.mutual.weights.gnet': 0.0, 'system.mutual.weights.e
 
 
 def _single(view, recipe=_OCCLUDED, start='', **fields):
-  return Arm(f'lspet_hrnet.py:{view}', {'data.recipe': recipe} | fields,
+  return Arm(f'lspet_hrnet.py:{view}', _LENGTH | {'data.recipe': recipe} | fields,
              {'net': start} if start else {})
 
 
 def _pair(argument, recipe=_OCCLUDED, fields=None, start=None):
-  return Arm(f'clspet_hrnet.py:{argument}', {'data.recipe': recipe} | (fields or {}), start or {})
+  return Arm(f'clspet_hrnet.py:published,{argument}',
+             _LENGTH | {'data.recipe': recipe} | (fields or {}), start or {})
 
 
 _GNET = {'gnet': 'plain_clean:net'}

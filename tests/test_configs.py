@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import train
-from configs import ccoco_hrnet, cmpii_hrnet, common, crowdpose_dag_hrnet
+from configs import ccoco_hrnet, clspet_hrnet, cmpii_hrnet, common, crowdpose_dag_hrnet
 from dslope_jax import skeletons, tasks
 from dslope_jax.predictor import Predictor
 from dslope_jax.training import optimizers, train_state
@@ -61,6 +61,17 @@ def test_arguments():
   assert ccoco_hrnet.get_config('distill').optim.gnet.frozen
   published = ccoco_hrnet.get_config().system.mutual
   assert (published.kind, published.weights.gnet, published.weights.enet) == ('mse', 1e-5, 1e-3)
+
+
+def test_the_best_arm_is_lspets_default_and_published_a_word():
+  of = lambda words: ((config := clspet_hrnet.get_config(words)).system.mutual.kind,
+                      config.data.recipe)
+  best = 'none>none:2,severity2:1,severity4:1'
+  assert of('') == ('none', best) and of('kl') == ('kl', best)
+  assert of('published') == ('mse', 'published') == of('mse,published')
+  assert of('published,distill') == ('distill', 'published')
+  assert clspet_hrnet.get_config('published').system.mutual == common.dslope().system.mutual
+  fails(lambda: of('publisched'), "'publisched' is none of", 'published')
 
 
 def _of_coco(argument):
