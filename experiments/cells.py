@@ -110,6 +110,26 @@ def mean_of(values):
   return f'{np.mean(values):.3g}' + (f' ± {np.std(values, ddof=1):.2g}' if len(values) > 1 else '')
 
 
+def linked(folder, data):
+  """Whether a folder was made of a data set and has its pictures. Raises UserError where it was
+  made of another, or where there are no pictures."""
+  link, pictures = os.path.join(folder, 'images'), os.path.join(os.path.abspath(data), 'images')
+  if not os.path.isdir(pictures):
+    raise UserError(f"no folder '{pictures}'; --data and --coco name folders with their pictures "
+                    'in images/')
+  if not os.path.lexists(link):
+    return False
+  if os.path.realpath(link) != os.path.realpath(pictures):
+    raise UserError(f"'{folder}' was made of '{os.path.dirname(os.path.realpath(link))}', not of "
+                    f"'{data}': take another --out")
+  return True
+
+
+def link(folder, data):
+  """Marks a folder as made of a data set, whose pictures it then has; the last thing to be done."""
+  os.symlink(os.path.join(os.path.abspath(data), 'images'), os.path.join(folder, 'images'))
+
+
 def newest_step(folder):
   """Of the checkpoints of a run, 0 without any."""
   found = pathlib.Path(folder, 'checkpoints').glob('[0-9]*')
@@ -123,7 +143,7 @@ def note_time(folder, cpu, seconds):
 
 
 def about_run(folder):
-  """The code, the machine and the hours of all sessions of a run."""
+  """The code, the machine and the hours of all sessions of a run that were not killed."""
   sessions = own_files.read_lines(os.path.join(folder, TIMES), dict[str, float])
   hours = lambda field: round(sum(session[field] for session in sessions) / 3600, 4)
   return {'commit': commit(), 'machine': machine(), 'cpu_hours': hours('cpu_seconds'),
@@ -157,8 +177,12 @@ def run_missing(path_of, names, seeds, cell):
   path_of: (arm, seed) -> path of the file. seeds: numbers between commas. cell: (arm, seed) -> what
   is kept of it, or None.
   """
+  try:
+    numbers = [int(seed) for seed in seeds.split(',')]
+  except ValueError:
+    raise UserError(f"--seeds: '{seeds}' must be whole numbers between commas, as in 0,1") from None
   for name in names:
-    for seed in map(int, seeds.split(',')):
+    for seed in numbers:
       path = pathlib.Path(path_of(name, seed))
       if path.exists():
         print(f'{path} is there')

@@ -4,6 +4,7 @@ import pathlib
 
 from dslope_jax import own_files
 from dslope_jax.skeletons import COCO, LSP
+from experiments import cells
 from input_pipeline.sources import coco
 
 SPLIT = 'coco'
@@ -18,7 +19,7 @@ def write(data, out):
   """OUT/coco_as_lsp, a data set of LSPET's form whose split SPLIT has the people of a folder of
   COCO's form: all of FILES with a labelled limb, none of them a crowd. Returns its path."""
   folder = pathlib.Path(out) / 'coco_as_lsp'
-  if not (folder / 'images').exists():
+  if not cells.linked(folder, data):
     truths = [coco.read_json(os.path.join(data, 'annotations', name), coco.COCO_LISTS)
               for name in FILES]
     people = [person | {'keypoints': converted(person['keypoints'])}
@@ -30,7 +31,7 @@ def write(data, out):
       'images': [picture for truth in truths for picture in truth['images']],
       'annotations': [person for person in people if person['num_keypoints']],
       'categories': [CATEGORY]})
-    os.symlink(os.path.abspath(os.path.join(data, 'images')), folder / 'images')
+    cells.link(folder, data)
   return folder
 
 

@@ -47,7 +47,7 @@ def split_tuning_part(data, out):
   """OUT/screen, a data set without the validation part: 'train' without TUNING pictures, which are
   'tune'. Drawn by picture."""
   folder = pathlib.Path(out) / 'screen'
-  if not (folder / 'images').exists():
+  if not cells.linked(folder, data):
     truth = coco.read_json(os.path.join(data, 'lspet_train.json'), coco.COCO_LISTS)
     numbers = sorted(image['id'] for image in truth['images'])
     drawn = set(np.random.default_rng(TUNING_SEED).permutation(numbers)[:TUNING].tolist())
@@ -56,7 +56,7 @@ def split_tuning_part(data, out):
       part = truth | {'images': [i for i in truth['images'] if i['id'] in wanted],
                       'annotations': [a for a in truth['annotations'] if a['image_id'] in wanted]}
       own_files.write_json(str(folder / f'lspet_{name}.json'), part)
-    os.symlink(os.path.abspath(os.path.join(data, 'images')), folder / 'images')
+    cells.link(folder, data)
   return folder
 
 
@@ -104,19 +104,21 @@ def run_cell(name, seed, stage, data, out, length, bank='', others=''):
   for start in config.init_from.values():
     if start and not os.path.exists(os.path.join(start.rpartition(':')[0], CELL)):
       raise FileNotFoundError(f"'{name}' needs '{start}': run the arm that it starts from first")
+  whole = config
+  if stage == 'full':
+    whole = with_all_recipes(config, coco_part.write(others, out) if others else '')
   samples = len(people.load_train(config)[0])
   total = optimizers.to_steps(config.duration, samples / config.batch_size)
   config.eval_every = f'{-(-total // 6)} steps'
+  wanted = set(config.evals) | set(whole.evals)
   cpu, clock = time.process_time(), time.time()
   try:
-    if cells.newest_step(folder) < total:
-      train.train(config, folder)
-    if cells.newest_step(folder) == total and stage == 'full':
-      people_of_coco = coco_part.write(others, out) if others else ''
-      evaluation.evaluate(with_all_recipes(config, people_of_coco), folder)
+    train.train(config, folder)  # and what an interruption has left of its last evaluation
+    if set(config.evals) <= set(results_of(folder, total)) and whole is not config:
+      evaluation.evaluate(whole, folder)
   finally:
     cells.note_time(folder, time.process_time() - cpu, time.time() - clock)
-  if cells.newest_step(folder) < total:
+  if wanted - set(results_of(folder, total)):
     return None
   found = describe(name, seed, stage, config, folder, total, samples)
   own_files.write_json(os.path.join(folder, CELL), found)
@@ -196,6 +198,10 @@ def main():
                       'to screen, else 1')
   parser.add_argument('--results', default=str(cells.RESULTS))
   given = parser.parse_args()
+  if given.length is not None and not given.length > 0:
+    raise UserError(f'--length {given.length:g} must be above 0')
+  if given.coco and given.stage == 'screen':
+    raise UserError('--coco is for the full stage; screening scores the tuning part alone')
   length = given.length or (2 / 3 if given.stage == 'screen' else 1.0)
   cells.run_missing(
     lambda name, seed: os.path.join(given.results, cell_name(name, seed, given.stage) + '.json'),

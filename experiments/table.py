@@ -79,39 +79,64 @@ class Column(NamedTuple):
 
 
 def read_cells(folder=RESULTS, stage='full', arms=()):
-  """{arm: [cells by seed]}."""
-  found = [own_files.read_json(path, _Cell, 'remove it, and run its cell again')
-           for path in sorted(pathlib.Path(folder).glob('*.json'))]
-  out = {}
-  for cell in found:
-    if cell['stage'] == stage and (not arms or cell['arm'] in arms):
-      out.setdefault(cell['arm'], []).append(cell)
+  """{arm: [cells by seed]}. Raises UserError for a cell that is there twice, or whose pictures are
+  not counted alike."""
+  out, seen = {}, {}
+  for path in sorted(pathlib.Path(folder).glob('*.json')):
+    cell = own_files.read_json(path, _Cell, 'remove it, and run its cell again')
+    if cell['stage'] != stage or (arms and cell['arm'] not in arms):
+      continue
+    other = seen.setdefault((cell['arm'], cell['seed']), path)
+    if other != path:
+      raise UserError(f"'{path}' and '{other}' are of one arm and seed: remove one")
+    for entry in cell['results'].values():
+      for row, counts in entry['rows'].items():
+        if len(counts['right']) != len(counts['labelled']):
+          raise UserError(f"'{path}': row {row} has other pictures in 'right' than in 'labelled': "
+                          'remove it, and run its cell again')
+    out.setdefault(cell['arm'], []).append(cell)
   return out
 
 
 def columns(cells):
   """{(network, set): Column} of an arm; sets are called as by `_set_of`, and BOTH is the clean
-  pictures and the same under severity 3."""
+  pictures and the same under severity 3. Raises UserError where seeds are of other pictures.
+
+  Mixtures are fitted for each recipe anew, so there are as many answers on clean pictures. 'clean'
+  has those of `published`, BOTH those of severity 3 on either half: no answer knows which it is.
+  """
   found = {}
   for key, seed, stamp, counts in _rows(cells):
-    _, right, _ = found.setdefault(key, (stamp, {}, np.array(counts['labelled'])))
-    right[seed] = counts['right']
-  out = {key: Column(stamp, seeds, np.array([right[seed] for seed in seeds]), labelled)
-         for key, (stamp, right, labelled) in found.items() for seeds in [tuple(sorted(right))]}
+    one = Column(stamp, (seed,), np.array([counts['right']]), np.array(counts['labelled']))
+    found[key] = _with_seed(found[key], one) if key in found else one
+  out = {}
+  for (network, name, recipe), column in found.items():
+    if (network, name) not in out or recipe == 'published':
+      out[network, name] = column
   for network in dict.fromkeys(network for network, _ in out):
-    clean, occluded = (out.get((network, name)) for name in ('clean', 'severity3'))
+    clean, occluded = (found.get((network, name, 'severity3')) for name in ('clean', 'severity3'))
     if clean and occluded:
       out[network, BOTH] = occluded._replace(right=clean.right + occluded.right,
                                              labelled=clean.labelled + occluded.labelled)
   return out
 
 
+def _with_seed(column, one):
+  """The column with one more seed, in the order of their numbers."""
+  if column.seeds[-1] == one.seeds[0]:
+    return column  # another entry of the same recipe
+  if unlike := _unlike(column, one):
+    raise UserError(f'seeds {column.seeds[0]} and {one.seeds[0]} of an arm are of different '
+                    f'pictures: {", ".join(unlike)} differ')
+  return column._replace(seeds=column.seeds + one.seeds, right=np.vstack([column.right, one.right]))
+
+
 def _rows(cells):
-  """(network, set), seed, stamp and counts of every row of an arm."""
-  for cell in cells:
+  """(network, set, recipe), seed, stamp and counts of every row of an arm."""
+  for cell in sorted(cells, key=lambda cell: cell['seed']):
     for entry in cell['results'].values():
       for row, counts in entry['rows'].items():
-        key = row.rpartition('/')[0], _set_of(row, entry['stamp'])
+        key = row.rpartition('/')[0], _set_of(row, entry['stamp']), entry['stamp']['recipe']
         yield key, cell['seed'], entry['stamp'], counts
 
 
@@ -176,12 +201,16 @@ def table(arms, versus='', chosen=()):
     if arm not in every:
       raise UserError(f"--versus: there is no result of arm '{arm}' in this stage")
     reference = {name: column for (net, name), column in every[arm].items() if net == network}
+    if not reference:
+      raise UserError(f"--versus: '{arm}' has no network '{network}', only "
+                      + ', '.join(dict.fromkeys(net for net, _ in every[arm])))
   lines = ['| arm | network | seeds | CPU hours | ' + ' | '.join(sets) + ' |',
            '| --- ' * (4 + len(sets)) + '|']
   for arm, found in every.items():
     hours = sum(cell['cpu_hours'] for cell in arms[arm])
     for network in dict.fromkeys(network for network, _ in found):
-      cells = [_cell(found.get((network, name)), reference.get(name)) for name in sets]
+      cells = [_cell(found.get((network, name)), reference.get(name), len(arms[arm]))
+               for name in sets]
       lines.append(f'| {arm} | {network} | {len(arms[arm])} | {hours:.2f} | '
                    + ' | '.join(cells) + ' |')
   return lines
@@ -196,21 +225,25 @@ def mixtures(arms, chosen=()):
   lines = ['| pair | set | seeds | ' + ' | '.join(ANSWERS) + ' | gate less the better network |',
            '| --- ' * (4 + len(ANSWERS)) + '|']
   for arm, found in pairs.items():
-    for name in _chosen(pairs, chosen):
-      row = [found[network, name] for network in ANSWERS]
-      better = max(row[:2], key=lambda column: score(column)[0])
-      gap, low, high = difference(row[-1], better)
-      lines.append(f'| {arm} | {name} | {len(better.seeds)} | '
-                   + ' | '.join(_cell(column, None) for column in row)
-                   + f' | {gap:+.1f} [{low:.1f}, {high:.1f}] |')
+    for name in _chosen({arm: found}, chosen):
+      row = [found.get((network, name)) for network in ANSWERS]
+      *networks, gate = row[0], row[1], row[-1]
+      better = max(filter(None, networks), key=lambda column: score(column)[0], default=None)
+      gap = difference(gate, better) if gate and better else None
+      lines.append(f'| {arm} | {name} | {len(arms[arm])} | '
+                   + ' | '.join(_cell(column, None, len(arms[arm])) for column in row)
+                   + (' | {:+.1f} [{:.1f}, {:.1f}] |'.format(*gap) if gap else ' | - |'))
   return lines
 
 
-def _cell(column, reference):
-  if column is None:
+def _cell(column, reference, seeds):
+  """The text of a column; seeds: of the whole row."""
+  if column is None or not column.labelled.any():
     return '-'
   mean, spread = score(column)
   text = f'{mean:.1f}' + (f' ±{spread:.1f}' if len(column.seeds) > 1 else '')
+  if len(column.seeds) < seeds:
+    text += f' of {len(column.seeds)} seeds' if len(column.seeds) > 1 else ' of one seed'
   if reference is None or reference is column:
     return text
   if _unlike(column, reference):
@@ -225,8 +258,8 @@ def joints(arms):
            + ' |', '| --- ' * (3 + len(JOINTS)) + '|']
   for arm, cells in arms.items():
     found = {}
-    for key, seed, _, counts in _rows(cells):
-      found.setdefault(key, {})[seed] = [counts['results'].get(name) for name in JOINTS]
+    for (network, name, _), seed, _, counts in _rows(cells):
+      found.setdefault((network, name), {})[seed] = [counts['results'].get(name) for name in JOINTS]
     for (network, name), seeds in found.items():
       means = [f'{np.mean(column):.1f}' if None not in column else '-'
                for column in zip(*seeds.values(), strict=True)]
@@ -262,7 +295,13 @@ def main():
   parser.add_argument('--results', default=str(RESULTS))
   given = parser.parse_args()
   listed = lambda text: tuple(filter(None, text.split(',')))
+  plain = not (given.mixtures or given.joints or given.curves)
+  if given.versus and not plain or given.sets and not (plain or given.mixtures):
+    raise UserError('--versus is for the table of networks; --sets for that and --mixtures')
   arms = read_cells(given.results, given.stage, listed(given.arms))
+  missing = [name for name in listed(given.arms) if name not in arms]
+  if missing or not arms:
+    raise UserError(f"--arms: there is no result of '{', '.join(missing)}' in stage {given.stage}")
   sets = listed(given.sets)
   lines = (curves(arms) if given.curves else joints(arms) if given.joints
            else mixtures(arms, sets) if given.mixtures else table(arms, given.versus, sets))

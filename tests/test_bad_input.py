@@ -544,6 +544,13 @@ def test_init_from_a_network_that_is_not_there(data, trained, tmp_path):
   fails(lambda: train.train(config, str(tmp_path)), trained, "has the networks ['net']", 'enet')
 
 
+def test_init_from_the_only_network_of_a_run(trained):
+  wanted = _stored(trained)
+  weights, text = init_from.load(str(trained), 'enet', wanted, None, (64, 96))
+  assert text.startswith(f"'net' of '{trained}'")
+  jax.tree.map(np.testing.assert_array_equal, weights, wanted)
+
+
 def test_init_from_a_network_of_other_keypoints(trained):
   wanted = _stored(trained)
   other = {kind: dict(tree) for kind, tree in wanted.items()}

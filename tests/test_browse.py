@@ -42,6 +42,13 @@ def test_pairs_of_the_embedded_world(tmp_path):
   assert any(not text.endswith('nothing') for text in captions)
 
 
+def test_a_curriculum_shows_every_stage(tmp_path):
+  captions = browse(tiny.config('none', recipe='none>severity5'), str(tmp_path / 's.png'), 5)
+  stages = [text.partition(', recipe ')[2].partition(',')[0] for text in captions]
+  assert stages == ['none'] * 3 + ['severity5'] * 2
+  assert [text.endswith('covered: nothing') for text in captions] == [True] * 3 + [False] * 2
+
+
 def test_a_plain_network_on_a_coco_file_sees_no_patches(tmp_path):
   root = data_sets.write_coco(tmp_path / 'data')
   truth = json.loads(pathlib.Path(root, 'annotations/person_keypoints_train.json').read_text())

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -116,6 +117,30 @@ def test_an_interrupted_cell_resumes_and_screening_needs_no_validation_part(cell
   assert found['cpu_hours'] > 0 and len(found['commit'].rstrip('+')) == 40
 
 
+def test_a_cell_stopped_before_its_last_evaluation_is_not_finished(cells, monkeypatch):
+  _, cell = cells
+  whole = run.train.train
+
+  def without_results(config, folder):
+    whole(config, folder)
+    shutil.rmtree(pathlib.Path(folder) / f'eval_{shared.newest_step(folder)}')
+
+  with monkeypatch.context() as patched:
+    patched.setattr(run.train, 'train', without_results)
+    assert cell('first', 'screen') is None
+  assert cell('first', 'screen')['results']['val']['rows']
+
+
+def test_a_folder_made_of_other_data_is_refused(cells, tmp_path):
+  data, _ = cells
+  out, other = str(tmp_path / 'out'), make_data(tmp_path / 'other')
+  run.split_tuning_part(str(data), out)
+  run.split_tuning_part(str(data), out)
+  fails(lambda: run.split_tuning_part(str(other), out), str(data), str(other), '--out')
+  people_of_coco(tmp_path / 'coco_data')
+  fails(lambda: coco_part.write(str(tmp_path / 'nowhere'), out), 'nowhere', '--coco')
+
+
 def shortened(config):
   config = config.copy_and_resolve_references()
   config.duration = '1 steps'
@@ -211,6 +236,35 @@ def test_differences_are_of_the_seeds_that_both_have():
   assert lines[2] == '| a | net | 2 | 1.00 | 80.0 ±20.0 |'
 
 
+def test_seeds_of_other_pictures_and_cells_that_are_there_twice_are_refused(tmp_path):
+  other = cell_of('a', 1, [1, 1, 1])
+  other['results']['val']['stamp']['bank'] = 'another'
+  fails(lambda: tables.columns([cell_of('a', 0, [1, 1, 1]), other]), 'seeds 0 and 1', 'bank')
+  for name in 'xy':
+    (tmp_path / f'{name}.json').write_text(json.dumps(cell_of('a', 0, [1, 1, 1])))
+  fails(lambda: tables.read_cells(tmp_path), 'x.json', 'y.json', 'one arm and seed')
+  (tmp_path / 'y.json').write_text(json.dumps(cell_of('b', 0, [1, 1])))
+  fails(lambda: tables.read_cells(tmp_path), 'y.json', 'net/clean', 'other pictures')
+  arms = {'a': [cell_of('a', 0, [1, 1, 1])]}
+  fails(lambda: tables.table(arms, 'a:nett'), "no network 'nett'", 'net')
+
+
+def test_a_set_that_one_seed_lacks_is_said():
+  cells = [cell_of('a', 0, [4, 2, 0]), cell_of('a', 1, [4, 4, 1])]
+  cells[0]['results']['heavy'] = cell_of('a', 0, [1, 0, 0], 'severity5')['results']['val']
+  line = tables.table({'a': cells}, chosen=('severity3', 'severity5'))[2]
+  assert line == '| a | net | 2 | 1.00 | 75.0 ±15.0 | 10.0 of one seed |'
+
+
+def test_both_sets_have_the_answer_of_one_fit():
+  """Mixtures are fitted for each recipe anew."""
+  cell = cell_of('a', 0, [1, 1, 1])
+  cell['results']['of_published'] = cell_of('a', 0, [4, 4, 2], 'published')['results']['val']
+  found = tables.columns([cell])
+  assert found['net', 'clean'].right.tolist() == [[4, 4, 2]]
+  assert found['net', tables.BOTH].right.tolist() == [[2, 2, 2]]
+
+
 def test_mixtures_are_compared_with_the_better_network_of_each_set():
   pair, plain = cell_of('pair', 0, [0, 0, 0]), cell_of('plain', 0, [4, 4, 2])
   right = {network: [0, 0, 1] for network in tables.ANSWERS} | {
@@ -221,6 +275,8 @@ def test_mixtures_are_compared_with_the_better_network_of_each_set():
   lines = tables.mixtures({'pair': [pair], 'plain': [plain]}, ('clean',))
   assert len(lines) == 3 and lines[2].startswith(
     '| pair | clean | 1 | 50.0 | 60.0 | 10.0 | 10.0 | 10.0 | 90.0 | +30.0 [')
+  del pair['results']['val']['rows']['average/clean']
+  assert '| 60.0 | - | 10.0 |' in tables.mixtures({'pair': [pair]}, ('clean',))[2]
 
 
 def test_joints_by_kind_are_means_over_seeds_and_other_people_sets_of_their_own(tmp_path):

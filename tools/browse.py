@@ -6,7 +6,8 @@
 For crops: the clean one and its occluded partner, both as they are and with their joints, and the
 heatmaps that are the target. A cross marks a joint under a patch, a square one that is annotated as
 hidden; the person's left is orange. They are the first samples of the training with this config
-and seed. The patch bank is that of --workdir, or one that is cut for the sheet and removed.
+and seed, of a curriculum those of each stage. The patch bank is that of --workdir, or one that is
+cut for the sheet and removed.
 """
 import os
 import pathlib

@@ -9,20 +9,25 @@ from dslope_jax import heatmaps
 from dslope_jax.evaluation import drawing
 from dslope_jax.visibility import is_labelled
 from input_pipeline import stream
+from input_pipeline.occlusion import mixtures
 
 VIEWS = {'clean': 'image', 'occluded': 'occluded_image'}
 _SHOWN = 256  # pixels of height that a crop on a sheet of samples has at least
 
 
 def show(config, stride, maker, count):
-  """The crops that the loss sees, with their joints, and the target; see `Task.show`."""
+  """The crops that the loss sees, with their joints, and the target; see `Task.show`. Of a
+  curriculum each stage has its share of the count."""
   views = {view: field for view, field in VIEWS.items() if field in maker.fields}
   hidden = ('covered', 'outside') * ('occluded' in views)
   fields = (*views.values(), 'keypoints', 'visibility', *hidden)
   maker, source = dataclasses.replace(maker, fields=fields), maker.source
   zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
-  cases = []
-  for sample in stream.first_samples(maker, count):
+  cases, stages = [], mixtures.stages(maker.recipe)
+  makers = [dataclasses.replace(maker, recipe=recipe) for recipe in stages]
+  shares = [len(part) for part in np.array_split(range(count), len(stages))]
+  for recipe, sample in ((maker.recipe, sample) for maker, share in zip(makers, shares, strict=True)
+                         for sample in stream.first_samples(maker, share)):
     points = zoom * sample['keypoints'] + (zoom - 1) / 2
     labelled = is_labelled(sample['visibility'])
     covered, outside = (labelled & sample.get(field, False) for field in ('covered', 'outside'))
@@ -39,6 +44,7 @@ def show(config, stride, maker, count):
     row, reason = int(sample['row']), sample['unreadable'].item().decode('utf-8', 'ignore')
     cases.append({'pictures': shown, 'caption': reason or (
       f'annotation {source.annotation_id[row]}, {os.path.basename(source.file[row])}'
+      + f', recipe {recipe}' * (len(stages) > 1)
       + f', covered: {named(covered) or "nothing"}' * ('occluded' in views)
       + f', outside: {named(outside)}' * bool(outside.any()))})
   return cases

@@ -154,8 +154,9 @@ def load_bank(config, workdir, train_source=None, recipe_names=(), scored=None):
   """`bank_of` the training people, which are loaded where they are not given.
 
   scored: the people that are evaluated, whose patches stand in where published weights meet a
-  folder without a training split.
+  folder without a training split. Published weights meet several folders: each has its own bank.
   """
+  @functools.cache
   def people():
     if train_source is not None:
       return train_source
@@ -163,31 +164,45 @@ def load_bank(config, workdir, train_source=None, recipe_names=(), scored=None):
       raise UserError('a recipe needs patches, and these weights do not know where the pictures '
                       'are that they were trained on; pass --config.data.bank.folder=BANK, which '
                       'tools/cut_bank.py makes')
-    try:
+    if 'published' not in config:
       return load_train(config)[0]
+    try:
+      return _lenders(config)
     except FileNotFoundError as error:
-      if scored is None or 'published' not in config:
+      if scored is None:
         raise
       print(f"no patches from the split '{config.data.train_split}' ({error}): they are cut from "
             'the people that are scored. To take others, pass --config.data.bank.folder=BANK')
       return scored
 
-  return bank_of(config, workdir, people, recipe_names)
+  of_people = lambda: f'patches_{people().split}_{people().digest}'
+  return bank_of(config, workdir, people, recipe_names,
+                 of_people if 'published' in config else lambda: 'patches')
 
 
-def bank_of(config, workdir, people, recipe_names=()):
+def _lenders(config):
+  """The training people of a folder that published weights meet, whose patches they are tested
+  with; all where they are too few to hold out as many as in training."""
+  source = _training_people(config)
+  try:
+    return held_out.split(source, config.data.holdout)[0]
+  except UserError:
+    return source
+
+
+def bank_of(config, workdir, people, recipe_names=(), name=lambda: 'patches'):
   """The patch bank of a run, cut from people if it is not there yet; None where no recipe needs
   one. Raises UserError for an unknown recipe.
 
   people: function () -> their `Source`. recipe_names: of what will be drawn; default all of the
-  config.
+  config. name: function () -> that of a bank of its own in workdir.
   """
   names = recipe_names or [*mixtures.stages(config.data.recipe),
                            *(e.recipe for e in config.evals.values())]
   if not any([recipes.needs_bank(name) for name in names]):  # a list: all names are checked
     return None
   folder = (config.data.bank.folder or _prepared_bank(config) or recorded_bank(workdir)
-            or os.path.join(workdir, 'patches'))
+            or os.path.join(workdir, name()))
   if not os.path.exists(folder):
     source = people()
     print(f'cutting a patch bank into {folder}', flush=True)

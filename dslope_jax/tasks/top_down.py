@@ -37,7 +37,8 @@ def build(config, workdir, training=True) -> Task:
     held_out, stored_fits = _held_out_of_run(config, workdir)
   system = systems.build(facts, **config.system.to_dict())  # before the bank, which takes long
   _check_optim(config, system)
-  scored = {name: _scored_people(config, name, entry) for name, entry in config.evals.items()}
+  scored = {name: _scored_people(config, name, entry, facts)
+            for name, entry in config.evals.items()}
   bank = people.load_bank(config, workdir, source,
                           scored=next((one for one, _ in scored.values()), None))
   if training:
@@ -141,10 +142,6 @@ def example(facts: Facts) -> dict:
 
 def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored_fits):
   entry = config.evals[name]
-  if source.skeleton.names != facts.skeleton.names:
-    raise UserError(f"evals.{name}: {source.name} {source.split} has other keypoints "
-                    f'({len(source.skeleton.names)}, {source.skeleton.name}) than the networks '
-                    f'({len(facts.skeleton.names)}, {facts.skeleton.name})')
   subjects = of_source(source, entry.boxes != 'gt')
   held_out = people.without(held_out, source)
   pose_scores.check_fit(entry.metric, subjects)
@@ -161,7 +158,8 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
       oks_nms=entry.oks_nms, mixes=system.mixes, fits=fits, held_out=calibration, full=full)
 
   vars_of = lambda s: {'center': s.center, 'scale': s.scale}
-  calibrated_on = len(held_out) if held_out else stored_fits['people'] if stored_fits else 'nobody'
+  calibrated_on = (len(held_out) if held_out else f"{stored_fits['people']}, stored" if stored_fits
+                   else 'nobody')
   return EvalSet(
     stamp=_stamp_of_people(config, entry, source, subjects) | _stamp(
       config, entry, bank, facts.skeleton.flip_pairs is not None) | _stamp_of_metric(
@@ -174,9 +172,24 @@ def _eval_set(config, name, source, boxes, system, facts, bank, held_out, stored
       config, source, bank, entry.recipe, pairs.FIELDS)))
 
 
-def _scored_people(config, name, entry):
+def _refuse_other_keypoints(name, source, facts):
+  theirs, ours = source.skeleton.names, facts.skeleton.names
+  if theirs == ours:
+    return
+  if len(theirs) == len(ours):
+    k = next(k for k in range(len(ours)) if theirs[k] != ours[k])
+    differ = f"keypoint {k + 1} is '{theirs[k]}', not '{ours[k]}'"
+  else:
+    differ = f'{len(theirs)}, not {len(ours)}'
+  raise UserError(f'evals.{name}: {source.name} {source.split} has other keypoints '
+                  f'({source.skeleton.name}) than the networks ({facts.skeleton.name}): {differ}; '
+                  f'name other data in evals.{name}.data, or other weights')
+
+
+def _scored_people(config, name, entry, facts):
   """(people of an entry of `config.evals`, whose boxes they have)."""
   source = people.load_source(config, entry.split, entry.data)
+  _refuse_other_keypoints(name, source, facts)
   boxes = 'ground truth'
   if entry.boxes != 'gt':
     size = config.data.size

@@ -49,19 +49,21 @@ def apply(state, specs: dict, networks: dict, image_size, fresh_head: bool, say)
 def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=False):
   """(weights of one network, a line that says where from).
 
-  spec: 'WORKDIR' or 'WORKDIR:its network' (its moving average, if it kept one); a folder with
-  model.safetensors; a .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
+  spec: 'WORKDIR' or 'WORKDIR:its network' (its moving average, if it kept one); without a name the
+  one that is called `name`, or the only one; a folder with model.safetensors; a .safetensors or
+  PyTorch file, 'FILE:enet' for one of a pair.
   fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head, where the file has
   none, or any with fresh_head) stay as they are there. network: the Linen module.
   Raises FileNotFoundError or UserError, one line a problem.
   """
   path, stored_name = split_network(spec)
   if not is_weights(path):
-    stored_name, last = stored_name or name, models.trait(network, 'LAST')
+    stored, has_ema = checkpointing.stored_weights(path)
+    alone = list(stored['params']) if len(stored['params']) == 1 else [name]
+    stored_name, last = stored_name or alone[0], models.trait(network, 'LAST')
     wanted = {kind: {stored_name: {k: v for k, v in tree.items()
                                    if not (fresh_head and k.startswith(last))}}
               for kind, tree in fresh.items()}
-    stored, has_ema = checkpointing.stored_weights(path)
     if stored_name not in stored['params']:
       raise UserError(f"init_from: '{path}' has the networks {sorted(stored['params'])}, not "
                       f"'{stored_name}'; say which after a colon")

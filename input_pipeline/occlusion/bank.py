@@ -54,7 +54,8 @@ class PatchBank:
 
   def __init__(self, folder):
     self.folder = str(folder)
-    mend = f"'{self.folder}' is not a patch bank that can be read; remove it to have it cut anew"
+    mend = (f"'{self.folder}' is not a patch bank that can be read: name one that "
+            'tools/cut_bank.py or a run has made; if it was one, remove it to have it cut anew')
     path = os.path.join(self.folder, 'index.npz')
     index = own_files.read_npz(path, _COLUMNS | {'digest': Column('U', ())}, mend, _FORM)
     for name in _COLUMNS:

@@ -13,6 +13,7 @@ from dslope_jax.predictor import Predictor
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.hub import local_weights
+from input_pipeline.occlusion.bank import PatchBank
 from tests.predict import folders
 from tests.refusals import fails
 from tools import publish as tool
@@ -61,7 +62,9 @@ def test_it_is_scored_as_the_run(run, folder, tmp_path):
                                      given={'evals.val.data.root': root})
   assert json.dumps(again) == json.dumps(results)
   stamp = lambda place: json.loads((place / 'eval_7/val/results.json').read_text())['stamp']
-  assert stamp(tmp_path / 'out') == stamp(workdir) and stamp(workdir)['calibrated_on'] > 0
+  people = stamp(workdir)['calibrated_on']
+  assert people > 0
+  assert stamp(tmp_path / 'out') == stamp(workdir) | {'calibrated_on': f'{people}, stored'}
 
 
 def test_patches_are_cut_beside_the_data_or_named(folder, run):
@@ -93,6 +96,12 @@ def test_a_folder_without_a_training_split_lends_its_own_people(run, folder, tmp
   visible = lambda results: results['val']['enet/clean']['visible_joints']
   assert visible(found) == visible(results)
   assert np.isfinite(found['val']['enet/occluded']['covered_joints'])
+  # With a training split again, the same work folder takes its patches, not those of before.
+  shutil.copytree(run[0].data.root, root, dirs_exist_ok=True)
+  assert evaluation_script.evaluate(config, str(tmp_path / 'out'), weights=str(folder), given=given)
+  assert 'no patches from' not in capsys.readouterr().out
+  banks = [PatchBank(path) for path in (tmp_path / 'out').glob('patches_*')]
+  assert {tuple(set(bank.origin)) for bank in banks} == {('coco val',), ('coco train',)}
   config = config.copy_and_resolve_references()
   config.evals.val.data.root = str(tmp_path / 'nowhere')
   fails(lambda: evaluation_script.evaluate(config, str(tmp_path / 'other'), weights=str(folder)),
