@@ -50,8 +50,8 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   """(weights of one network, a line that says where from).
 
   spec: 'WORKDIR' or 'WORKDIR:its network' (its moving average, if it kept one); without a name the
-  one that is called `name`, or the only one; a folder with model.safetensors; a .safetensors or
-  PyTorch file, 'FILE:enet' for one of a pair.
+  one that is called `name`, or the only one; a folder with model.safetensors, likewise; a
+  .safetensors or PyTorch file, 'FILE:enet' for one of a pair.
   fresh: its new {'params', 'batch_stats'}; leaves that a file lacks (the head, where the file has
   none, or any with fresh_head) stay as they are there. network: the Linen module.
   Raises FileNotFoundError or UserError, one line a problem.
@@ -71,12 +71,15 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
     return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),
             text + (f'; stays fresh: {", ".join(last)}' if fresh_head and last else ''))
+  if not stored_name and name in published.networks_in(path):
+    stored_name = name
   if models.trait(network, 'OWN_NAMES'):
     return _merge(fresh, published.of_own_names(path, stored_name, fresh)), f"'{path}'"
   model, arguments = models.describe(network)
   converted, certificate = pytorch.load_file(path, model, arguments, image_size, stored_name,
                                              fresh_head)
-  text = f"'{path}' ({len(converted.used)} keys, sha256 {certificate['sha256'][:12]})"
+  text = (f"'{stored_name}' of " if stored_name else '') + (
+    f"'{path}' ({len(converted.used)} keys, sha256 {certificate['sha256'][:12]})")
   if converted.fresh:
     modules = sorted({leaf.split('/')[0] for leaf in converted.fresh})
     text += f'; stays fresh: {", ".join(modules)}'

@@ -35,6 +35,11 @@ def is_published(folder) -> bool:
   return 'published' in config
 
 
+def networks_in(folder) -> list[str]:
+  """Names of the networks of a published folder; none for a folder that is not one."""
+  return list(workdirs.read_config(folder)['optim']) if is_published(folder) else []
+
+
 def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict, step: int,
           calibration=None):
   """Writes a published folder, config.json last, which tells the checksum of the weights.
@@ -142,6 +147,9 @@ def adopt(folder, workdir):
 
   Raises UserError where it is one of others.
   """
+  path, answer = files.split_network(str(folder))
+  if answer:
+    raise UserError(f"'{folder}': give '{path}' alone; all its networks and mixtures are scored")
   if not is_published(folder):
     raise UserError(f"'{folder}' is no published folder (tools/publish.py makes one); to evaluate "
                     'a run give --workdir')

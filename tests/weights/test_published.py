@@ -10,6 +10,7 @@ import pytest
 
 import eval as evaluation_script
 from dslope_jax.predictor import Predictor
+from dslope_jax.training import init_from
 from dslope_jax.training import workdir as workdirs
 from dslope_jax.weights import published, pytorch
 from dslope_jax.weights.hub import local_weights
@@ -131,6 +132,19 @@ def test_the_model_card(run, folder):
   assert 'licence is not stated' not in body and '\n\n\n' not in body
 
 
+def test_training_takes_the_network_of_that_name(folder):
+  predictor = Predictor(str(folder))
+  network, size = predictor.serving.system.networks['enet'], predictor.facts.size
+  weights = {kind: tree['enet'] for kind, tree in jax.device_get(predictor.weights).items()}
+  fresh = jax.tree.map(np.zeros_like, weights)
+  found, text = init_from.load(str(folder), 'enet', fresh, network, size)
+  jax.tree.map(np.testing.assert_array_equal, found, weights)
+  assert text.startswith(f"'enet' of '{folder}'")
+  other, text = init_from.load(f'{folder}:gnet', 'enet', fresh, network, size)
+  assert text.startswith("'gnet' of") and any(jax.tree.leaves(jax.tree.map(
+    lambda a, b: (a != b).any(), jax.device_get(other), weights)))
+
+
 @pytest.mark.slow
 def test_one_network_of_a_pair(run, tmp_path):
   out, own = publish(f'{run[1]}:enet', tmp_path / 'enet'), Predictor(f'{run[1]}:enet')
@@ -186,6 +200,7 @@ def test_what_is_refused(run, folder, tmp_path):
   evaluate = lambda weights, place: evaluation_script.evaluate(config, str(place),
                                                                weights=str(weights))
   fails(lambda: evaluate(workdir, tmp_path / 'a'), 'is no published folder', 'give --workdir')
+  fails(lambda: evaluate(f'{folder}:enet', tmp_path / 'a'), f"give '{folder}' alone")
   fails(lambda: evaluate(folder, workdir), 'work folder of other weights (config.json differs)')
   out = publish(workdir, tmp_path / 'out')
   path = out / 'config.json'
