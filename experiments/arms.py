@@ -92,6 +92,7 @@ SINGLES = {
   'occluded_from_clean': _single('occluded', start='plain_clean:net'),
   'half_from_clean': _single('occluded', _HALF, start='plain_clean:net'),
   'clean_from_clean': _single('clean', start='plain_clean:net'),
+  'plain_clean_long': _single('clean', duration='40 epochs'),
   'plain_half_long': _single('occluded', _HALF, duration='40 epochs'),
   'plain_clean_then_half': _single('occluded', f'none>{_HALF}', duration='40 epochs'),
 }
