@@ -192,8 +192,8 @@ def main():
   parser.add_argument('--out', required=True, help='folder of the runs')
   parser.add_argument('--bank', default='', help='patch bank of the arms on LSPET; default: cut '
                       'from LSPET, which has no people to paste')
-  parser.add_argument('--coco', default='', help="folder of COCO's form, whose people are scored too: "
-                      'annotations/person_keypoints_{train,val}.json and images/')
+  parser.add_argument('--coco', default='', help='folder whose people are scored too: annotations/'
+                      'person_keypoints_{train,val}.json of COCO, and images/')
   parser.add_argument('--stage', choices=('screen', 'full'), default='screen')
   parser.add_argument('--length', type=float, help="factor of the arms' duration; default 2/3 "
                       'to screen, else 1')
