@@ -71,7 +71,7 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
     text = f"'{stored_name}' of '{path}', step {step}" + (', moving average' if has_ema else '')
     return (_merge(fresh, {kind: tree[stored_name] for kind, tree in weights.items()}),
             text + (f'; stays fresh: {", ".join(last)}' if fresh_head and last else ''))
-  if not stored_name and name in published.networks_in(path):
+  if not stored_name and name in published.named_networks(path):
     stored_name = name
   if models.trait(network, 'OWN_NAMES'):
     return _merge(fresh, published.of_own_names(path, stored_name, fresh)), f"'{path}'"

@@ -35,9 +35,11 @@ def is_published(folder) -> bool:
   return 'published' in config
 
 
-def networks_in(folder) -> list[str]:
-  """Names of the networks of a published folder; none for a folder that is not one."""
-  return list(workdirs.read_config(folder)['optim']) if is_published(folder) else []
+def named_networks(folder) -> list[str]:
+  """Networks whose names a published folder's weights carry: none where it has only one, or is no
+  published folder."""
+  networks = list(workdirs.read_config(folder)['optim']) if is_published(folder) else []
+  return networks if len(networks) > 1 else []
 
 
 def write(folder, config: ConfigDict, facts: dict, networks: dict, weights: dict, step: int,
