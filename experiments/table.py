@@ -227,8 +227,8 @@ def mixtures(arms, chosen=()):
   for arm, found in pairs.items():
     for name in _chosen({arm: found}, chosen):
       row = [found.get((network, name)) for network in ANSWERS]
-      *networks, gate = row[0], row[1], row[-1]
-      better = max(filter(None, networks), key=lambda column: score(column)[0], default=None)
+      gnet, enet, *_, gate = row
+      better = max(filter(None, (gnet, enet)), key=lambda column: score(column)[0], default=None)
       gap = difference(gate, better) if gate and better else None
       lines.append(f'| {arm} | {name} | {len(arms[arm])} | '
                    + ' | '.join(_cell(column, None, len(arms[arm])) for column in row)

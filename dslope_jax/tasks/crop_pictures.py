@@ -24,10 +24,10 @@ def show(config, stride, maker, count):
   maker, source = dataclasses.replace(maker, fields=fields), maker.source
   zoom = -(-_SHOWN // maker.size[1])  # crops may be small: what is drawn on them shall be sharp
   cases, stages = [], mixtures.stages(maker.recipe)
-  makers = [dataclasses.replace(maker, recipe=recipe) for recipe in stages]
   shares = [len(part) for part in np.array_split(range(count), len(stages))]
-  for recipe, sample in ((maker.recipe, sample) for maker, share in zip(makers, shares, strict=True)
-                         for sample in stream.first_samples(maker, share)):
+  samples = [(recipe, sample) for recipe, share in zip(stages, shares, strict=True)
+             for sample in stream.first_samples(dataclasses.replace(maker, recipe=recipe), share)]
+  for recipe, sample in samples:
     points = zoom * sample['keypoints'] + (zoom - 1) / 2
     labelled = is_labelled(sample['visibility'])
     covered, outside = (labelled & sample.get(field, False) for field in ('covered', 'outside'))

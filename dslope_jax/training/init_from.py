@@ -59,8 +59,8 @@ def load(spec: str, name: str, fresh: dict, network, image_size, fresh_head=Fals
   path, stored_name = split_network(spec)
   if not is_weights(path):
     stored, has_ema = checkpointing.stored_weights(path)
-    alone = list(stored['params']) if len(stored['params']) == 1 else [name]
-    stored_name, last = stored_name or alone[0], models.trait(network, 'LAST')
+    names, last = list(stored['params']), models.trait(network, 'LAST')
+    stored_name = stored_name or (names[0] if len(names) == 1 else name)
     wanted = {kind: {stored_name: {k: v for k, v in tree.items()
                                    if not (fresh_head and k.startswith(last))}}
               for kind, tree in fresh.items()}
