@@ -226,6 +226,7 @@ def _plain(value):
 
 
 def _write(path, content):
-  with open(f'{path}.part', 'wb') as f:
+  part = f'{path}.{os.getpid()}.part'  # another process may write the same file
+  with open(part, 'wb') as f:
     f.write(content)
-  os.replace(f'{path}.part', path)
+  os.replace(part, path)

@@ -126,8 +126,14 @@ def linked(folder, data):
 
 
 def link(folder, data):
-  """Marks a folder as made of a data set, whose pictures it then has; the last thing to be done."""
-  os.symlink(os.path.join(os.path.abspath(data), 'images'), os.path.join(folder, 'images'))
+  """Marks a folder as made of a data set, whose pictures it then has; the last thing to be done.
+
+  Two cells that start at once write the same files and the same mark.
+  """
+  try:
+    os.symlink(os.path.join(os.path.abspath(data), 'images'), os.path.join(folder, 'images'))
+  except FileExistsError:
+    linked(folder, data)
 
 
 def newest_step(folder):

@@ -95,6 +95,15 @@ def test_the_tuning_part_is_split_off_by_picture_once(tmp_path, monkeypatch):
   assert (again / 'lspet_tune.json').read_text() == (folder / 'lspet_tune.json').read_text()
 
 
+def test_cells_that_start_at_once_make_the_same_folder(tmp_path):
+  data, other = make_data(tmp_path / 'data'), make_data(tmp_path / 'other')
+  (tmp_path / 'out').mkdir()
+  for _ in range(2):
+    shared.link(tmp_path / 'out', data)
+  assert shared.linked(tmp_path / 'out', data)
+  fails(lambda: shared.link(tmp_path / 'out', other), 'take another --out')
+
+
 def test_an_interrupted_cell_resumes_and_screening_needs_no_validation_part(cells, monkeypatch):
   data, cell = cells
   (data / 'lspet_val.json').unlink()

@@ -9,6 +9,7 @@ import pathlib
 import re
 import sys
 import traceback
+import warnings
 import zlib
 
 import jax
@@ -129,14 +130,16 @@ def _quietly():
   """Within it unfinished reads and writes of orbax do not complain when they are collected."""
   hooks = sys.unraisablehook, sys.excepthook
   sys.unraisablehook = sys.excepthook = lambda *_: None
-  try:
-    yield
-  except Exception as error:
-    traceback.clear_frames(error.__traceback__)
-    gc.collect()
-    raise
-  finally:
-    sys.unraisablehook, sys.excepthook = hooks
+  with warnings.catch_warnings():  # a read that failed has parts that were never begun
+    warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)
+    try:
+      yield
+    except Exception as error:
+      traceback.clear_frames(error.__traceback__)
+      gc.collect()
+      raise
+    finally:
+      sys.unraisablehook, sys.excepthook = hooks
 
 
 def _attempt(read, *args, **kwargs):
