@@ -110,6 +110,8 @@ PAIRS = {
   'two_networks': _pair('none', fields=_JOINED, start=_GNET | {'enet': 'plain_occluded:net'}),
   'two_from_clean': _pair('none', _HALF, _JOINED, {
     'gnet': 'clean_from_clean:net', 'enet': 'none_half_from_clean:enet'}),
+  # The default of the config, trained whole, and its two networks trained alone.
+  'pair_long': Arm('clspet_hrnet.py', {}),
   'two_long': _pair('none', _HALF, _JOINED, {
     'gnet': 'plain_clean_long:net', 'enet': 'plain_clean_then_half:net'}),
   'none_half_from_clean': _pair('none', _HALF, _FROZEN, _BOTH),
