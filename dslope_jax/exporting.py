@@ -18,7 +18,7 @@ from jax import export
 
 from dslope_jax.errors import UserError
 from dslope_jax.files import check_file, first_line
-from dslope_jax.metrics import calibration
+from dslope_jax.metrics import mixture
 from dslope_jax.models.cpu_forms import plain_forms
 from dslope_jax.systems.base import Forward, without_view
 from dslope_jax.visibility import PROBABILITIES
@@ -33,27 +33,20 @@ HEATMAP, KEYPOINT, TIE = 1e-4, 1e-3, 1e-5
 def function(predictor):
   """The function of crops, with the weights as constants.
 
-  Raises UserError for a mixture that is computed by Python alone, and for a system that asks for
-  more than crops.
+  Raises UserError for a system that asks for more than crops.
   """
   names = predictor.members
   _refuse_more_than_crops(predictor)
   rule = predictor.answer.split('/')[0] if len(names) > 1 else ''
-  if rule and rule not in _RULES:
-    raise UserError(f"the mixture '{rule}' cannot be exported; name {', '.join(_RULES)} or one of "
-                    'the networks after a colon, as in WORKDIR:enet')
 
   def call(images):
     poses = _members(predictor, predictor.weights, images)
-    chances = {field: [poses[name].get(field, _probability(fit, poses[name]['scores']))
+    chances = {field: [poses[name].get(field, fit and _apply(fit, poses[name]['scores']))
                        for name, fit in zip(names, _fits(predictor, field), strict=True)]
                for field in PROBABILITIES}
     known = {field for field, of_each in chances.items() if not any(p is None for p in of_each)}
     if rule:
-      sure = [jnp.clip(poses[name]['scores'], 0, 1) if p is None else p
-              for name, p in zip(names, chances['right'], strict=True)]
-      keypoints, scores = _RULES[rule](
-        jnp.stack([poses[name]['keypoints'] for name in names]), jnp.stack(sure))
+      keypoints, scores = _mixture(predictor, rule, [poses[name] for name in names])
       chances['right'] = [scores]
     else:
       keypoints, scores = (poses[names[0]][field] for field in ('keypoints', 'scores'))
@@ -86,35 +79,34 @@ def _fits(predictor, field):
   return [predictor.fits.get(field, {}).get(without_view(name)) for name in predictor.members]
 
 
-def _probability(fit, scores):
-  """`calibration.apply` of an isotonic fit for arrays of JAX; None without a fit."""
+def _mixture(predictor, rule, poses):
+  """(B,K,2) keypoints and (B,K) confidences of one rule of `metrics.mixture`."""
+  fit = predictor.fits['gates']['+'.join(map(without_view, predictor.members))] if (
+    rule == 'gate') else {'fits': _fits(predictor, 'right')}
+  both = (jnp.stack([pose['keypoints'] for pose in poses]), jnp.stack([
+    _apply(curve, pose['scores'])
+    for curve, pose in zip(fit['fits'] or [None] * len(poses), poses, strict=True)]))
+  if rule != 'gate':
+    return mixture.CALIBRATED[rule](*both)
+  context = [pose['embedding'] for pose in poses if 'embedding' in pose]
+  return mixture.gate_calibrated(*both, fit, jnp.concatenate(context, 1) if context else None,
+                                 _apply)
+
+
+def _apply(fit, scores):
+  """`calibration.apply` for arrays of JAX."""
   if fit is None:
-    return None
+    return jnp.clip(scores, 0, 1)
+  if fit['kind'] == 'logistic':
+    mean, deviation, weights = (jnp.array(fit[name], jnp.float32)
+                                for name in ('mean', 'deviation', 'weights'))
+    return jax.nn.sigmoid(((scores - mean) / deviation * weights).sum(-1) + fit['bias'])
   x, y = (jnp.array(fit[name], jnp.float32) for name in 'xy')
   if len(x) == 1:
     return jnp.full_like(scores, y[0])
   right = jnp.clip((scores[..., None] >= x).sum(-1), 1, len(x) - 1)
   share = jnp.clip((scores - x[right - 1]) / (x[right] - x[right - 1]), 0, 1)
   return y[right - 1] + share * (y[right] - y[right - 1])
-
-
-def _average(keypoints, sure):
-  return keypoints.mean(0), sure.mean(0)
-
-
-def _confidence(keypoints, sure):
-  total = sure.sum(0)
-  weights = jnp.where(total > 0, sure / jnp.where(total > 0, total, 1), 1 / len(sure))
-  return (weights[..., None] * keypoints).sum(0), (weights * sure).sum(0)
-
-
-def _pick(keypoints, sure):
-  best = sure.argmax(0)[None]
-  return jnp.take_along_axis(keypoints, best[..., None], 0)[0], sure.max(0)
-
-
-# Of `metrics.mixture`, for keypoints (M,B,K,2) and probabilities (M,B,K) of JAX.
-_RULES = {'average': _average, 'confidence': _confidence, 'pick': _pick}
 
 
 def exported(predictor) -> export.Exported:
@@ -218,9 +210,11 @@ class Reference:
     self.wanted = {field: values for field, values in answer.items() if values is not None}
     ties = [near_ties(maps, predictor.codec == 'hrnet') for maps in self.maps.values()]
     self.ties = {kind: np.any([of[kind] for of in ties], 0) for kind in ties[0]}
-    if predictor.answer.split('/')[0] == 'pick':
-      self.ties['networks'] = _undecided([poses[name]['scores'] for name in predictor.members],
-                                         _fits(predictor, 'right'))
+    if len(predictor.members) > 1:
+      self.ties['networks'] = _undecided(predictor, poses)
+    if predictor.answer.split('/')[0] == 'gate':  # which looks at the whole pose
+      self.ties = {kind: np.broadcast_to(of.any(-1, keepdims=True), of.shape)
+                   for kind, of in self.ties.items()}
 
   def parity(self, call, what) -> dict:
     """By how much a function of crops differs; raises UserError where that is too much.
@@ -250,14 +244,17 @@ def _peak(maps):
   return np.maximum(np.abs(maps).max((1, 2)), np.finfo(np.float32).tiny)
 
 
-def _undecided(scores, fits):
-  """(B,K) bool: another of M networks is the surest if the scores (M,B,K) of one are TIE of
-  themselves higher, and those of the others lower."""
-  def surest(signs):
-    return np.argmax([calibration.apply(fit, score + sign * TIE * np.abs(score))
-                      for fit, score, sign in zip(fits, scores, signs, strict=True)], 0)
-  chosen = surest(np.zeros(len(scores)))
-  return np.any([surest(2 * one - 1) != chosen for one in np.eye(len(scores))], 0)
+def _undecided(predictor, poses):
+  """(B,K) bool: the joint of a mixture moves by over KEYPOINT if the scores of one network are TIE
+  of themselves higher, and those of the others lower."""
+  def joints(signs):
+    return predictor.combined({
+      name: poses[name] | {'scores': poses[name]['scores'] * (1 + sign * TIE)}
+      for name, sign in zip(predictor.members, signs, strict=True)})['keypoints']
+  count = len(predictor.members)
+  own = joints(np.zeros(count))
+  return np.any([np.linalg.norm(joints(2 * one - 1) - own, axis=-1) > KEYPOINT
+                 for one in np.eye(count)], 0)
 
 
 def near_ties(maps, by_sign):

@@ -56,8 +56,8 @@ class Predictor(Networks):
     people, = Predictor('runs/mine')([picture], [boxes])
 
   weights: 'WORKDIR' or 'WORKDIR:ANSWER' of a run: one of its networks, as in 'runs/mine:enet', or
-    for a pair a mixture ('pick', the default: the surer network of each joint; 'average',
-    'confidence', 'gate' where it was fitted); of several readouts the final one, or 'net/heatmap'
+    for a pair a mixture ('gate' where it was fitted, the default, else 'pick': the surer network
+    of each joint; 'average', 'confidence'); of several readouts the final one, or 'net/heatmap'
     as the table of an evaluation calls it; the same of a published folder; a folder with
     model.safetensors of one network; a file that `init_from` takes, 'FILE:enet' for one network of
     several; or 'hf://OWNER/NAME', any of these folders on the Hugging Face hub.
@@ -77,7 +77,7 @@ class Predictor(Networks):
       skeleton = skeletons.by_name(skeleton)
     path, name, is_run = located(weights)
     found = (_of_run if is_run else _of_file)(path, name, skeleton, size and tuple(size))
-    super().__init__(path, found, ('pick',), flip=flip, dtype=dtype)
+    super().__init__(path, found, ('gate', 'pick'), flip=flip, dtype=dtype)
     self.codec = found.codec
 
   def __call__(self, images, boxes=None) -> list[People]:
@@ -112,7 +112,7 @@ class Predictor(Networks):
     found, view = super()._answers(), next(iter(self._shapes)).rsplit('/', 1)[1]
     for mix in self.serving.system.mixes:
       rules = (mixture.RULES if '+'.join(mix) in self.fits.get('gates', {})
-               else mixture.WITHOUT_FIT)
+               else mixture.CALIBRATED)
       for rule in rules:
         found['/'.join([rule, *mix[0].split('/')[1:]])] = tuple(f'{name}/{view}' for name in mix)
     return found

@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from dslope_jax import exporting, models
-from dslope_jax.metrics import calibration, mixture
+from dslope_jax.evaluation import confidences
+from dslope_jax.metrics import calibration
 from dslope_jax.predictor import Predictor
 from dslope_jax.weights import pytorch
 from dslope_jax.weights.files import digest
@@ -40,7 +42,7 @@ def run(tmp_path_factory):
 def pair(run):
   """(predictor by the pick of both networks, its reference on noise: on pictures with flat areas
   random transformers divide by next to nothing)."""
-  predictor = Predictor(run, dtype='float32')
+  predictor = Predictor(f'{run}:pick', dtype='float32')
   return predictor, exporting.Reference(predictor, exporting.trial_crops(predictor, 4)[:4])
 
 
@@ -48,19 +50,28 @@ def pair(run):
 @pytest.mark.parametrize('field', ['right', 'visible'])
 def test_probabilities_are_those_of_the_calibration(field, name):
   scores = np.linspace(-1, 10, 45, dtype=np.float32).reshape(9, 5)
-  found = exporting._probability(FITS[field][name], jnp.asarray(scores))
+  found = exporting._apply(FITS[field][name], jnp.asarray(scores))
   np.testing.assert_allclose(found, calibration.apply(FITS[field][name], scores), atol=1e-6)
 
 
-@pytest.mark.parametrize('rule', ['average', 'confidence', 'pick'])
-def test_mixtures_are_those_of_python(rule):
+@pytest.mark.parametrize('answer', ['average', 'confidence', 'pick', 'gate'])
+def test_mixtures_are_those_of_python(pair, answer):
+  """Also the gate with a reach, beyond which one network is taken, and with embeddings."""
   drawn = np.random.default_rng(0)
-  keypoints = drawn.uniform(0, 60, (2, 3, 5, 2)).astype(np.float32)
-  sure = drawn.uniform(0, 1, (2, 3, 5)).astype(np.float32)
-  sure[:, 0] = 0
-  found = exporting._RULES[rule](jnp.asarray(keypoints), jnp.asarray(sure))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found,
-               mixture.RULES[rule](keypoints, sure))
+  gate = {'gate': calibration.fit_logistic(drawn.normal(size=(99, 12)), drawn.random(99) < 0.5),
+          'reach': 0.2, 'fits': [FITS['right'][name] for name in ('gnet', 'enet')], 'context': True}
+  poses = [{'keypoints': drawn.uniform(0, 60, (3, 5, 2)), 'scores': drawn.uniform(0, 8, (3, 5)),
+            'embedding': drawn.normal(size=(3, 3))} for _ in range(2)]
+  poses[1]['keypoints'][:, :2] = poses[0]['keypoints'][:, :2] + 1  # within reach
+  poses[0]['scores'][0] = 0
+  predictor = types.SimpleNamespace(fits=FITS | {'gates': {'gnet+enet': gate}},
+                                    members=('gnet/clean', 'enet/clean'))
+  found = exporting._mixture(predictor, answer, jax.tree.map(
+    lambda leaf: jnp.asarray(leaf, jnp.float32), poses))
+  wanted = confidences.with_mixtures(dict(zip(predictor.members, poses, strict=True)),
+                                     [('gnet', 'enet')], predictor.fits)[f'{answer}/clean']
+  for field, values in zip(('keypoints', 'scores'), found, strict=True):
+    np.testing.assert_allclose(values, wanted[field], rtol=2e-5)
 
 
 def test_there_is_no_cpu_form_for_any_platform(tmp_path, monkeypatch):
@@ -124,10 +135,21 @@ def test_near_ties():
   assert exporting.near_ties(maps, by_sign=False).keys() == {'maximum'}
 
 
-def test_the_order_of_networks_is_near_a_tie():
-  """Scores above 1 are equally sure, and the first network is taken: nothing to decide."""
-  scores = [np.array([0.5, 0.5, 1.0, 1.5, 0.5]), np.array([0.5 + 1e-6, 0.51, 1.5, 1.2, 0.0])]
-  assert exporting._undecided(scores, [None, None]).tolist() == [True, False, True, False, False]
+@pytest.mark.parametrize('answer', ['average', 'pick', 'gate'])
+def test_equally_sure_networks_are_near_a_tie_where_one_is_taken(run, answer):
+  """Not where both have the same place; a mean moves by next to nothing."""
+  predictor = Predictor(f'{run}:{answer}')
+  gate = {'gate': FITS['gates']['gnet+enet']['gate'] | {'weights': [-1.0, 1.0, 0.0, 0.0]},
+          'reach': 0.1, 'fits': [FITS['right'][name] for name in ('gnet', 'enet')],
+          'context': False}
+  predictor.fits = FITS | {'gates': {'gnet+enet': gate}}
+  places = np.float32([[[[0, 0], [9, 9], [5, 5], [0, 9]]], [[[3, 0], [9, 9], [9, 5], [9, 9]]]])
+  # 6 and 4 mean 0.5, by the curves of their networks.
+  scores = np.float32([[[6, 6, 6, 2]], [[4, 4, 5, 4]]])
+  poses = {name: {'keypoints': of[0], 'scores': of[1]} for name, of in zip(
+    predictor.members, zip(places, scores, strict=True), strict=True)}
+  assert exporting._undecided(predictor, poses).tolist() == [
+    [answer in ('pick', 'gate'), False, False, False]]
 
 
 @pytest.mark.slow
@@ -154,9 +176,12 @@ def test_the_command(run, tmp_path):
   fails(lambda: exporting.load_stablehlo(tmp_path / 'broken'), "broken' cannot be read by JAX")
 
 
-def test_the_gate_is_refused(run):
-  fails(lambda: exporting.function(Predictor(f'{run}:gate')),
-        "the mixture 'gate' cannot be exported", 'average, confidence, pick')
+def test_the_gate_is_exported_where_it_is_the_answer(run):
+  predictor = Predictor(run, dtype='float32')
+  assert predictor.answer == 'gate'
+  reference = exporting.Reference(predictor, exporting.trial_crops(predictor, 4)[:4])
+  found = reference.parity(jax.jit(exporting.exported(predictor).call), 'it')
+  assert found['near_ties'] % 17 == 0 and found['near_ties'] < 4 * 17 and found['right'] < 1e-5
 
 
 def test_onnx(pair):

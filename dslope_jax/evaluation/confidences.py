@@ -168,7 +168,7 @@ def with_mixtures(poses, mixes, fits=None):
       both = [np.stack([pose[field] for pose in members]) for field in ('keypoints', 'scores')]
       embeddings = [pose['embedding'] for pose in members if 'embedding' in pose]
       context = np.concatenate(embeddings, 1) if len(embeddings) == len(members) else None
-      for rule in mixture.RULES if gate else mixture.WITHOUT_FIT:
+      for rule in mixture.RULES if gate else mixture.CALIBRATED:
         fit = (gate, context) if rule == 'gate' else (right,)
         keypoints, scores = mixture.RULES[rule](*both, *fit)
         pose = {'keypoints': keypoints, 'scores': scores} | {

@@ -15,8 +15,7 @@ _REACHES = (0.0, 0.02, 0.05, 0.1, 0.2, np.inf)
 
 def average(keypoints, confidences, fits=None):
   """Mean of the coordinates and of the confidences, every network alike. fits: list of M."""
-  keypoints, confidences = _calibrated(keypoints, confidences, fits)
-  return keypoints.mean(0), confidences.mean(0)
+  return CALIBRATED['average'](*_calibrated(keypoints, confidences, fits))
 
 
 def confidence(keypoints, confidences, fits=None):
@@ -25,10 +24,7 @@ def confidence(keypoints, confidences, fits=None):
   fits: list of M fits of `calibration`, each of isotonic kind or None. The
   confidence is the weighted mean of the confidences; where all are 0 the weights are equal.
   """
-  keypoints, confidences = _calibrated(keypoints, confidences, fits)
-  total = confidences.sum(0)
-  weights = np.where(total > 0, confidences / np.where(total > 0, total, 1), 1 / len(confidences))
-  return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
+  return CALIBRATED['confidence'](*_calibrated(keypoints, confidences, fits))
 
 
 def pick(keypoints, confidences, fits=None):
@@ -36,10 +32,7 @@ def pick(keypoints, confidences, fits=None):
 
   fits: as for `confidence`.
   """
-  keypoints, confidences = _calibrated(keypoints, confidences, fits)
-  best = confidences.argmax(0)[None]
-  return (np.take_along_axis(keypoints, best[..., None], 0)[0],
-          np.take_along_axis(confidences, best, 0)[0])
+  return CALIBRATED['pick'](*_calibrated(keypoints, confidences, fits))
 
 
 def gate(keypoints, confidences, fit, context=None):
@@ -49,13 +42,8 @@ def gate(keypoints, confidences, fit, context=None):
   between two distant joints lies nothing. The confidence is that of the used mixture.
   context: (N,C) of each pose, as given to `fit_gate`; used where the fit has found it to help.
   """
-  keypoints, confidences = _calibrated(keypoints, confidences, fit['fits'])
-  features, distance = _features(keypoints, confidences, context if fit.get('context') else None)
-  second = calibration.apply(fit['gate'], features)
-  reach = np.inf if fit['reach'] is None else fit['reach']
-  second = np.where(distance > reach, second > 0.5, second)
-  weights = np.stack([1 - second, second])
-  return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
+  return gate_calibrated(*_calibrated(keypoints, confidences, fit['fits']), fit, context,
+                         calibration.apply)
 
 
 def fit_gate(keypoints, confidences, truth, labelled, is_right, fits=None, context=None,
@@ -108,8 +96,41 @@ def _helps(fitted, right_joints, decided, people):
   return found[1] > found[0]
 
 
-WITHOUT_FIT = ('average', 'confidence', 'pick')
 RULES = {'average': average, 'confidence': confidence, 'pick': pick, 'gate': gate}
+
+
+def _average(keypoints, confidences):
+  return keypoints.mean(0), confidences.mean(0)
+
+
+def _confidence(keypoints, confidences):
+  xp, total = keypoints.__array_namespace__(), confidences.sum(0)
+  return _weighted(keypoints, confidences, xp.where(
+    total > 0, confidences / xp.where(total > 0, total, 1), 1 / len(confidences)))
+
+
+def _pick(keypoints, confidences):
+  xp, best = keypoints.__array_namespace__(), confidences.argmax(0)[None]
+  return (xp.take_along_axis(keypoints, best[..., None], 0)[0],
+          xp.take_along_axis(confidences, best, 0)[0])
+
+
+def _weighted(keypoints, confidences, weights):
+  return (weights[..., None] * keypoints).sum(0), (weights * confidences).sum(0)
+
+
+# The rules for calibrated confidences; arrays are of NumPy, or of JAX as for an export.
+CALIBRATED = {'average': _average, 'confidence': _confidence, 'pick': _pick}
+
+
+def gate_calibrated(keypoints, confidences, fit, context, apply):
+  """`gate` for calibrated confidences, of NumPy or of JAX; apply: `calibration.apply` for these."""
+  xp = keypoints.__array_namespace__()
+  features, distance = _features(keypoints, confidences, context if fit.get('context') else None)
+  second = apply(fit['gate'], features)
+  reach = xp.inf if fit['reach'] is None else fit['reach']
+  second = xp.where(distance > reach, second > 0.5, second)
+  return _weighted(keypoints, confidences, xp.stack([1 - second, second]))
 
 
 def _features(keypoints, confidences, context=None):
@@ -117,17 +138,18 @@ def _features(keypoints, confidences, context=None):
   a context (N,C) also the mean of each network's logits over the pose and the context."""
   if len(keypoints) != 2:
     raise UserError(f'the gate is for two networks, not {len(keypoints)}')
-  extent = np.ptp(keypoints, axis=2).max(-1).mean(0)  # (N,) pixels
-  gap = np.linalg.norm(keypoints[1] - keypoints[0], axis=-1)
-  distance = gap / np.where(extent > 0, extent, 1)[:, None]
-  logits = np.clip(confidences, 1e-4, 1 - 1e-4)
-  logits = np.log(logits / (1 - logits))
-  reserve = np.log1p(10 * distance)
-  features = np.stack([*logits, reserve, reserve * (logits[1] - logits[0])], -1)
+  xp = keypoints.__array_namespace__()
+  extent = (keypoints.max(2) - keypoints.min(2)).max(-1).mean(0)  # (N,) pixels
+  gap = xp.linalg.norm(keypoints[1] - keypoints[0], axis=-1)
+  distance = gap / xp.where(extent > 0, extent, 1)[:, None]
+  logits = xp.clip(confidences, 1e-4, 1 - 1e-4)
+  logits = xp.log(logits / (1 - logits))
+  reserve = xp.log1p(10 * distance)
+  features = xp.stack([*logits, reserve, reserve * (logits[1] - logits[0])], -1)
   if context is not None:
-    of_pose = np.concatenate([logits.mean(-1).T, np.asarray(context, np.float64)], 1)[:, None]
-    repeated = np.broadcast_to(of_pose, (*features.shape[:2], of_pose.shape[-1]))
-    features = np.concatenate([features, repeated], -1)
+    of_pose = xp.concatenate([logits.mean(-1).T, xp.asarray(context, logits.dtype)], 1)[:, None]
+    repeated = xp.broadcast_to(of_pose, (*features.shape[:2], of_pose.shape[-1]))
+    features = xp.concatenate([features, repeated], -1)
   return features, distance
 
 

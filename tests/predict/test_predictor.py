@@ -30,7 +30,7 @@ def test_answers_are_those_of_the_evaluation(run, answer):
   workdir, people = run
   (file,) = workdir.glob(f'eval_7/val/predictions_{answer}_clean.json')
   stored = {pose['image_id']: pose for pose in json.loads(file.read_text())}
-  predict = Predictor(workdir if answer == 'pick' else f'{workdir}:{answer}', flip=False)
+  predict = Predictor(workdir if answer == 'gate' else f'{workdir}:{answer}', flip=False)
   found = predict([people.read(row) for row in range(4)], people.box[:4, None])
   assert predict.answer == answer and 'moving average' in predict.about
   for row, of_picture in enumerate(found):

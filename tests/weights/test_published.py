@@ -46,7 +46,7 @@ def assert_same(one, other):
 def test_the_predictor_reads_it_back(run, folder):
   own, other = Predictor(run[1]), Predictor(folder)
   assert_same(own.weights, other.weights)
-  assert other.answers == own.answers and other.answer == 'pick' and 'gate' in own.answers
+  assert other.answers == own.answers and other.answer == 'gate' and 'pick' in own.answers
   assert other.facts == own.facts and other.fits == own.fits
   assert other.serving.system.networks == own.serving.system.networks
   assert 'step 7' in other.about and "calibrated by 'calibration.json'" in other.about
