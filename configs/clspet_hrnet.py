@@ -19,5 +19,4 @@ def get_config(argument=''):
   config = common.on_lspet(common.dslope('mse' if 'published' in words else 'none'))
   if 'published' not in words:
     config.data.recipe = 'none>none:2,severity2:1,severity4:1'
-  return common.use_arguments(config, ','.join(word for word in words if word != 'published'),
-                              more=('published',))
+  return common.use_arguments(config, argument, more=('published',))

@@ -41,7 +41,7 @@ def dag(argument, on=lambda config: config, models=None):
     del config.system[field]
   if 'view' in config.system:
     config.system.view = 'occluded'  # before the words, of which 'clean' is one
-  common.use_arguments(config, ','.join(w for w in words if w not in _WORDS), models, _WORDS)
+  common.use_arguments(config, argument, models, _WORDS)
   _refuse_contradictions(words)
   _add_graph(config)
   config.system.sigma += 1  # the published rule for maps of twice the size

@@ -249,8 +249,7 @@ def faces(faces_of, test, argument):
   for spec in config.optim.values():
     spec.update(dict(lr=1e-4, boundaries=('30 epochs', '50 epochs')))
   config.evals.val.update(evaluation(test, 'nme') | dict(recipe='face_severity3', flip=False))
-  own = ','.join(word for word in words if word != 'plain')
-  return use_arguments(config, own, more=('plain',))
+  return use_arguments(config, argument, more=('plain',))
 
 
 def use_arguments(config, argument, models=None, more=()):
@@ -258,15 +257,15 @@ def use_arguments(config, argument, models=None, more=()):
   {word: arguments of the network}; '256x192', '384x288' or '256x256' (height x width), with the
   sigma that was published for it; for pairs a kind of mutual term and 'shared' (see
   `share_trunk`), for plain networks the view they train on, 'clean' or 'occluded'; 'states' (see
-  `tell_states`). more: words that the caller knows. Raises UserError."""
+  `tell_states`). more: words that the caller applies. Raises UserError."""
   models = models or {}
   sizes = {'256x192': ((192, 256), 2.0), '384x288': ((288, 384), 3.0), '256x256': ((256, 256), 2.0)}
   kinds, views = ('mse', 'kl', 'distill', 'none'), ('clean', 'occluded')
   words = [word for word in argument.split(',') if word]
   refuse_contradictions(words, models, sizes, kinds, views)
   for word in words:
-    if word == 'states':
-      continue  # comes last, when the networks are settled
+    if word in ('states', *more):
+      continue  # states come last, when the networks are settled
     if word in models:
       config.system.model.update(models[word])
     elif word in sizes:

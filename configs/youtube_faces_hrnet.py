@@ -23,5 +23,4 @@ def get_config(argument=''):
   if 'mutual' in config.system:
     config.system.mutual.weights.update(dict(gnet=0.0, enet=0.02))
   config.evals.val.update(common.evaluation('val', 'nme') | dict(recipe='face_severity3'))
-  return common.use_arguments(config, ','.join(word for word in words if word != 'plain'),
-                              more=('plain',))
+  return common.use_arguments(config, argument, more=('plain',))
