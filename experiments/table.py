@@ -209,7 +209,7 @@ def table(arms, versus='', chosen=()):
   for arm, found in every.items():
     hours = sum(cell['cpu_hours'] for cell in arms[arm])
     for network in dict.fromkeys(network for network, _ in found):
-      cells = [_cell(found.get((network, name)), reference.get(name), len(arms[arm]))
+      cells = [text_of(found.get((network, name)), reference.get(name), len(arms[arm]))
                for name in sets]
       lines.append(f'| {arm} | {network} | {len(arms[arm])} | {hours:.2f} | '
                    + ' | '.join(cells) + ' |')
@@ -231,13 +231,14 @@ def mixtures(arms, chosen=()):
       better = max(filter(None, (gnet, enet)), key=lambda column: score(column)[0], default=None)
       gap = difference(gate, better) if gate and better else None
       lines.append(f'| {arm} | {name} | {len(arms[arm])} | '
-                   + ' | '.join(_cell(column, None, len(arms[arm])) for column in row)
+                   + ' | '.join(text_of(column, None, len(arms[arm])) for column in row)
                    + (' | {:+.1f} [{:.1f}, {:.1f}] |'.format(*gap) if gap else ' | - |'))
   return lines
 
 
-def _cell(column, reference, seeds):
-  """The text of a column; seeds: of the whole row."""
+def text_of(column, reference, seeds):
+  """A column in a table, with the difference from a reference if there is one; seeds: of the whole
+  row, which the column may lack some of."""
   if column is None or not column.labelled.any():
     return '-'
   mean, spread = score(column)
@@ -252,18 +253,27 @@ def _cell(column, reference, seeds):
   return text + ' ({:+.1f} [{:.1f}, {:.1f}])'.format(*found) if found else text
 
 
+def joint_means(cells):
+  """{(network, set): [percent of right joints of each kind in JOINTS]} of an arm, means over seeds;
+  None where there are no such joints."""
+  found = {}
+  for (network, name, _), seed, _, counts in _rows(cells):
+    found.setdefault((network, name), {})[seed] = [counts['results'].get(kind) for kind in JOINTS]
+  return {key: [None if None in column else np.mean(column)
+                for column in zip(*seeds.values(), strict=True)] for key, seeds in found.items()}
+
+
+def percent(mean):
+  return '-' if mean is None else f'{mean:.1f}'
+
+
 def joints(arms):
   """Lines of markdown: percentages of right joints by kind of joint, the mean over seeds."""
   lines = ['| arm | network | pictures | ' + ' | '.join(name.replace('_', ' ') for name in JOINTS)
            + ' |', '| --- ' * (3 + len(JOINTS)) + '|']
   for arm, cells in arms.items():
-    found = {}
-    for (network, name, _), seed, _, counts in _rows(cells):
-      found.setdefault((network, name), {})[seed] = [counts['results'].get(name) for name in JOINTS]
-    for (network, name), seeds in found.items():
-      means = [f'{np.mean(column):.1f}' if None not in column else '-'
-               for column in zip(*seeds.values(), strict=True)]
-      lines.append(f'| {arm} | {network} | {name} | ' + ' | '.join(means) + ' |')
+    for (network, name), means in joint_means(cells).items():
+      lines.append(f'| {arm} | {network} | {name} | ' + ' | '.join(map(percent, means)) + ' |')
   return lines
 
 
