@@ -77,6 +77,11 @@ def _wrong_value(error, path):
   value = _config(path)
   for part in given[1].split('.') if given else ():
     value = value.get(part) if hasattr(value, 'get') else None
+  if given and hasattr(value, 'keys'):
+    fields = sorted(value.keys())
+    known = ', '.join(fields[:_MANY]) or 'no fields'
+    example = f'; write --config.{given[1]}.{fields[0]}=...' if fields else ''
+    return f'config.{given[1]} is a section with {known}{example}'
   if given is None or type(value) not in _KINDS:
     return text
   typed = text[given.end():].removesuffix(f': {reason}')

@@ -29,6 +29,8 @@ _CONFIG = '--config=configs/quickstart.py'
   ([_CONFIG, '--config.data.loader.a.b=3'], "config.data.loader has no field 'a'; it has "),
   ([_CONFIG, '--config.seed.x=3'], "config.seed is a value, it has no field 'x'"),
   ([_CONFIG, '--config.batch_size=abc'], "config.batch_size: 'abc' is no whole number"),
+  ([_CONFIG, '--config.init_from=w.pth'],
+   'config.init_from is a section with enet, gnet; write --config.init_from.enet=...'),
   ([_CONFIG, '--config.optim.gnet.lr=abc'], "config.optim.gnet.lr: 'abc' is no number"),
   ([_CONFIG, '--config.evals.val.flip=maybe'],
    "config.evals.val.flip: 'maybe' is neither True nor False"),
