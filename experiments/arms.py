@@ -59,6 +59,8 @@ _LENGTH = {'duration': '20 epochs'}
 _OCCLUDED = 'severity2,severity4'
 _HALF = 'none:2,severity2:1,severity4:1'  # half of the pictures clean
 _QUARTER = 'none:2,severity2:3,severity4:3'
+# `published` leaves a third of its pictures clean: a third clean, as it covers, and by severities.
+_THIRDS = 'none:1,published:3,severity2:1,severity4:1'
 _KL = {'system.mutual.weights.gnet': 0.002, 'system.mutual.weights.enet': 0.02}
 _FROZEN = {'optim.gnet.frozen': True}
 _JOINED = _FROZEN | {'duration': '1 steps', 'optim.enet.lr': 1e-9}
@@ -95,6 +97,7 @@ SINGLES = {
   'plain_clean_long': _single('clean', duration='40 epochs'),
   'plain_half_long': _single('occluded', _HALF, duration='40 epochs'),
   'plain_clean_then_half': _single('occluded', f'none>{_HALF}', duration='40 epochs'),
+  'plain_clean_then_thirds': _single('occluded', f'none>{_THIRDS}', duration='40 epochs'),
 }
 PAIRS = {
   'pair_mse': _pair('mse'),
